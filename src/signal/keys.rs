@@ -1,0 +1,167 @@
+//! Curve25519 keys (RFC 7748): ours hold a secret, theirs are only public, and the types keep the sides apart.
+//!
+//! Invariant: a shared secret is never all zero: a low-order public key is refused (RFC 7748 section 6.1).
+
+use super::SignalError;
+use crate::base::secret::Secret;
+use rand::CryptoRng;
+use std::fmt;
+use x25519_dalek::{PublicKey as DalekPublic, StaticSecret};
+use zeroize::ZeroizeOnDrop;
+
+/// The type byte before a public key in Signal's own messages (`wire-protocol.md` 2.1).
+pub const KEY_TYPE: u8 = 0x05;
+
+/// A public key: 32 bytes, the Montgomery u-coordinate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads 32 raw bytes, or 33 with the type byte 5 before them.
+    pub fn parse(bytes: &[u8], what: &'static str) -> Result<Self, SignalError> {
+        let raw = match bytes {
+            [KEY_TYPE, raw @ ..] if raw.len() == 32 => raw,
+            raw => raw,
+        };
+        raw.try_into().map(Self).map_err(|_| SignalError::InvalidKey { what })
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 33-byte form of Signal's messages: the type byte, then the key.
+    pub fn typed(&self) -> [u8; 33] {
+        let mut out = [KEY_TYPE; 33];
+        out[1..].copy_from_slice(&self.0);
+        out
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", hex::encode(self.0))
+    }
+}
+
+/// A secret scalar: 32 clamped bytes, wiped on drop.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct SecretKey(StaticSecret);
+
+impl SecretKey {
+    pub fn generate(rng: &mut dyn CryptoRng) -> Self {
+        let mut bytes = [0; 32];
+        rng.fill_bytes(&mut bytes);
+        Self::from_bytes(curve25519_dalek::scalar::clamp_integer(bytes))
+    }
+
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(StaticSecret::from(bytes))
+    }
+
+    pub fn parse(bytes: &[u8], what: &'static str) -> Result<Self, SignalError> {
+        bytes.try_into().map(Self::from_bytes).map_err(|_| SignalError::InvalidKey { what })
+    }
+
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    pub fn public(&self) -> PublicKey {
+        PublicKey(DalekPublic::from(&self.0).to_bytes())
+    }
+
+    /// X25519. Fails for a low-order `theirs`.
+    pub fn agree(&self, theirs: &PublicKey) -> Result<Secret<32>, SignalError> {
+        let shared = self.0.diffie_hellman(&DalekPublic::from(theirs.0));
+        if shared.was_contributory() {
+            Ok(Secret::new(shared.to_bytes()))
+        } else {
+            Err(SignalError::InvalidKey { what: "peer's public key" })
+        }
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(…)")
+    }
+}
+
+/// A secret key with its public half.
+#[derive(Clone, Debug)]
+pub struct KeyPair {
+    secret: SecretKey,
+    public: PublicKey,
+}
+
+impl KeyPair {
+    pub fn generate(rng: &mut dyn CryptoRng) -> Self {
+        Self::from_secret(SecretKey::generate(rng))
+    }
+
+    pub fn from_secret(secret: SecretKey) -> Self {
+        let public = secret.public();
+        Self { secret, public }
+    }
+
+    pub fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+/// A peer's long-term identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdentityKey(pub PublicKey);
+
+/// Our long-term identity.
+#[derive(Clone, Debug)]
+pub struct IdentityKeyPair(pub KeyPair);
+
+impl IdentityKeyPair {
+    pub fn generate(rng: &mut dyn CryptoRng) -> Self {
+        Self(KeyPair::generate(rng))
+    }
+
+    pub fn public(&self) -> IdentityKey {
+        IdentityKey(*self.0.public())
+    }
+
+    pub fn secret(&self) -> &SecretKey {
+        self.0.secret()
+    }
+
+    /// Signs `message` with XEdDSA; 64 bytes.
+    pub fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> [u8; 64] {
+        super::xeddsa::sign(self.secret(), message, rng)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_order_public_key_is_refused() {
+        let ours = SecretKey::from_bytes([0x44; 32]);
+        let mut one = [0; 32];
+        one[0] = 1;
+        for point in [[0; 32], one] {
+            let result = ours.agree(&PublicKey::from_bytes(point));
+            assert_eq!(result.err(), Some(SignalError::InvalidKey { what: "peer's public key" }));
+        }
+    }
+
+    #[test]
+    fn a_secret_key_is_not_printed() {
+        assert_eq!(format!("{:?}", SecretKey::from_bytes([1; 32])), "SecretKey(…)");
+    }
+}

@@ -1,0 +1,77 @@
+//! Layer 1: the Signal Protocol: X3DH, the Double Ratchet, XEdDSA, message and record formats.
+//!
+//! Pure and synchronous: state in, state out. Nothing here stores, awaits or logs; facts that a caller needs (a one-time
+//! prekey was used, which identity spoke) are returned. Specification: `signal-protocol.txt` and `wire-protocol.md`
+//! section 2; known answers in `vectors.json`.
+//!
+//! Invariant: a failed decryption leaves a session exactly as it was.
+
+mod chain_key;
+mod error;
+pub mod keys;
+mod message;
+mod message_key;
+pub mod prekey;
+mod ratchet;
+mod record;
+mod root_key;
+mod session;
+mod x3dh;
+pub mod xeddsa;
+
+pub use error::SignalError;
+pub use keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey, SecretKey};
+pub use message::{Ciphertext, PreKeySignalMessage, SignalMessage};
+pub use prekey::{PreKeyBundle, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair, VerifiedBundle};
+pub use session::{LocalParty, Session};
+
+/// Protobuf structures of the messages and records, generated from `proto/signal.proto`.
+pub(crate) mod proto {
+    #![allow(missing_docs, clippy::pedantic)]
+    include!(concat!(env!("OUT_DIR"), "/signal.rs"));
+}
+
+/// The numbers of `signal-protocol.txt`, "Protocol safety limits".
+pub mod limits {
+    /// How far a message may lie ahead of its chain. (Newest foreign clients: 2,000.)
+    pub const MAX_FORWARD_JUMPS: u32 = 25_000;
+    /// Skipped message keys kept for one receiver chain.
+    pub const MAX_MESSAGE_KEYS: usize = 2_000;
+    /// Keys may exceed the limit by this many before the oldest are dropped in one go.
+    pub const MESSAGE_KEY_PRUNE_THRESHOLD: usize = 50;
+    /// Receiver chains kept for one session state.
+    pub const MAX_RECEIVER_CHAINS: usize = 5;
+    /// Archived states kept for one session.
+    pub const ARCHIVED_STATES_MAX_LENGTH: usize = 40;
+    /// The largest prekey id: 24 bits on the wire.
+    pub const MAX_PREKEY_ID: u32 = 16_777_215;
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Known answers and seeded randomness for tests.
+    use super::keys::{KeyPair, SecretKey};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use serde_json::Value;
+
+    pub fn vectors() -> Value {
+        serde_json::from_str(include_str!("../../tests/vectors.json")).unwrap()
+    }
+
+    pub fn vector_bytes(value: &Value) -> Vec<u8> {
+        hex::decode(value.as_str().unwrap()).unwrap()
+    }
+
+    pub fn bytes<const N: usize>(value: &Value) -> [u8; N] {
+        vector_bytes(value).try_into().unwrap()
+    }
+
+    pub fn pair(value: &Value) -> KeyPair {
+        KeyPair::from_secret(SecretKey::from_bytes(bytes(value)))
+    }
+
+    pub fn rng(seed: u64) -> StdRng {
+        StdRng::seed_from_u64(seed)
+    }
+}

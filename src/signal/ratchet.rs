@@ -1,0 +1,211 @@
+//! One state of the Double Ratchet: a sending chain, up to five receiving chains, the root between them
+//! (Double Ratchet section 3; the numbers of `signal-protocol.txt`).
+//!
+//! Invariant: [`SessionState::decrypt`] changes nothing unless the message's code was right.
+
+use super::SignalError;
+use super::chain_key::ChainKey;
+use super::keys::{IdentityKey, KeyPair, PublicKey};
+use super::limits::{MAX_FORWARD_JUMPS, MAX_MESSAGE_KEYS, MAX_RECEIVER_CHAINS, MESSAGE_KEY_PRUNE_THRESHOLD};
+use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
+use super::message_key::{MessageKey, MessageSeed};
+use super::prekey::{PreKeyId, SignedPreKeyId};
+use super::root_key::RootKey;
+use super::x3dh::Agreement;
+use rand::CryptoRng;
+use std::collections::VecDeque;
+
+#[derive(Clone, Debug)]
+pub(super) struct SenderChain {
+    pub(super) ratchet: KeyPair,
+    pub(super) chain: ChainKey,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ReceiverChain {
+    pub(super) ratchet_key: PublicKey,
+    pub(super) chain: ChainKey,
+    /// Keys of messages that were passed over, by counter, ascending.
+    pub(super) skipped: VecDeque<(u32, MessageSeed)>,
+}
+
+/// What a PreKey message repeats until the peer has answered.
+#[derive(Clone, Debug)]
+pub(super) struct PendingPreKey {
+    pub(super) pre_key_id: Option<PreKeyId>,
+    pub(super) signed_pre_key_id: SignedPreKeyId,
+    pub(super) base_key: PublicKey,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SessionState {
+    pub(super) local_identity: IdentityKey,
+    pub(super) remote_identity: IdentityKey,
+    pub(super) local_registration_id: u32,
+    pub(super) remote_registration_id: u32,
+    pub(super) root: RootKey,
+    pub(super) previous_counter: u32,
+    pub(super) sender: SenderChain,
+    /// Oldest first.
+    pub(super) receivers: VecDeque<ReceiverChain>,
+    pub(super) pending: Option<PendingPreKey>,
+    /// The initiator's base key: names the session on both sides.
+    pub(super) base_key: PublicKey,
+}
+
+/// Who the two ends of a new state are.
+pub(super) struct Parties {
+    pub(super) local: IdentityKey,
+    pub(super) remote: IdentityKey,
+    pub(super) local_registration_id: u32,
+    pub(super) remote_registration_id: u32,
+}
+
+impl SessionState {
+    /// The initiator's first state: receives on the signed prekey's chain, sends on a fresh ratchet key.
+    pub(super) fn initiator(
+        parties: &Parties,
+        agreement: Agreement,
+        their_signed_prekey: PublicKey,
+        ratchet: KeyPair,
+        pending: PendingPreKey,
+    ) -> Result<Self, SignalError> {
+        let (root, chain) = agreement.root.turn(&ratchet, &their_signed_prekey)?;
+        let base_key = pending.base_key;
+        let receiver = ReceiverChain::new(their_signed_prekey, agreement.chain);
+        Ok(Self::new(parties, root, SenderChain { ratchet, chain }, [receiver].into(), Some(pending), base_key))
+    }
+
+    /// The responder's first state: the signed prekey is its ratchet key until the first message turns it.
+    pub(super) fn responder(parties: &Parties, agreement: Agreement, signed_prekey: KeyPair, base: PublicKey) -> Self {
+        let sender = SenderChain { ratchet: signed_prekey, chain: agreement.chain };
+        Self::new(parties, agreement.root, sender, VecDeque::new(), None, base)
+    }
+
+    fn new(
+        parties: &Parties,
+        root: RootKey,
+        sender: SenderChain,
+        receivers: VecDeque<ReceiverChain>,
+        pending: Option<PendingPreKey>,
+        base_key: PublicKey,
+    ) -> Self {
+        Self {
+            local_identity: parties.local,
+            remote_identity: parties.remote,
+            local_registration_id: parties.local_registration_id,
+            remote_registration_id: parties.remote_registration_id,
+            root,
+            previous_counter: 0,
+            sender,
+            receivers,
+            pending,
+            base_key,
+        }
+    }
+
+    pub(super) fn encrypt(&mut self, plaintext: &[u8]) -> Result<Ciphertext, SignalError> {
+        let counter = self.sender.chain.index();
+        let (seed, next) = self.sender.chain.step()?;
+        let parties = parties_of(&self.local_identity, &self.remote_identity);
+        let ratchet_key = *self.sender.ratchet.public();
+        let previous = self.previous_counter;
+        let message = MessageKey::expand(&seed)
+            .seal(plaintext, &parties, |text| SignalMessage::frame(&ratchet_key, counter, previous, text));
+        self.sender.chain = next;
+        Ok(match &self.pending {
+            None => Ciphertext::Signal(message),
+            Some(pending) => Ciphertext::PreKey(PreKeySignalMessage::encode(
+                self.local_registration_id,
+                pending.pre_key_id,
+                pending.signed_pre_key_id,
+                &pending.base_key,
+                &self.local_identity,
+                message,
+            )),
+        })
+    }
+
+    pub(super) fn decrypt(&mut self, message: &SignalMessage, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignalError> {
+        let parties = parties_of(&self.remote_identity, &self.local_identity);
+        let known = self.receivers.iter_mut().find(|chain| chain.ratchet_key == message.ratchet_key);
+        let plaintext = match known {
+            Some(chain) => chain.open(message, &parties)?,
+            None => self.turn(message, &parties, rng)?,
+        };
+        self.pending = None;
+        Ok(plaintext)
+    }
+
+    /// The Diffie-Hellman ratchet step: the peer has answered with a new ratchet key.
+    fn turn(
+        &mut self,
+        message: &SignalMessage,
+        parties: &[u8; 66],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, SignalError> {
+        let (root, chain) = self.root.turn(&self.sender.ratchet, &message.ratchet_key)?;
+        let mut receiver = ReceiverChain::new(message.ratchet_key, chain);
+        let plaintext = receiver.open(message, parties)?;
+
+        let ratchet = KeyPair::generate(rng);
+        let (root, chain) = root.turn(&ratchet, &message.ratchet_key)?;
+        self.previous_counter = self.sender.chain.index().saturating_sub(1);
+        self.root = root;
+        self.sender = SenderChain { ratchet, chain };
+        self.receivers.push_back(receiver);
+        if self.receivers.len() > MAX_RECEIVER_CHAINS {
+            self.receivers.pop_front();
+        }
+        Ok(plaintext)
+    }
+}
+
+impl ReceiverChain {
+    fn new(ratchet_key: PublicKey, chain: ChainKey) -> Self {
+        Self { ratchet_key, chain, skipped: VecDeque::new() }
+    }
+
+    fn open(&mut self, message: &SignalMessage, parties: &[u8; 66]) -> Result<Vec<u8>, SignalError> {
+        let counter = message.counter;
+        let open = |seed: &MessageSeed| {
+            MessageKey::expand(seed).open(parties, &message.framed, &message.mac, &message.ciphertext)
+        };
+        let Some(jump) = counter.checked_sub(self.chain.index()) else {
+            let duplicate = SignalError::Duplicate { chain_index: self.chain.index(), counter };
+            let place = self.skipped.binary_search_by_key(&counter, |(index, _)| *index).map_err(|_| duplicate)?;
+            let plaintext = open(&self.skipped[place].1)?;
+            self.skipped.remove(place);
+            return Ok(plaintext);
+        };
+        if jump > MAX_FORWARD_JUMPS {
+            return Err(SignalError::TooFarInFuture { counter, jump, limit: MAX_FORWARD_JUMPS });
+        }
+        let mut chain = self.chain.clone();
+        let mut passed = VecDeque::new();
+        while chain.index() < counter {
+            let (seed, next) = chain.step()?;
+            passed.push_back((chain.index(), seed));
+            if passed.len() > MAX_MESSAGE_KEYS {
+                passed.pop_front();
+            }
+            chain = next;
+        }
+        let (seed, next) = chain.step()?;
+        let plaintext = open(&seed)?;
+        self.chain = next;
+        self.skipped.append(&mut passed);
+        if self.skipped.len() > MAX_MESSAGE_KEYS + MESSAGE_KEY_PRUNE_THRESHOLD {
+            self.skipped.drain(..self.skipped.len() - MAX_MESSAGE_KEYS);
+        }
+        Ok(plaintext)
+    }
+}
+
+/// The first 66 bytes that a code authenticates: the sender's, then the receiver's identity.
+fn parties_of(sender: &IdentityKey, receiver: &IdentityKey) -> [u8; 66] {
+    let mut out = [0; 66];
+    out[..33].copy_from_slice(&sender.0.typed());
+    out[33..].copy_from_slice(&receiver.0.typed());
+    out
+}

@@ -1,0 +1,135 @@
+use super::*;
+use crate::signal::testing::{vector_bytes, vectors};
+use crate::wire::{encode_frame, encode_node};
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+
+fn jid(text: &str) -> Jid {
+    Jid::parse(text).unwrap()
+}
+
+fn decode_node(bytes: &[u8]) -> Result<Node, WireError> {
+    decode_frame(&[&[0], bytes].concat())
+}
+
+/// The value's bytes: what stands after `<to jid=` in a node.
+fn attribute_bytes(value: impl Into<Value>) -> String {
+    let whole = hex::encode(encode_node(&Node::new("to").attr("jid", value)));
+    whole.strip_prefix("f803110c").unwrap().to_owned()
+}
+
+#[test]
+fn nodes_equal_the_known_answers_both_ways() {
+    let v = &vectors()["nodes"];
+    let item = Node::new("item").attr("id", "DEADBEEF01");
+    let cases = [
+        (
+            "<iq id=\"12345.6789-1\" xmlns=\"w:p\" type=\"get\" to=\"s.whatsapp.net\"/>",
+            Node::new("iq")
+                .attr("id", "12345.6789-1")
+                .attr("xmlns", "w:p")
+                .attr("type", "get")
+                .attr("to", "s.whatsapp.net"),
+        ),
+        (
+            "<message to=\"5511999999999@s.whatsapp.net\" id=\"3EB0C431C26A1916E07A\" type=\"text\"><enc v=\"2\" type=\"msg\">0x010203</enc></message>",
+            Node::new("message")
+                .attr("to", jid("5511999999999@s.whatsapp.net"))
+                .attr("id", "3EB0C431C26A1916E07A")
+                .attr("type", "text")
+                .child(Node::new("enc").attr("v", "2").attr("type", "msg").bytes([1, 2, 3])),
+        ),
+        (
+            "<to jid=\"5511999999999:7@s.whatsapp.net\"/>",
+            Node::new("to").attr("jid", jid("5511999999999:7@s.whatsapp.net")),
+        ),
+        ("<to jid=\"236395184570386:21@lid\"/>", Node::new("to").attr("jid", jid("236395184570386:21@lid"))),
+        (
+            "<receipt id=\"ABC\" to=\"120363021033254949@g.us\" participant=\"111@lid\" type=\"read\"><list><item id=\"DEADBEEF01\"/></list></receipt>",
+            Node::new("receipt")
+                .attr("id", "ABC")
+                .attr("to", jid("120363021033254949@g.us"))
+                .attr("participant", jid("111@lid"))
+                .attr("type", "read")
+                .child(Node::new("list").child(item)),
+        ),
+    ];
+    for (name, node) in cases {
+        let bytes = vector_bytes(&v[name]);
+        assert_eq!(hex::encode(encode_node(&node)), hex::encode(&bytes), "{name}");
+        assert_eq!(decode_node(&bytes).unwrap(), node, "{name}");
+    }
+}
+
+#[test]
+fn jids_and_strings_equal_the_known_answers() {
+    let v = &vectors()["nodes"];
+    for (text, bytes) in v["more"]["jids"].as_object().unwrap() {
+        assert_eq!(attribute_bytes(jid(text)), bytes.as_str().unwrap(), "{text}");
+    }
+    for (text, bytes) in v["more"]["strings"].as_object().unwrap() {
+        assert_eq!(attribute_bytes(text.clone()), bytes.as_str().unwrap(), "{text}");
+    }
+    assert_eq!(attribute_bytes("s.whatsapp.net"), "03");
+}
+
+#[test]
+fn inbound_only_jid_forms_are_read() {
+    let v = &vectors()["nodes"]["more"];
+    for (key, expected) in [
+        ("fb_jid in (user 12345, device 3, server msgr)", Jid::new("12345", Server::Messenger).with_device(3)),
+        (
+            "interop_jid in (user 12345, device 3, integrator 7, server interop)",
+            Jid::new("12345", Server::Interop).with_device(3).with_integrator(7),
+        ),
+    ] {
+        let bytes = [vec![0xf8, 0x03, 0x11, 0x0c], vector_bytes(&v[key])].concat();
+        assert_eq!(decode_node(&bytes).unwrap().jid("jid"), Some(expected), "{key}");
+    }
+}
+
+#[test]
+fn a_long_list_has_the_known_hash() {
+    let v = &vectors()["nodes"]["more"]["list of 300 <item id=\"N\"/> in <list> (length and sha256)"];
+    let items = (0..300u64).map(|n| Node::new("item").attr("id", n));
+    let bytes = encode_node(&Node::new("list").children(items));
+    assert_eq!(bytes.len() as u64, v["len"].as_u64().unwrap());
+    assert_eq!(hex::encode(Sha256::digest(&bytes)), v["sha256"].as_str().unwrap());
+}
+
+#[test]
+fn a_compressed_frame_is_inflated() {
+    let v = &vectors()["nodes"]["more"]["zlib frame (format byte 2)"];
+    let node = decode_frame(&vector_bytes(&v["frame"])).unwrap();
+    assert_eq!(encode_node(&node), vector_bytes(&v["node"]));
+}
+
+#[test]
+fn a_bomb_is_refused() {
+    use flate2::{Compression, write::ZlibEncoder};
+    use std::io::Write;
+    let mut encoder = ZlibEncoder::new(vec![2], Compression::best());
+    encoder.write_all(&vec![0; MAX_INFLATED + 1]).unwrap();
+    let result = decode_frame(&encoder.finish().unwrap());
+    assert_eq!(result, Err(WireError::TooLarge { what: "inflated frame", limit: MAX_INFLATED }));
+}
+
+#[test]
+fn malformed_nodes_are_refused() {
+    for (what, bytes) in vectors()["nodes"]["more"]["must be refused"].as_object().unwrap() {
+        assert!(decode_node(&vector_bytes(bytes)).is_err(), "{what}");
+    }
+    let deep = [[0xf8, 0x02, 0x11, 0xf8, 0x01].repeat(200), vec![0xf8, 0x01, 0x11]].concat();
+    assert_eq!(decode_node(&deep), Err(WireError::Malformed { what: "node: nested too deeply" }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_decode_or_fail_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(node) = decode_frame(&bytes) {
+            let _ = encode_frame(&node);
+        }
+    }
+}

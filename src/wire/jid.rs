@@ -1,0 +1,277 @@
+//! JIDs: who or what a stanza is about (`wire-protocol.md` 1.4), and the Signal addresses made from them
+//! (`signal-protocol.txt`, "Single-Allocation Session Lock Keys").
+
+use super::WireError;
+use crate::base::address::{ProtocolAddress, redact_user};
+use std::fmt;
+use std::sync::Arc;
+
+/// The part after the `@`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Server {
+    /// `s.whatsapp.net`: users by phone number.
+    Pn,
+    /// `lid`: users by linked identity.
+    Lid,
+    Group,
+    Broadcast,
+    Newsletter,
+    Hosted,
+    HostedLid,
+    Messenger,
+    Interop,
+    Bot,
+    /// `c.us`: the old name of `s.whatsapp.net`.
+    Legacy,
+    Call,
+}
+
+impl Server {
+    const ALL: [Self; 12] = [
+        Self::Pn,
+        Self::Lid,
+        Self::Group,
+        Self::Broadcast,
+        Self::Newsletter,
+        Self::Hosted,
+        Self::HostedLid,
+        Self::Messenger,
+        Self::Interop,
+        Self::Bot,
+        Self::Legacy,
+        Self::Call,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pn => "s.whatsapp.net",
+            Self::Lid => "lid",
+            Self::Group => "g.us",
+            Self::Broadcast => "broadcast",
+            Self::Newsletter => "newsletter",
+            Self::Hosted => "hosted",
+            Self::HostedLid => "hosted.lid",
+            Self::Messenger => "msgr",
+            Self::Interop => "interop",
+            Self::Bot => "bot",
+            Self::Legacy => "c.us",
+            Self::Call => "call",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|server| server.as_str() == text)
+    }
+
+    /// The domain byte of the device form, for the servers that have one.
+    pub(super) const fn domain(self) -> Option<u8> {
+        match self {
+            Self::Pn => Some(0),
+            Self::Lid => Some(1),
+            Self::Hosted => Some(128),
+            Self::HostedLid => Some(129),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn from_domain(domain: u8) -> Option<Self> {
+        match domain {
+            0 => Some(Self::Pn),
+            1 => Some(Self::Lid),
+            129 => Some(Self::HostedLid),
+            other if other & 0x80 != 0 && other % 2 == 0 => Some(Self::Hosted),
+            _ => None,
+        }
+    }
+}
+
+/// A user, a device, a group, or a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Jid {
+    server: Server,
+    user: Arc<str>,
+    device: u16,
+    /// Only on `interop`.
+    integrator: u16,
+}
+
+/// The longest user part: the wire's strings are longer, but no user is.
+const MAX_USER: usize = 64;
+
+impl Jid {
+    /// A bare JID.
+    pub fn new(user: impl Into<Arc<str>>, server: Server) -> Self {
+        Self { server, user: user.into(), device: 0, integrator: 0 }
+    }
+
+    pub(super) fn with_integrator(mut self, integrator: u16) -> Self {
+        self.integrator = integrator;
+        self
+    }
+
+    /// A user by phone number.
+    pub fn pn(user: impl Into<Arc<str>>) -> Self {
+        Self::new(user, Server::Pn)
+    }
+
+    /// The service itself: `@s.whatsapp.net`, a JID with an empty user.
+    pub fn service() -> Self {
+        Self::pn("")
+    }
+
+    /// Reads `[user[:device]@]server`.
+    pub fn parse(text: &str) -> Result<Self, WireError> {
+        let bad = || WireError::BadJid { text: text.chars().take(100).collect() };
+        let (user, server) = text.split_once('@').unwrap_or(("", text));
+        let server = Server::parse(server).ok_or_else(bad)?;
+        let (user, device) = match user.split_once(':') {
+            Some((user, device)) => (user, device.parse().map_err(|_| bad())?),
+            None => (user, 0),
+        };
+        // The agent, as in 1234.0:5@lid, is part of the text form only; a LID user may itself hold a dot.
+        let plain = user.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'+'));
+        if user.len() > MAX_USER || !plain {
+            return Err(bad());
+        }
+        Ok(Self::new(user, server).with_device(device))
+    }
+
+    /// Reads a recipient as people write it: the digits of a phone number (a leading `+` is allowed), or a JID.
+    pub fn parse_recipient(text: &str) -> Result<Self, WireError> {
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        if (5..=20).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit()) {
+            return Ok(Self::pn(digits));
+        }
+        let bad = || WireError::BadJid { text: text.chars().take(100).collect() };
+        let jid = if text.contains('@') { Self::parse(text)? } else { return Err(bad()) };
+        let jid = if jid.server == Server::Legacy { Self::pn(jid.user) } else { jid };
+        if jid.user.is_empty() { Err(bad()) } else { Ok(jid.bare()) }
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub fn server(&self) -> Server {
+        self.server
+    }
+
+    pub fn device(&self) -> u16 {
+        self.device
+    }
+
+    pub(super) fn integrator(&self) -> u16 {
+        self.integrator
+    }
+
+    /// The user without a device.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { device: 0, ..self.clone() }
+    }
+
+    /// The given device of this user.
+    #[must_use]
+    pub fn with_device(&self, device: u16) -> Self {
+        Self { device, ..self.clone() }
+    }
+
+    pub fn is_same_user_as(&self, other: &Self) -> bool {
+        self.user == other.user && self.server == other.server
+    }
+
+    /// Hosted devices get no messages from us: device 99, or a hosted server.
+    pub fn is_hosted(&self) -> bool {
+        self.device == 99 || matches!(self.server, Server::Hosted | Server::HostedLid)
+    }
+
+    /// A person: by phone number or LID.
+    pub fn is_user(&self) -> bool {
+        matches!(self.server, Server::Pn | Server::Lid) && !self.user.is_empty()
+    }
+
+    /// The Signal address of this device: `user[:device]@server.0`, `s.whatsapp.net` written as `c.us`.
+    pub fn protocol_address(&self) -> ProtocolAddress {
+        let server = if self.server == Server::Pn { Server::Legacy } else { self.server };
+        let mut text = String::with_capacity(self.user.len() + 20);
+        text.push_str(&self.user);
+        if self.device != 0 {
+            text.push_str(&format!(":{}", self.device));
+        }
+        text.push('@');
+        text.push_str(server.as_str());
+        text.push_str(".0");
+        ProtocolAddress::from_jid_text(text)
+    }
+
+    /// For logs: all but the last four characters of the user hidden.
+    pub fn redacted(&self) -> String {
+        redact_user(&self.to_string())
+    }
+}
+
+impl fmt::Display for Jid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.user)?;
+        if self.device != 0 {
+            write!(f, ":{}", self.device)?;
+        }
+        if !self.user.is_empty() {
+            f.write_str("@")?;
+        }
+        f.write_str(self.server.as_str())
+    }
+}
+
+impl serde::Serialize for Jid {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Jid {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(d)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_addresses_follow_the_documents_table() {
+        for (jid, address) in [
+            ("5511999887766@s.whatsapp.net", "5511999887766@c.us.0"),
+            ("5511999887766:33@s.whatsapp.net", "5511999887766:33@c.us.0"),
+            ("123456789@lid", "123456789@lid.0"),
+            ("123456789:33@lid", "123456789:33@lid.0"),
+        ] {
+            assert_eq!(Jid::parse(jid).unwrap().protocol_address().as_str(), address);
+        }
+    }
+
+    #[test]
+    fn jids_print_as_they_were_read() {
+        for text in ["s.whatsapp.net", "1@lid", "1:2@lid", "123-456@g.us", "status@broadcast"] {
+            assert_eq!(Jid::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_jid_is_refused() {
+        for text in ["", "a@b", "1:x@lid", "1:70000@lid", "a b@lid", "someone@example.org"] {
+            assert!(Jid::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_recipient_is_digits_or_a_jid() {
+        assert_eq!(Jid::parse_recipient("+15550002222").unwrap(), Jid::pn("15550002222"));
+        assert_eq!(Jid::parse_recipient("15550002222@c.us").unwrap(), Jid::pn("15550002222"));
+        for text in ["", "1234", "hello", "lid", "s.whatsapp.net", "@lid"] {
+            assert!(Jid::parse_recipient(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The Noise XX handshake, both roles, and the transport it yields (Noise Protocol Framework rev. 34, section 7.5;
+//! `wire-protocol.md` 1.3). A state is consumed by its transition: no step can be repeated or skipped.
+
+use super::WireError;
+use super::proto::{HandshakeMessage, handshake_message as fields};
+use crate::base::secret::Secret;
+use crate::signal::{KeyPair, PublicKey};
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use hkdf::Hkdf;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
+
+const XX_NAME: &[u8; 32] = b"Noise_XX_25519_AESGCM_SHA256\0\0\0\0";
+
+/// The symmetric state of section 5.2. `ck` and `k` start as the protocol name: WhatsApp's one deviation, harmless because
+/// nothing is encrypted before the first `mix_key`.
+struct SymmetricState {
+    hash: [u8; 32],
+    chaining: Secret<32>,
+    key: Secret<32>,
+    counter: u32,
+}
+
+impl SymmetricState {
+    fn new(name: &[u8; 32], prologue: &[u8]) -> Self {
+        let mut state = Self { hash: *name, chaining: Secret::new(*name), key: Secret::new(*name), counter: 0 };
+        state.mix_hash(prologue);
+        state
+    }
+
+    fn mix_hash(&mut self, data: &[u8]) {
+        self.hash = Sha256::new().chain_update(self.hash).chain_update(data).finalize().into();
+    }
+
+    fn mix_key(&mut self, ours: &KeyPair, theirs: &PublicKey) -> Result<(), WireError> {
+        let shared = ours.secret().agree(theirs)?;
+        (self.chaining, self.key) = derive_two(&self.chaining, shared.expose());
+        self.counter = 0;
+        Ok(())
+    }
+
+    fn encrypt_and_hash(&mut self, plaintext: &[u8]) -> Result<Vec<u8>, WireError> {
+        let sealed = cipher(&self.key)
+            .encrypt(&nonce(self.counter), Payload { msg: plaintext, aad: &self.hash })
+            .map_err(|_| WireError::Handshake { what: "own payload" })?;
+        self.mix_hash(&sealed);
+        self.counter += 1;
+        Ok(sealed)
+    }
+
+    fn decrypt_and_hash(&mut self, sealed: &[u8], what: &'static str) -> Result<Vec<u8>, WireError> {
+        let plaintext = cipher(&self.key)
+            .decrypt(&nonce(self.counter), Payload { msg: sealed, aad: &self.hash })
+            .map_err(|_| WireError::Handshake { what })?;
+        self.mix_hash(sealed);
+        self.counter += 1;
+        Ok(plaintext)
+    }
+
+    /// The keys client to service, and service to client.
+    fn split(self) -> (TransportKey, TransportKey) {
+        let (first, second) = derive_two(&self.chaining, &[]);
+        (TransportKey::new(&first), TransportKey::new(&second))
+    }
+}
+
+fn derive_two(chaining: &Secret<32>, ikm: &[u8]) -> (Secret<32>, Secret<32>) {
+    let mut okm = [0; 64];
+    let filled = Hkdf::<Sha256>::new(Some(chaining.expose()), ikm).expand(&[], &mut okm);
+    debug_assert!(filled.is_ok(), "64 bytes are below hkdf's limit");
+    let (mut a, mut b) = ([0; 32], [0; 32]);
+    a.copy_from_slice(&okm[..32]);
+    b.copy_from_slice(&okm[32..]);
+    let keys = (Secret::new(a), Secret::new(b));
+    okm.zeroize();
+    a.zeroize();
+    b.zeroize();
+    keys
+}
+
+fn cipher(key: &Secret<32>) -> Aes256Gcm {
+    Aes256Gcm::new(key.expose().into())
+}
+
+fn nonce(counter: u32) -> Nonce<aes_gcm::aead::consts::U12> {
+    let mut nonce = [0; 12];
+    nonce[8..].copy_from_slice(&counter.to_be_bytes());
+    nonce.into()
+}
+
+/// One direction of the transport: a key and its frame counter, which never wraps.
+pub struct TransportKey {
+    cipher: Aes256Gcm,
+    counter: Option<u32>,
+}
+
+impl TransportKey {
+    fn new(key: &Secret<32>) -> Self {
+        Self { cipher: cipher(key), counter: Some(0) }
+    }
+
+    fn next(&mut self) -> Result<u32, WireError> {
+        let counter = self.counter.ok_or(WireError::CounterExhausted)?;
+        self.counter = counter.checked_add(1);
+        Ok(counter)
+    }
+
+    pub fn seal(&mut self, plaintext: &[u8]) -> Result<Vec<u8>, WireError> {
+        let counter = self.next()?;
+        self.cipher
+            .encrypt(&nonce(counter), plaintext)
+            .map_err(|_| WireError::TooLarge { what: "frame", limit: super::frame::MAX_PAYLOAD })
+    }
+
+    pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<u8>, WireError> {
+        let counter = self.next()?;
+        self.cipher.decrypt(&nonce(counter), sealed).map_err(|_| WireError::Handshake { what: "transport frame" })
+    }
+}
+
+/// A finished handshake: the keys of both directions and the transcript hash.
+pub struct Transport {
+    pub sending: TransportKey,
+    pub receiving: TransportKey,
+}
+
+/// The client after its first message.
+pub struct ClientHelloSent {
+    state: SymmetricState,
+    ephemeral: KeyPair,
+}
+
+impl ClientHelloSent {
+    /// Message 1: `clientHello { ephemeral }`.
+    pub fn start(prologue: &[u8], ephemeral: KeyPair) -> (Self, Vec<u8>) {
+        let mut state = SymmetricState::new(XX_NAME, prologue);
+        state.mix_hash(ephemeral.public().as_bytes());
+        let hello = HandshakeMessage {
+            client_hello: Some(fields::ClientHello {
+                ephemeral: Some(ephemeral.public().as_bytes().to_vec()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        (Self { state, ephemeral }, hello.encode_to_vec())
+    }
+
+    /// Message 2 read: the service's static key and its payload (the certificate chain), not yet trusted.
+    pub fn read_server_hello(mut self, message: &[u8]) -> Result<(ServerHelloRead, PublicKey, Vec<u8>), WireError> {
+        let malformed = WireError::Malformed { what: "server hello" };
+        let hello = HandshakeMessage::decode(message).map_err(|_| malformed.clone())?;
+        let hello = hello.server_hello.ok_or(malformed.clone())?;
+        let (Some(ephemeral), Some(sealed_static), Some(payload)) = (hello.ephemeral, hello.r#static, hello.payload)
+        else {
+            return Err(malformed);
+        };
+        let theirs = PublicKey::parse(&ephemeral, "service's ephemeral key")?;
+        self.state.mix_hash(theirs.as_bytes());
+        self.state.mix_key(&self.ephemeral, &theirs)?;
+        let their_static = self.state.decrypt_and_hash(&sealed_static, "service's static key")?;
+        let their_static = PublicKey::parse(&their_static, "service's static key")?;
+        self.state.mix_key(&self.ephemeral, &their_static)?;
+        let payload = self.state.decrypt_and_hash(&payload, "service's payload")?;
+        Ok((ServerHelloRead { state: self.state, their_ephemeral: theirs }, their_static, payload))
+    }
+}
+
+/// The client after it has read the service's answer; the caller verifies the certificate before it goes on.
+pub struct ServerHelloRead {
+    state: SymmetricState,
+    their_ephemeral: PublicKey,
+}
+
+impl ServerHelloRead {
+    /// Message 3: `clientFinish { static, payload }`.
+    pub fn finish(mut self, ours: &KeyPair, payload: &[u8]) -> Result<(Transport, Vec<u8>), WireError> {
+        let sealed_static = self.state.encrypt_and_hash(ours.public().as_bytes())?;
+        self.state.mix_key(ours, &self.their_ephemeral)?;
+        let payload = self.state.encrypt_and_hash(payload)?;
+        let finish = HandshakeMessage {
+            client_finish: Some(fields::ClientFinish { r#static: Some(sealed_static), payload: Some(payload) }),
+            ..Default::default()
+        };
+        let (sending, receiving) = self.state.split();
+        Ok((Transport { sending, receiving }, finish.encode_to_vec()))
+    }
+}
+
+/// The service after it has answered the client's first message.
+pub struct ServerHelloSent {
+    state: SymmetricState,
+    ephemeral: KeyPair,
+}
+
+impl ServerHelloSent {
+    /// Messages 1 and 2: reads the client's hello, answers with `static` and `payload` sealed.
+    pub fn answer(
+        prologue: &[u8],
+        message: &[u8],
+        ours: &KeyPair,
+        ephemeral: KeyPair,
+        payload: &[u8],
+    ) -> Result<(Self, Vec<u8>), WireError> {
+        let malformed = WireError::Malformed { what: "client hello" };
+        let hello = HandshakeMessage::decode(message).map_err(|_| malformed.clone())?;
+        let theirs = hello.client_hello.and_then(|hello| hello.ephemeral).ok_or(malformed)?;
+        let theirs = PublicKey::parse(&theirs, "client's ephemeral key")?;
+        let mut state = SymmetricState::new(XX_NAME, prologue);
+        state.mix_hash(theirs.as_bytes());
+        state.mix_hash(ephemeral.public().as_bytes());
+        state.mix_key(&ephemeral, &theirs)?;
+        let sealed_static = state.encrypt_and_hash(ours.public().as_bytes())?;
+        state.mix_key(ours, &theirs)?;
+        let payload = state.encrypt_and_hash(payload)?;
+        let answer = HandshakeMessage {
+            server_hello: Some(fields::ServerHello {
+                ephemeral: Some(ephemeral.public().as_bytes().to_vec()),
+                r#static: Some(sealed_static),
+                payload: Some(payload),
+            }),
+            ..Default::default()
+        };
+        Ok((Self { state, ephemeral }, answer.encode_to_vec()))
+    }
+
+    /// Message 3 read: the client's static key and its payload.
+    pub fn read_client_finish(mut self, message: &[u8]) -> Result<(Transport, PublicKey, Vec<u8>), WireError> {
+        let malformed = WireError::Malformed { what: "client finish" };
+        let finish = HandshakeMessage::decode(message).map_err(|_| malformed.clone())?;
+        let finish = finish.client_finish.ok_or(malformed.clone())?;
+        let (Some(sealed_static), Some(payload)) = (finish.r#static, finish.payload) else {
+            return Err(malformed);
+        };
+        let theirs = self.state.decrypt_and_hash(&sealed_static, "client's static key")?;
+        let theirs = PublicKey::parse(&theirs, "client's static key")?;
+        self.state.mix_key(&self.ephemeral, &theirs)?;
+        let payload = self.state.decrypt_and_hash(&payload, "client's payload")?;
+        let (receiving, sending) = self.state.split();
+        Ok((Transport { sending, receiving }, theirs, payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::testing::{pair, vector_bytes, vectors};
+
+    #[test]
+    fn the_handshake_equals_the_known_answers_byte_for_byte() {
+        let v = &vectors()["noise_xx"];
+        let chain = &vectors()["cert_chain"]["chain_proto"];
+        let with_chain = &v["with_cert_chain (server payload = cert_chain.chain_proto instead of CERTCHAIN)"];
+        for (expected, server_payload) in [(v, b"CERTCHAIN".to_vec()), (with_chain, vector_bytes(chain))] {
+            let hex_of = |key: &str| expected[key].as_str().unwrap().to_owned();
+            let prologue = vector_bytes(&v["prologue"]);
+            let (client, hello) = ClientHelloSent::start(&prologue, pair(&v["client_ephemeral_priv"]));
+            assert_eq!(hex::encode(&hello), hex_of("client_hello"));
+
+            let server_static = pair(&v["server_static_priv"]);
+            let ephemeral = pair(&v["server_ephemeral_priv"]);
+            let (server, answer) =
+                ServerHelloSent::answer(&prologue, &hello, &server_static, ephemeral, &server_payload).unwrap();
+            assert_eq!(hex::encode(&answer), hex_of("server_hello"));
+
+            let (client, their_static, payload) = client.read_server_hello(&answer).unwrap();
+            assert_eq!((&their_static, payload), (server_static.public(), server_payload));
+            let client_static = pair(&v["client_static_priv"]);
+            let (mut at_client, finish) = client.finish(&client_static, b"CLIENTPAYLOAD").unwrap();
+            assert_eq!(hex::encode(&finish), hex_of("client_finish"));
+
+            let (mut at_server, theirs, payload) = server.read_client_finish(&finish).unwrap();
+            assert_eq!((&theirs, payload.as_slice()), (client_static.public(), b"CLIENTPAYLOAD".as_slice()));
+            for (plain, key) in [
+                ([0x00, 0xf8, 0x01], "transport_client_frame0 plaintext 00f801"),
+                ([0x00, 0xf8, 0x02], "transport_client_frame1 plaintext 00f802"),
+            ] {
+                let sealed = at_client.sending.seal(&plain).unwrap();
+                assert_eq!(hex::encode(&sealed), hex_of(key));
+                assert_eq!(at_server.receiving.open(&sealed).unwrap(), plain);
+            }
+            let sealed = at_server.sending.seal(&[0x00, 0xf8, 0x03]).unwrap();
+            assert_eq!(hex::encode(&sealed), hex_of("transport_server_frame0 plaintext 00f803"));
+            assert_eq!(at_client.receiving.open(&sealed).unwrap(), [0x00, 0xf8, 0x03]);
+        }
+    }
+
+    #[test]
+    fn an_altered_answer_is_refused() {
+        let v = &vectors()["noise_xx"];
+        let prologue = vector_bytes(&v["prologue"]);
+        let mut answer = vector_bytes(&v["server_hello"]);
+        *answer.last_mut().unwrap() ^= 1;
+        let (client, _) = ClientHelloSent::start(&prologue, pair(&v["client_ephemeral_priv"]));
+        let result = client.read_server_hello(&answer);
+        assert_eq!(result.err(), Some(WireError::Handshake { what: "service's payload" }));
+    }
+
+    #[test]
+    fn the_last_frame_counter_is_used_once_and_never_wraps() {
+        let mut key = TransportKey::new(&Secret::new([1; 32]));
+        key.counter = Some(u32::MAX);
+        assert!(key.seal(b"last").is_ok());
+        assert_eq!(key.seal(b"one more"), Err(WireError::CounterExhausted));
+    }
+}

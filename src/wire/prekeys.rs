@@ -1,0 +1,61 @@
+//! Prekeys in stanzas: bundles as they are uploaded, fetched and served (`wire-protocol.md` 1.10).
+
+use super::node::Node;
+use super::{Jid, WireError};
+use crate::signal::{IdentityKey, PreKeyBundle, PreKeyId, PublicKey, SignedPreKeyId};
+
+/// A one-time prekey's public half, as `<key>`.
+pub fn key_node(id: PreKeyId, public: &PublicKey) -> Node {
+    Node::new("key").child(Node::new("id").bytes(id.to_wire())).child(Node::new("value").bytes(*public.as_bytes()))
+}
+
+/// A signed prekey's public half, as `<skey>`.
+pub fn skey_node(id: SignedPreKeyId, public: &PublicKey, signature: &[u8]) -> Node {
+    Node::new("skey")
+        .child(Node::new("id").bytes(id.to_wire()))
+        .child(Node::new("value").bytes(*public.as_bytes()))
+        .child(Node::new("signature").bytes(signature))
+}
+
+/// Reads a `<key>`.
+pub fn read_key(node: &Node) -> Result<(PreKeyId, PublicKey), WireError> {
+    let id = PreKeyId::from_wire(node.require_child("id")?.content_bytes())?;
+    let key = PublicKey::parse(node.require_child("value")?.content_bytes(), "one-time prekey")?;
+    Ok((id, key))
+}
+
+/// Reads a `<skey>`: id, key, signature (not yet checked).
+pub fn read_skey(node: &Node) -> Result<(SignedPreKeyId, PublicKey, Vec<u8>), WireError> {
+    let id = SignedPreKeyId::from_wire(node.require_child("id")?.content_bytes())?;
+    let key = PublicKey::parse(node.require_child("value")?.content_bytes(), "signed prekey")?;
+    Ok((id, key, node.require_child("signature")?.content_bytes().to_vec()))
+}
+
+/// One `<user>` of an answer: its device, and its bundle or the service's error code.
+#[derive(Debug, Clone)]
+pub struct FetchedBundle {
+    pub device: Jid,
+    pub result: Result<(PreKeyBundle, Option<Vec<u8>>), u16>,
+}
+
+/// Reads `<user jid>` with a bundle, or with `<error code>`.
+pub fn read_user(user: &Node) -> Result<FetchedBundle, WireError> {
+    let device = user.require_jid("jid")?;
+    if let Some(error) = user.find("error") {
+        let code = error.number("code").and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+        return Ok(FetchedBundle { device, result: Err(code) });
+    }
+    let (signed_pre_key_id, signed_pre_key, signature) = read_skey(user.require_child("skey")?)?;
+    let registration_id = u32::from_be_bytes(user.require_child("registration")?.array("registration id")?);
+    let identity = PublicKey::parse(user.require_child("identity")?.content_bytes(), "identity key")?;
+    let bundle = PreKeyBundle {
+        registration_id,
+        identity: IdentityKey(identity),
+        signed_pre_key_id,
+        signed_pre_key,
+        signature,
+        one_time: user.find("key").map(read_key).transpose()?,
+    };
+    let device_identity = user.find("device-identity").map(|node| node.content_bytes().to_vec());
+    Ok(FetchedBundle { device, result: Ok((bundle, device_identity)) })
+}

@@ -1,0 +1,183 @@
+//! One device that speaks through `wacore-libsignal`, with stores in memory.
+
+use async_trait::async_trait;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::HashMap;
+use wacore_libsignal::protocol::error::Result;
+use wacore_libsignal::protocol::{
+    CiphertextMessage, Direction, GenericSignedPreKey, IdentityChange, IdentityKey, IdentityKeyPair, IdentityKeyStore,
+    KeyPair, PreKeyBundle, PreKeyId, PreKeyRecord, PreKeySignalMessage, PreKeyStore, ProtocolAddress, PublicKey,
+    SessionRecord, SessionStore, SignalMessage, SignalProtocolError, SignedPreKeyId, SignedPreKeyRecord,
+    SignedPreKeyStore, Timestamp, UsePQRatchet, message_decrypt, message_encrypt, process_prekey_bundle,
+};
+
+pub const PRE_KEY_ID: u32 = 31;
+pub const SIGNED_PRE_KEY_ID: u32 = 7;
+
+struct Identity {
+    pair: IdentityKeyPair,
+    registration_id: u32,
+    known: HashMap<ProtocolAddress, IdentityKey>,
+}
+
+#[async_trait]
+impl IdentityKeyStore for Identity {
+    async fn get_identity_key_pair(&self) -> Result<IdentityKeyPair> {
+        Ok(self.pair.clone())
+    }
+    async fn get_local_registration_id(&self) -> Result<u32> {
+        Ok(self.registration_id)
+    }
+    async fn save_identity(&mut self, address: &ProtocolAddress, identity: &IdentityKey) -> Result<IdentityChange> {
+        let old = self.known.insert(address.clone(), *identity);
+        Ok(IdentityChange::from_changed(old.is_some_and(|old| old != *identity)))
+    }
+    async fn is_trusted_identity(&self, _: &ProtocolAddress, _: &IdentityKey, _: Direction) -> Result<bool> {
+        Ok(true)
+    }
+    async fn get_identity(&self, address: &ProtocolAddress) -> Result<Option<IdentityKey>> {
+        Ok(self.known.get(address).copied())
+    }
+}
+
+#[derive(Default)]
+struct Sessions(HashMap<ProtocolAddress, SessionRecord>);
+
+#[async_trait]
+impl SessionStore for Sessions {
+    async fn load_session(&self, address: &ProtocolAddress) -> Result<Option<SessionRecord>> {
+        Ok(self.0.get(address).cloned())
+    }
+    async fn has_session(&self, address: &ProtocolAddress) -> Result<bool> {
+        Ok(self.0.contains_key(address))
+    }
+    async fn store_session(&mut self, address: &ProtocolAddress, record: SessionRecord) -> Result<()> {
+        self.0.insert(address.clone(), record);
+        Ok(())
+    }
+}
+
+struct PreKeys(HashMap<PreKeyId, PreKeyRecord>);
+
+#[async_trait]
+impl PreKeyStore for PreKeys {
+    async fn get_pre_key(&self, id: PreKeyId) -> Result<PreKeyRecord> {
+        self.0.get(&id).cloned().ok_or(SignalProtocolError::InvalidPreKeyId)
+    }
+    async fn save_pre_key(&mut self, id: PreKeyId, record: &PreKeyRecord) -> Result<()> {
+        self.0.insert(id, record.clone());
+        Ok(())
+    }
+    async fn remove_pre_key(&mut self, id: PreKeyId) -> Result<()> {
+        self.0.remove(&id);
+        Ok(())
+    }
+}
+
+struct SignedPreKeys(SignedPreKeyRecord);
+
+#[async_trait]
+impl SignedPreKeyStore for SignedPreKeys {
+    async fn get_signed_pre_key(&self, _: SignedPreKeyId) -> Result<SignedPreKeyRecord> {
+        Ok(self.0.clone())
+    }
+    async fn save_signed_pre_key(&mut self, _: SignedPreKeyId, record: &SignedPreKeyRecord) -> Result<()> {
+        self.0 = record.clone();
+        Ok(())
+    }
+}
+
+/// The peer: its keys, and one session with Wharf.
+pub struct Peer {
+    rng: StdRng,
+    wharf: ProtocolAddress,
+    identity: Identity,
+    sessions: Sessions,
+    pre_keys: PreKeys,
+    signed: SignedPreKeys,
+    pub one_time: KeyPair,
+    pub signed_pair: KeyPair,
+    pub signature: Vec<u8>,
+}
+
+impl Peer {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let pair = IdentityKeyPair::generate(&mut rng);
+        let (one_time, signed_pair) = (KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
+        let public = signed_pair.public_key.serialize();
+        let signature = pair.private_key().calculate_signature(&public, &mut rng).unwrap().to_vec();
+        let record = SignedPreKeyRecord::new(
+            SIGNED_PRE_KEY_ID.into(),
+            Timestamp::from_epoch_millis(1),
+            &signed_pair,
+            &signature,
+        );
+        let pre_key = PreKeyRecord::new(PRE_KEY_ID.into(), &one_time);
+        Self {
+            rng,
+            wharf: ProtocolAddress::new("wharf", 1.into()),
+            identity: Identity { pair, registration_id: 77, known: HashMap::new() },
+            sessions: Sessions::default(),
+            pre_keys: PreKeys(HashMap::from([(PRE_KEY_ID.into(), pre_key)])),
+            signed: SignedPreKeys(record),
+            one_time,
+            signed_pair,
+            signature,
+        }
+    }
+
+    pub fn identity_key(&self) -> [u8; 33] {
+        self.identity.pair.identity_key().serialize()
+    }
+
+    pub fn initiate(
+        &mut self,
+        registration_id: u32,
+        identity: &[u8],
+        signed: (u32, &[u8], &[u8]),
+        one_time: Option<(u32, &[u8])>,
+    ) {
+        let key = |bytes: &[u8]| PublicKey::deserialize(bytes).unwrap();
+        let bundle = PreKeyBundle::new(
+            registration_id,
+            1.into(),
+            one_time.map(|(id, bytes)| (id.into(), key(bytes))),
+            signed.0.into(),
+            key(signed.1),
+            signed.2.to_vec(),
+            IdentityKey::new(key(identity)),
+        )
+        .unwrap();
+        let (sessions, identity) = (&mut self.sessions, &mut self.identity);
+        let done = process_prekey_bundle(&self.wharf, sessions, identity, &bundle, &mut self.rng, UsePQRatchet::No);
+        pollster::block_on(done).unwrap();
+    }
+
+    /// The serialized message, and whether it is a PreKey message.
+    pub fn encrypt(&mut self, text: &[u8]) -> (Vec<u8>, bool) {
+        let sent = message_encrypt(text, &self.wharf, &mut self.sessions, &mut self.identity);
+        let sent = pollster::block_on(sent).unwrap();
+        (sent.serialize().to_vec(), matches!(sent, CiphertextMessage::PreKeySignalMessage(_)))
+    }
+
+    pub fn decrypt(&mut self, bytes: &[u8], is_prekey: bool) -> Vec<u8> {
+        let message = if is_prekey {
+            CiphertextMessage::PreKeySignalMessage(PreKeySignalMessage::try_from(bytes).unwrap())
+        } else {
+            CiphertextMessage::SignalMessage(SignalMessage::try_from(bytes).unwrap())
+        };
+        let opened = message_decrypt(
+            &message,
+            &self.wharf,
+            &mut self.sessions,
+            &mut self.identity,
+            &mut self.pre_keys,
+            &self.signed,
+            &mut self.rng,
+            UsePQRatchet::No,
+        );
+        pollster::block_on(opened).unwrap().plaintext
+    }
+}
