@@ -1,1 +1,4 @@
+//! Wharf's integration tests, one binary.
 
+mod direct_messages;
+mod net;

@@ -1,0 +1,127 @@
+//! The linked device: its long-term keys, and the account that it is linked to.
+
+use super::codec::{decode, encode};
+use super::error::AccountError;
+use super::proto;
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::signal::{IdentityKeyPair, KeyPair, LocalParty, SecretKey};
+use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
+use crate::wire::Jid;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// The keys and, once linked, the identity of our device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub noise: KeyPair,
+    pub local: LocalParty,
+    pub adv_secret: Secret<32>,
+    pub link: Option<Link>,
+    pub login_counter: u32,
+    pub routing_info: Option<Vec<u8>>,
+}
+
+/// Who we are, since a phone has vouched for us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// By phone number, with our device number.
+    pub jid: Jid,
+    pub lid: Option<Jid>,
+    pub device_identity: Vec<u8>,
+    pub push_name: String,
+    pub linked_at: Timestamp,
+    /// Whether direct messages are addressed by LID.
+    pub lid_migrated: bool,
+}
+
+impl Link {
+    /// Whether the JID is our own user, by number or LID.
+    pub fn is_own_user(&self, jid: &Jid) -> bool {
+        jid.is_same_user_as(&self.jid) || self.lid.as_ref().is_some_and(|lid| jid.is_same_user_as(lid))
+    }
+
+    /// Whether the JID is this very device.
+    pub fn is_this_device(&self, jid: &Jid) -> bool {
+        self.is_own_user(jid) && jid.device() == self.jid.device()
+    }
+}
+
+impl Device {
+    /// Loads the device, if one was made.
+    pub fn load(store: &AccountStore) -> Result<Option<Self>, AccountError> {
+        let Some(bytes) = store.get(kind::DEVICE, b"")? else {
+            return Ok(None);
+        };
+        let corrupt = || AccountError::Record { what: "device" };
+        let record: proto::Device = decode(&bytes, "device")?;
+        let pair = |bytes: &[u8]| SecretKey::parse(bytes, "stored device key").map(KeyPair::from_secret);
+        Ok(Some(Self {
+            noise: pair(record.noise_secret())?,
+            local: LocalParty {
+                identity: IdentityKeyPair(pair(record.identity_secret())?),
+                registration_id: record.registration_id(),
+            },
+            adv_secret: Secret::from_slice(record.adv_secret()).ok_or_else(corrupt)?,
+            login_counter: record.login_counter(),
+            routing_info: record.routing_info.clone(),
+            link: record.link.map(read_link).transpose()?,
+        }))
+    }
+
+    /// The device, made now if the account has none: its keys and its first signed prekey are returned to be committed.
+    pub fn load_or_create(store: &AccountStore, rng: &mut StdRng) -> Result<(Self, Changes), AccountError> {
+        let mut changes = Changes::default();
+        if let Some(device) = Self::load(store)? {
+            return Ok((device, changes));
+        }
+        let identity = IdentityKeyPair::generate(rng);
+        let device = Self {
+            noise: KeyPair::generate(rng),
+            local: LocalParty { identity, registration_id: rng.next_u32() % 0x7fff_fffe + 1 },
+            adv_secret: Secret::generate(rng),
+            link: None,
+            login_counter: 0,
+            routing_info: None,
+        };
+        changes.absorb(device.to_writes());
+        let mut prekeys = super::PreKeys::new(store.clone(), StdRng::from_rng(rng));
+        let (_, writes) = prekeys.create_signed(&device.local.identity)?;
+        changes.absorb(writes);
+        Ok((device, changes))
+    }
+
+    /// The record of this device.
+    pub fn to_writes(&self) -> ChangeSet<owner::Router> {
+        let record = proto::Device {
+            noise_secret: Some(self.noise.secret().expose().to_vec()),
+            identity_secret: Some(self.local.identity.secret().expose().to_vec()),
+            registration_id: Some(self.local.registration_id),
+            adv_secret: Some(self.adv_secret.expose().to_vec()),
+            login_counter: Some(self.login_counter),
+            routing_info: self.routing_info.clone(),
+            link: self.link.as_ref().map(|link| proto::Link {
+                jid: Some(link.jid.to_string()),
+                lid: link.lid.as_ref().map(Jid::to_string),
+                device_identity: Some(link.device_identity.clone()),
+                push_name: Some(link.push_name.clone()),
+                linked_at_ms: Some(link.linked_at.0),
+                lid_migrated: Some(link.lid_migrated),
+            }),
+        };
+        let mut writes = ChangeSet::default();
+        writes.put(kind::DEVICE, "", encode(&record));
+        writes
+    }
+}
+
+fn read_link(link: proto::Link) -> Result<Link, AccountError> {
+    Ok(Link {
+        jid: Jid::parse(link.jid())?,
+        lid: link.lid.as_deref().map(Jid::parse).transpose()?,
+        device_identity: link.device_identity.clone().unwrap_or_default(),
+        push_name: link.push_name().to_owned(),
+        linked_at: Timestamp(link.linked_at_ms()),
+        lid_migrated: link.lid_migrated(),
+    })
+}

@@ -1,0 +1,231 @@
+//! Device lists and the mapping between phone numbers and LIDs (`wire-protocol.md` 1.9, 1.11).
+//!
+//! Invariant: one canonical address per peer, its LID where it is known; everything is filed under that.
+
+use super::codec::{decode, encode};
+use super::error::AccountError;
+use super::proto::{DeviceList, device_list};
+use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use crate::wire::adv::read_key_indexes;
+use crate::wire::{Jid, Node, Server, WireError};
+
+type Writes = ChangeSet<owner::DeviceSync>;
+
+pub struct DeviceSync {
+    store: AccountStore,
+    /// Mappings learned in the current turn are not in the store yet.
+    mappings: std::collections::HashMap<Jid, Jid>,
+    lists: std::collections::HashMap<Jid, DeviceList>,
+}
+
+/// A user as we address it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownUser {
+    pub pn: Option<Jid>,
+    pub lid: Option<Jid>,
+    pub devices: Vec<u16>,
+}
+
+/// One user of a usync answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsyncUser {
+    pub user: Jid,
+    pub lid: Option<Jid>,
+    /// `None` when the service knows no devices: the number is not registered.
+    pub devices: Option<Vec<(u16, u32)>>,
+    pub raw_id: u32,
+}
+
+impl DeviceSync {
+    pub fn new(store: AccountStore) -> Self {
+        Self { store, mappings: Default::default(), lists: Default::default() }
+    }
+
+    /// The user's devices, if the registry has them.
+    pub fn known(&mut self, user: &Jid) -> Result<Option<KnownUser>, AccountError> {
+        let canonical = self.canonical(user)?.bare();
+        let Some(list) = self.list(&canonical)? else {
+            return Ok(None);
+        };
+        let devices = list.devices.iter().filter_map(|entry| u16::try_from(entry.id()).ok()).collect();
+        let (pn, lid) = match canonical.server() {
+            Server::Lid => (self.pn_of(&canonical)?, Some(canonical)),
+            _ => (Some(canonical), None),
+        };
+        Ok(Some(KnownUser { pn, lid, devices }))
+    }
+
+    /// Files a usync answer.
+    pub fn learn(&mut self, users: &[UsyncUser]) -> Result<Writes, AccountError> {
+        let mut writes = Writes::default();
+        for user in users {
+            if let Some(lid) = &user.lid {
+                self.map(&user.user.bare(), lid, &mut writes)?;
+            }
+            let Some(devices) = &user.devices else { continue };
+            let canonical = self.canonical(&user.user)?.bare();
+            let entries = devices
+                .iter()
+                .map(|(id, key_index)| device_list::Entry { id: Some(u32::from(*id)), key_index: Some(*key_index) });
+            let list = DeviceList { raw_id: Some(user.raw_id), devices: entries.collect() };
+            writes.put(kind::DEVICES, canonical.to_string(), encode(&list));
+            self.lists.insert(canonical, list);
+        }
+        Ok(writes)
+    }
+
+    /// Files that this phone number and this LID are one person.
+    pub fn learn_mapping(&mut self, pn: &Jid, lid: &Jid) -> Result<Writes, AccountError> {
+        let mut writes = Writes::default();
+        self.map(&pn.bare(), &lid.bare(), &mut writes)?;
+        Ok(writes)
+    }
+
+    fn map(&mut self, pn: &Jid, lid: &Jid, writes: &mut Writes) -> Result<(), AccountError> {
+        if pn.server() != Server::Pn || lid.server() != Server::Lid || self.lid_of(pn)?.as_ref() == Some(lid) {
+            return Ok(());
+        }
+        writes.put(kind::LID_OF, pn.user(), lid.user());
+        writes.put(kind::PN_OF, lid.user(), pn.user());
+        self.mappings.insert(pn.clone(), lid.clone());
+        self.mappings.insert(lid.clone(), pn.clone());
+        if self.list(pn)?.is_some() {
+            writes.delete(kind::DEVICES, pn.to_string());
+            self.lists.remove(pn);
+        }
+        Ok(())
+    }
+
+    /// Drops a user's list, so that the next use asks the service.
+    pub fn forget(&mut self, user: &Jid) -> Result<Writes, AccountError> {
+        let canonical = self.canonical(user)?.bare();
+        let mut writes = Writes::default();
+        if self.list(&canonical)?.is_some() {
+            writes.delete(kind::DEVICES, canonical.to_string());
+            self.lists.remove(&canonical);
+        }
+        Ok(writes)
+    }
+
+    /// The address that everything about this device is filed under.
+    pub fn canonical(&mut self, jid: &Jid) -> Result<Jid, AccountError> {
+        if jid.server() == Server::Pn
+            && let Some(lid) = self.lid_of(&jid.bare())?
+        {
+            return Ok(lid.with_device(jid.device()));
+        }
+        Ok(jid.clone())
+    }
+
+    pub fn lid_of(&mut self, pn: &Jid) -> Result<Option<Jid>, AccountError> {
+        if let Some(lid) = self.mappings.get(pn) {
+            return Ok(Some(lid.clone()));
+        }
+        let stored = self.store.get(kind::LID_OF, pn.user().as_bytes())?;
+        stored.map(|user| user_of(user, Server::Lid)).transpose()
+    }
+
+    pub fn pn_of(&mut self, lid: &Jid) -> Result<Option<Jid>, AccountError> {
+        if let Some(pn) = self.mappings.get(lid) {
+            return Ok(Some(pn.clone()));
+        }
+        let stored = self.store.get(kind::PN_OF, lid.user().as_bytes())?;
+        stored.map(|user| user_of(user, Server::Pn)).transpose()
+    }
+
+    fn list(&mut self, canonical: &Jid) -> Result<Option<&DeviceList>, AccountError> {
+        if !self.lists.contains_key(canonical) {
+            let Some(bytes) = self.store.get(kind::DEVICES, canonical.to_string().as_bytes())? else {
+                return Ok(None);
+            };
+            self.lists.insert(canonical.clone(), decode(&bytes, "device list")?);
+        }
+        Ok(self.lists.get(canonical))
+    }
+}
+
+fn user_of(user: Vec<u8>, server: Server) -> Result<Jid, AccountError> {
+    String::from_utf8(user).map(|user| Jid::new(user, server)).map_err(|_| AccountError::Record { what: "lid mapping" })
+}
+
+/// The query for devices and LIDs of these users.
+pub(super) fn usync_query(id: &str, sid: &str, users: &[Jid]) -> Node {
+    let list = users.iter().map(|user| Node::new("user").attr("jid", user.bare()));
+    let protocols = [Node::new("devices").attr("version", "2"), Node::new("lid")];
+    Node::new("iq")
+        .attr("id", id.to_owned())
+        .attr("xmlns", "usync")
+        .attr("type", "get")
+        .attr("to", Jid::service())
+        .child(
+            Node::new("usync")
+                .attr("sid", sid.to_owned())
+                .attr("mode", "query")
+                .attr("last", "true")
+                .attr("index", "0")
+                .attr("context", "message")
+                .child(Node::new("query").children(protocols))
+                .child(Node::new("list").children(list)),
+        )
+}
+
+/// Reads a usync answer. Companions that no signed list vouches for are dropped; the phone, device 0, always stays.
+pub(super) fn read_usync(iq: &Node) -> Result<Vec<UsyncUser>, WireError> {
+    let list = iq.require_child("usync")?.require_child("list")?;
+    list.all("user").filter(|user| user.has("jid")).map(read_user).collect()
+}
+
+fn read_user(user: &Node) -> Result<UsyncUser, WireError> {
+    let jid = user.require_jid("jid")?.bare();
+    let lid = user.find("lid").and_then(|node| node.jid("val")).map(|lid| lid.bare());
+    let Some(devices) = user.find("devices").filter(|devices| devices.find("device-list").is_some()) else {
+        return Ok(UsyncUser { user: jid, lid, devices: None, raw_id: 0 });
+    };
+    let indexes = devices.find("key-index-list").map(|node| read_key_indexes(node.content_bytes())).transpose()?;
+    let mut kept = vec![(0, 0)];
+    for device in devices.require_child("device-list")?.all("device") {
+        let id = device.number("id").and_then(|id| u16::try_from(id).ok());
+        let index = device.number("key-index").and_then(|index| u32::try_from(index).ok());
+        if let (Some(id @ 1..), Some(index), Some(indexes)) = (id, index, &indexes)
+            && indexes.vouches_for(index)
+            && !device.is("is_hosted", "true")
+        {
+            kept.push((id, index));
+        }
+    }
+    let raw_id = indexes.map_or(0, |indexes| indexes.raw_id);
+    Ok(UsyncUser { user: jid, lid, devices: Some(kept), raw_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::IdentityKeyPair;
+    use crate::signal::testing::rng;
+    use crate::wire::adv::sign_key_indexes;
+
+    fn answer(indexes: Option<Vec<u8>>) -> Node {
+        let device = |id: u64, index: u64| Node::new("device").attr("id", id).attr("key-index", index);
+        let list = [Node::new("device").attr("id", "0"), device(1, 1), device(2, 2), device(3, 9)];
+        let mut devices = Node::new("devices").child(Node::new("device-list").children(list));
+        if let Some(bytes) = indexes {
+            devices = devices.child(Node::new("key-index-list").attr("ts", "1").bytes(bytes));
+        }
+        let user = Node::new("user").attr("jid", Jid::pn("5511")).child(devices);
+        Node::new("iq").child(Node::new("usync").child(Node::new("list").child(user)))
+    }
+
+    #[test]
+    fn only_companions_that_the_phone_vouches_for_are_kept() {
+        let phone = IdentityKeyPair::generate(&mut rng(1));
+        let signed = sign_key_indexes(&phone, (5, 1), 3, vec![0, 1], &mut rng(2));
+        let user = read_usync(&answer(Some(signed))).unwrap().remove(0);
+        assert_eq!(user.devices, Some(vec![(0, 0), (1, 1), (3, 9)]));
+    }
+
+    #[test]
+    fn without_a_signed_list_only_the_phone_is_kept() {
+        let user = read_usync(&answer(None)).unwrap().remove(0);
+        assert_eq!(user.devices, Some(vec![(0, 0)]));
+    }
+}

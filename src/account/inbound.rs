@@ -1,0 +1,423 @@
+//! What comes in: messages, receipts, notifications (`wire-protocol.md` 1.8, 1.13, 1.16).
+//!
+//! Invariant: nothing is acknowledged before its event is durable, and an inbox record makes a second copy harmless.
+
+use super::error::AccountError;
+use super::message_record::MessageStatus;
+use super::router::{Router, Turn};
+use super::sessions::Sealed;
+use super::{Children, codec};
+use crate::base::ids::MessageId;
+use crate::base::time::Timestamp;
+use crate::signal::{PreKeySignalMessage, SignalError, SignalMessage};
+use crate::storage::{ChangeSet, kind, owner};
+use crate::wire::message::{Decoded, Incoming, decode};
+use crate::wire::{Jid, Node, WireError, adv};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// A message stanza, read once.
+struct Envelope {
+    id: MessageId,
+    /// The sending device, as it was named.
+    from: Jid,
+    /// The other side of the conversation.
+    chat: Jid,
+    timestamp: Timestamp,
+    name: Option<String>,
+    own: bool,
+    peer: bool,
+}
+
+/// Why a message cannot be read.
+enum Unreadable {
+    Signal(SignalError),
+    Wire(WireError),
+    NoCiphertext,
+}
+
+impl Unreadable {
+    fn reason(&self) -> String {
+        match self {
+            Self::Signal(error) => error.to_string(),
+            Self::Wire(error) => error.to_string(),
+            Self::NoCiphertext => "it holds no ciphertext for this device that is understood".to_owned(),
+        }
+    }
+
+    /// The reason codes of retry receipts (`wire-protocol.md` 1.14).
+    fn retry_code(&self) -> u64 {
+        match self {
+            Self::Signal(SignalError::NoSession) => 1,
+            Self::Signal(SignalError::InvalidKey { .. }) => 2,
+            Self::Signal(SignalError::UnknownPreKey { .. } | SignalError::UnknownSignedPreKey { .. }) => 3,
+            Self::Signal(SignalError::TooFarInFuture { .. }) => 6,
+            Self::Signal(SignalError::BadMac { .. }) => 7,
+            Self::Signal(_) | Self::Wire(_) => 4,
+            Self::NoCiphertext => 0,
+        }
+    }
+}
+
+impl Router {
+    pub(super) async fn on_message<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+    ) -> Result<(), AccountError> {
+        self.learn_addresses(turn, node).await?;
+        let envelope = self.envelope(node)?;
+        let inbox = inbox_key(&envelope);
+        if self.store.get(kind::INBOX, &inbox)?.is_some() {
+            self.receipt(turn, &envelope, None);
+            return Ok(());
+        }
+        let opened = self.open(turn, node, &envelope).await?;
+        let mut writes = ChangeSet::<owner::Router>::default();
+        match opened {
+            // Decrypted before its inbox record existed: no second event, but an answer.
+            Err(Unreadable::Signal(SignalError::Duplicate { .. })) => {
+                self.receipt(turn, &envelope, None);
+                return Ok(());
+            }
+            Err(why) => {
+                self.report_unreadable(turn, &envelope, &why).await?;
+                self.ask_again(turn, node, &envelope, &why);
+                self.acknowledge(turn, node);
+            }
+            Ok(decoded) => {
+                let hist_sync = decoded.incoming == Incoming::Protocol && envelope.peer;
+                self.report_message(turn, &envelope, decoded).await?;
+                self.receipt(turn, &envelope, hist_sync.then_some("hist_sync"));
+            }
+        }
+        writes.put(kind::INBOX, inbox, turn.now.0.to_be_bytes());
+        turn.absorb(writes);
+        Ok(())
+    }
+
+    /// Stanzas name the other address of a sender where they know it.
+    async fn learn_addresses<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        let from = node.jid("from");
+        let pairs = [("sender_lid", "sender_pn"), ("recipient_lid", "recipient_pn")];
+        for (lid_key, pn_key) in pairs {
+            let base = if lid_key == "sender_lid" { from.clone() } else { node.jid("recipient") };
+            let (pn, lid) = match (node.jid(pn_key), node.jid(lid_key)) {
+                (Some(pn), None) => (Some(pn), base),
+                (None, Some(lid)) => (base, Some(lid)),
+                both => both,
+            };
+            if let (Some(pn), Some(lid)) = (pn, lid) {
+                let writes = turn.children.devices(move |devices| devices.learn_mapping(&pn, &lid)).await??;
+                turn.absorb(writes);
+            }
+        }
+        Ok(())
+    }
+
+    fn envelope(&self, node: &Node) -> Result<Envelope, WireError> {
+        let from = node.require_jid("from")?;
+        let sender = node.jid("participant").unwrap_or_else(|| from.clone());
+        let own = self.device.link.as_ref().is_some_and(|link| link.is_own_user(&sender));
+        let chat = match node.jid("recipient") {
+            Some(recipient) if own => recipient.bare(),
+            _ => from.bare(),
+        };
+        Ok(Envelope {
+            id: MessageId::new(node.require_text("id")?.into_owned()),
+            from: sender,
+            chat,
+            timestamp: Timestamp::from_secs(node.number("t").unwrap_or_default()),
+            name: node.text("notify").map(|name| name.into_owned()).filter(|name| !name.is_empty()),
+            own,
+            peer: node.is("category", "peer"),
+        })
+    }
+
+    /// Decrypts, and gathers what that changed.
+    async fn open<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+        envelope: &Envelope,
+    ) -> Result<Result<Decoded, Unreadable>, AccountError> {
+        let Some(sealed) = node.all("enc").find_map(parse_enc) else {
+            return Ok(Err(Unreadable::NoCiphertext));
+        };
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => return Ok(Err(Unreadable::Signal(error))),
+        };
+        let from = envelope.from.clone();
+        let device = turn.children.devices(move |devices| devices.canonical(&from)).await??;
+        if let Err(error) = self.check_device_identity(turn, node, &device, &sealed).await? {
+            return Ok(Err(Unreadable::Wire(error)));
+        }
+        let address = device.protocol_address();
+        let needed = match &sealed {
+            Sealed::PreKey(message) => Some((message.signed_pre_key_id, message.pre_key_id)),
+            Sealed::Signal(_) => None,
+        };
+        let at = address.clone();
+        let (sealed, needs) =
+            turn.children.sessions(move |sessions| sessions.needs_prekeys(&at, &sealed).map(|n| (sealed, n))).await??;
+        let prekeys = match needed.filter(|_| needs) {
+            None => None,
+            Some((signed, one_time)) => {
+                match turn.children.prekeys(move |keys| keys.lookup(signed, one_time)).await?? {
+                    Ok(found) => Some(found),
+                    Err(error) => return Ok(Err(Unreadable::Signal(error))),
+                }
+            }
+        };
+        let opened = match turn.children.sessions(move |sessions| sessions.open(&address, &sealed, prekeys)).await?? {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(Unreadable::Signal(error))),
+        };
+        turn.absorb(opened.writes);
+        if let Some(id) = opened.used_prekey {
+            let writes = turn.children.prekeys(move |keys| keys.consume(id)).await??;
+            turn.absorb(writes);
+        }
+        if opened.identity_changed {
+            let chat = self.shown(turn, &envelope.from.bare()).await?;
+            self.event(turn, "identity.changed", &chat, &json!({ "contact": chat }));
+        }
+        Ok(decode(&opened.plaintext).map_err(Unreadable::Wire))
+    }
+
+    /// A companion's first message must bear its phone's signature, by the identity that we know the phone by.
+    async fn check_device_identity<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+        device: &Jid,
+        sealed: &Sealed,
+    ) -> Result<Result<(), WireError>, AccountError> {
+        let (Sealed::PreKey(message), Some(blob)) = (sealed, node.find("device-identity")) else {
+            return Ok(Ok(()));
+        };
+        if device.device() == 0 {
+            return Ok(Ok(()));
+        }
+        let phone = device.bare().protocol_address();
+        let known = turn.children.sessions(move |sessions| sessions.identity(&phone)).await??;
+        let verified = adv::verify_companion(blob.content_bytes(), &message.identity_key, known.as_ref());
+        Ok(verified.map(|_| ()))
+    }
+
+    async fn report_message<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        envelope: &Envelope,
+        decoded: Decoded,
+    ) -> Result<(), AccountError> {
+        let destination = match &decoded.sent_to {
+            Some(text) if envelope.own => Jid::parse(text).unwrap_or_else(|_| envelope.chat.clone()),
+            _ => envelope.chat.clone(),
+        };
+        let chat = self.shown(turn, &destination.bare()).await?;
+        let mut data = json!({
+            "id": envelope.id.as_str(),
+            "chat": chat,
+            "from": self.shown(turn, &envelope.from.bare()).await?,
+            "timestamp": envelope.timestamp.rfc3339(),
+        });
+        if let Some(lid) = self.lid_of(turn, &envelope.from.bare()).await? {
+            data["from_lid"] = json!(lid);
+        }
+        if let Some(name) = &envelope.name {
+            data["from_name"] = json!(name);
+        }
+        match decoded.incoming {
+            Incoming::Protocol => return Ok(()),
+            Incoming::Text { body, quoted_id, mentions } => {
+                data["type"] = json!("text");
+                data["text"] = json!({ "body": body });
+                if let Some(quoted) = quoted_id {
+                    data["context"] = json!({ "message_id": quoted });
+                }
+                if !mentions.is_empty() {
+                    data["mentions"] = json!(mentions);
+                }
+            }
+            Incoming::Unsupported => data["type"] = json!("unsupported"),
+        }
+        let kind = if envelope.own { "message.sent" } else { "message.received" };
+        self.event(turn, kind, &chat, &data);
+        Ok(())
+    }
+
+    async fn report_unreadable<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        envelope: &Envelope,
+        why: &Unreadable,
+    ) -> Result<(), AccountError> {
+        let reason = why.reason();
+        tracing::warn!(account = %self.id, from = %envelope.from.redacted(), reason, "a message cannot be decrypted");
+        let chat = self.shown(turn, &envelope.chat).await?;
+        let from = self.shown(turn, &envelope.from.bare()).await?;
+        let timestamp = envelope.timestamp.rfc3339();
+        let data =
+            json!({ "id": envelope.id.as_str(), "chat": chat, "from": from, "timestamp": timestamp, "reason": reason });
+        self.event(turn, "message.undecryptable", &chat, &data);
+        Ok(())
+    }
+
+    /// Asks the sender to encrypt the message anew.
+    fn ask_again<C>(&self, turn: &mut Turn<'_, C>, node: &Node, envelope: &Envelope, why: &Unreadable) {
+        let t = node.text("t").unwrap_or_default().into_owned();
+        let retry = Node::new("retry")
+            .attr("v", "1")
+            .attr("count", "1")
+            .attr("id", envelope.id.as_str().to_owned())
+            .attr("t", t)
+            .attr("error", why.retry_code());
+        let receipt = Node::new("receipt")
+            .attr("id", envelope.id.as_str().to_owned())
+            .attr("to", node.get("from").cloned().unwrap_or(Jid::service().into()))
+            .attr("type", "retry")
+            .maybe("participant", node.get("participant").cloned())
+            .maybe("recipient", node.get("recipient").cloned())
+            .child(retry)
+            .child(Node::new("registration").bytes(self.device.local.registration_id.to_be_bytes()));
+        self.write(turn, receipt);
+    }
+
+    /// The delivery receipt, which is also the acknowledgement of a message.
+    fn receipt<C>(&self, turn: &mut Turn<'_, C>, envelope: &Envelope, extra: Option<&'static str>) {
+        let (kind, recipient) = match (envelope.peer, envelope.own) {
+            (true, _) => (Some("peer_msg"), None),
+            (false, true) => (Some("sender"), Some(&envelope.chat)),
+            (false, false) => (None, None),
+        };
+        for kind in [kind].into_iter().chain(extra.map(Some)) {
+            let receipt = Node::new("receipt")
+                .attr("to", &envelope.from)
+                .attr("id", envelope.id.as_str().to_owned())
+                .maybe("type", kind)
+                .maybe("recipient", recipient);
+            self.write(turn, receipt);
+        }
+    }
+
+    /// A user as the outside knows them: by phone number where we know it.
+    pub(super) async fn shown<C: Children>(&self, turn: &mut Turn<'_, C>, jid: &Jid) -> Result<String, AccountError> {
+        let asked = jid.clone();
+        let pn = turn.children.devices(move |devices| devices.pn_of(&asked)).await??;
+        Ok(pn.as_ref().unwrap_or(jid).to_string())
+    }
+
+    async fn lid_of<C: Children>(&self, turn: &mut Turn<'_, C>, jid: &Jid) -> Result<Option<String>, AccountError> {
+        let asked = jid.clone();
+        let canonical = turn.children.devices(move |devices| devices.canonical(&asked)).await??;
+        Ok((canonical.server() == crate::wire::Server::Lid).then(|| canonical.to_string()))
+    }
+
+    /// A receipt tells how far messages of ours have come.
+    pub(super) async fn on_receipt<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+    ) -> Result<(), AccountError> {
+        let status = match node.text("type").as_deref() {
+            None | Some("inactive") => Some(MessageStatus::Delivered),
+            Some("read") => Some(MessageStatus::Read),
+            Some("played") => Some(MessageStatus::Played),
+            _ => None,
+        };
+        let from = node.require_jid("from")?;
+        let by = node.jid("participant").unwrap_or(from).bare();
+        let own = self.device.link.as_ref().is_some_and(|link| link.is_own_user(&by));
+        if let Some(status) = status.filter(|_| !own) {
+            let by = self.shown(turn, &by).await?;
+            let listed = node.find("list").map(Node::nodes).unwrap_or_default();
+            let ids = listed.iter().filter_map(|item| item.text("id")).chain(node.text("id"));
+            for id in ids.map(|id| MessageId::new(id.into_owned())).collect::<Vec<_>>() {
+                self.advance(turn, &id, &by, status)?;
+            }
+        }
+        self.acknowledge(turn, node);
+        Ok(())
+    }
+
+    fn advance<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        id: &MessageId,
+        by: &str,
+        status: MessageStatus,
+    ) -> Result<(), AccountError> {
+        let Some(mut record) = self.message_in(turn, id)? else { return Ok(()) };
+        let before = record.clone();
+        let further = record.reach(by, status, turn.now);
+        if record != before {
+            self.put_message(turn, &record);
+        }
+        if further {
+            let data = json!({ "id": id.as_str(), "chat": record.to, "status": status, "recipient": by });
+            let chat = record.to.clone();
+            self.event(turn, "message.status", &chat, &data);
+        }
+        Ok(())
+    }
+
+    /// Notifications are always acknowledged; some make us act.
+    pub(super) async fn on_notification<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+    ) -> Result<(), AccountError> {
+        match node.text("type").as_deref() {
+            Some("encrypt") if node.find("count").is_some() => self.upload_prekeys(turn).await?,
+            Some("devices") => {
+                let user = node.require_jid("from")?;
+                let writes = turn.children.devices(move |devices| devices.forget(&user)).await??;
+                turn.absorb(writes);
+            }
+            _ => {}
+        }
+        self.acknowledge(turn, node);
+        Ok(())
+    }
+
+    /// The message as it stands, this turn's own writes included.
+    pub(super) fn message_in<C>(
+        &self,
+        turn: &Turn<'_, C>,
+        id: &MessageId,
+    ) -> Result<Option<super::MessageRecord>, AccountError> {
+        let written = turn
+            .changes
+            .writes
+            .iter()
+            .rev()
+            .find(|write| write.kind == kind::MESSAGE.code() && write.key == id.as_str().as_bytes());
+        match written.and_then(|write| write.value.as_deref()) {
+            Some(bytes) => codec::decode_json(bytes, "message").map(Some),
+            None => self.message(id),
+        }
+    }
+}
+
+fn parse_enc(enc: &Node) -> Option<Result<Sealed, SignalError>> {
+    let bytes = enc.content_bytes();
+    match enc.text("type").as_deref() {
+        Some("msg") => Some(SignalMessage::parse(bytes).map(Sealed::Signal)),
+        Some("pkmsg") => Some(PreKeySignalMessage::parse(bytes).map(|message| Sealed::PreKey(Box::new(message)))),
+        _ => None,
+    }
+}
+
+/// Sixteen bytes that name (chat, sender, id) without telling the phone numbers.
+fn inbox_key(envelope: &Envelope) -> Vec<u8> {
+    let parts = [envelope.chat.to_string(), envelope.from.bare().to_string(), envelope.id.to_string()];
+    let digest = Sha256::digest(parts.join("\0"));
+    digest[..16].to_vec()
+}
+
+/// For events of failed sends.
+pub(super) fn failure_data(id: &MessageId, chat: &str, code: &str, meaning: &str) -> Value {
+    json!({ "id": id.as_str(), "chat": chat, "status": MessageStatus::Failed, "code": code, "meaning": meaning })
+}

@@ -1,0 +1,69 @@
+//! Questions to the service that wait for their answer: what to do with it, and until when.
+
+use crate::base::time::Timestamp;
+use crate::wire::Jid;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long an answer may take.
+pub(super) const IQ_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Why we asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Devices and LIDs for the outgoing message with this sequence number.
+    Usync {
+        seq: u64,
+    },
+    /// Prekeys for it, of these devices.
+    Bundles {
+        seq: u64,
+        devices: Vec<Jid>,
+    },
+    /// How many of our prekeys the service has left.
+    PreKeyCount,
+    PreKeyUpload,
+    /// The last step of a login.
+    Active,
+    Ping,
+}
+
+/// What has not been answered.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    waiting: HashMap<String, (Purpose, Timestamp)>,
+    next: u64,
+    prefix: String,
+}
+
+impl Pending {
+    /// Ids begin with `prefix`, so that those of two connections differ.
+    pub(super) fn new(prefix: String) -> Self {
+        Self { waiting: HashMap::new(), next: 0, prefix }
+    }
+
+    /// An id for a new question.
+    pub(super) fn ask(&mut self, purpose: Purpose, now: Timestamp) -> String {
+        self.next += 1;
+        let id = format!("{}-{}", self.prefix, self.next);
+        self.waiting.insert(id.clone(), (purpose, now.plus(IQ_TIMEOUT)));
+        id
+    }
+
+    pub(super) fn answered(&mut self, id: &str) -> Option<Purpose> {
+        self.waiting.remove(id).map(|(purpose, _)| purpose)
+    }
+
+    /// Takes out what was asked too long ago.
+    pub(super) fn expired(&mut self, now: Timestamp) -> Vec<Purpose> {
+        self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).map(|(_, (purpose, _))| purpose).collect()
+    }
+
+    pub(super) fn is_waiting(&self, purpose: &Purpose) -> bool {
+        self.waiting.values().any(|(waiting, _)| waiting == purpose)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.waiting.values().map(|(_, deadline)| *deadline).min()
+    }
+}

@@ -1,0 +1,109 @@
+//! Drives an account in one thread, for tests in virtual time: the same machines, no actors.
+
+use super::device::Device;
+use super::error::AccountError;
+use super::router::{Effect, Input, Router, Settings};
+use super::{ChildDown, Children, DeviceSync, PreKeys, SessionCipher};
+use crate::base::ids::{AccountId, AccountKey};
+use crate::base::time::Timestamp;
+use crate::storage::{AccountStore, Changes, Engine, Overlay, Records};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// The children's machines in one place.
+pub struct Machines {
+    pub sessions: SessionCipher,
+    pub devices: DeviceSync,
+    pub prekeys: PreKeys,
+}
+
+impl Machines {
+    /// Loads the children of an account.
+    pub fn load(store: &AccountStore, device: &Device, rng: &mut StdRng) -> Self {
+        Self {
+            sessions: SessionCipher::new(store.clone(), device.local.clone(), StdRng::from_rng(rng)),
+            devices: DeviceSync::new(store.clone()),
+            prekeys: PreKeys::new(store.clone(), StdRng::from_rng(rng)),
+        }
+    }
+}
+
+impl Children for Machines {
+    async fn sessions<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        Ok(ask(&mut self.sessions))
+    }
+
+    async fn devices<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut DeviceSync) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        Ok(ask(&mut self.devices))
+    }
+
+    async fn prekeys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut PreKeys) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        Ok(ask(&mut self.prekeys))
+    }
+}
+
+/// One account over a memory engine, turn by turn.
+pub struct Local {
+    pub router: Router,
+    machines: Machines,
+    records: Records,
+    account: AccountKey,
+    /// The changes of every turn so far.
+    pub committed: Vec<Changes>,
+}
+
+impl Local {
+    pub fn load(
+        id: AccountId,
+        account: AccountKey,
+        engine: Arc<dyn Engine>,
+        settings: Arc<Settings>,
+        mut rng: StdRng,
+    ) -> Result<Self, AccountError> {
+        let records = Records::new(engine);
+        let store = AccountStore::new(records.clone(), account, Overlay::default());
+        let (device, changes) = Device::load_or_create(&store, &mut rng)?;
+        let machines = Machines::load(&store, &device, &mut rng);
+        let router = Router::load(id, store, settings, device, rng)?;
+        let mut local = Self { router, machines, records, account, committed: Vec::new() };
+        local.commit(changes)?;
+        Ok(local)
+    }
+
+    /// Takes one turn, commits it, and returns its effects.
+    pub fn turn(&mut self, input: Input, now: Timestamp) -> Result<Vec<Effect>, AccountError> {
+        let polled = {
+            let turn = pin!(self.router.turn(input, now, &mut self.machines));
+            turn.poll(&mut Context::from_waker(Waker::noop()))
+        };
+        // The children answer at once, so the turn is done at its first poll.
+        let Poll::Ready(result) = polled else {
+            return Err(ChildDown { child: "local driver" }.into());
+        };
+        let (changes, effects) = result?;
+        self.commit(changes)?;
+        Ok(effects)
+    }
+
+    fn commit(&mut self, changes: Changes) -> Result<(), AccountError> {
+        let mut batch = crate::storage::Batch::default();
+        for write in changes.writes.clone() {
+            self.records.stage(&mut batch, self.account, write)?;
+        }
+        self.records.engine().apply(batch)?;
+        self.committed.push(changes);
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! From `<success>` to online, and the prekeys that the service holds (`wire-protocol.md` 1.7, 1.10).
+
+use super::Children;
+use super::error::AccountError;
+use super::iq::Purpose;
+use super::linking::result_of;
+use super::router::{Router, Turn};
+use super::view::AccountState;
+use crate::signal::keys::KEY_TYPE;
+use crate::wire::prekeys::{key_node, skey_node};
+use crate::wire::{Jid, Node};
+
+/// At this many or fewer prekeys left, a new batch is uploaded.
+const MIN_PREKEYS: u64 = 5;
+
+impl Router {
+    pub(super) async fn on_iq<C: Children>(&mut self, turn: &mut Turn<'_, C>, iq: &Node) -> Result<(), AccountError> {
+        let id = iq.text("id").unwrap_or_default();
+        match iq.text("type").as_deref() {
+            Some("set") if iq.find("pair-device").is_some() => self.on_pair_device(turn, iq)?,
+            Some("set") if iq.find("pair-success").is_some() => self.on_pair_success(turn, iq).await?,
+            Some("get") => self.write(turn, result_of(iq)),
+            Some("result") => {
+                if let Some(purpose) = self.pending.answered(&id) {
+                    self.answered(turn, purpose, iq).await?;
+                }
+            }
+            Some("error") => {
+                if let Some(purpose) = self.pending.answered(&id) {
+                    let code = iq.find("error").and_then(|error| error.number("code")).unwrap_or(0);
+                    tracing::warn!(account = %self.id, ?purpose, code, "the service refused a question");
+                    self.unanswered(turn, purpose)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn answered<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        purpose: Purpose,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
+        match purpose {
+            Purpose::Usync { seq } => self.on_usync(turn, seq, iq).await,
+            Purpose::Bundles { seq, devices } => self.on_bundles(turn, seq, devices, iq).await,
+            Purpose::PreKeyCount => {
+                let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
+                if left <= MIN_PREKEYS { self.upload_prekeys(turn).await } else { Ok(()) }
+            }
+            Purpose::Active => {
+                self.view.state = AccountState::Online;
+                self.view.reason = None;
+                Ok(())
+            }
+            Purpose::PreKeyUpload | Purpose::Ping => Ok(()),
+        }
+    }
+
+    /// No answer, or a refusal.
+    pub(super) fn unanswered<C>(&mut self, turn: &mut Turn<'_, C>, purpose: Purpose) -> Result<(), AccountError> {
+        match purpose {
+            Purpose::Usync { seq } | Purpose::Bundles { seq, .. } => self.retry_later(turn, seq),
+            // A login that the service does not finish is still a login: messages flow.
+            Purpose::Active => {
+                self.view.state = AccountState::Online;
+                Ok(())
+            }
+            Purpose::PreKeyCount | Purpose::PreKeyUpload | Purpose::Ping => Ok(()),
+        }
+    }
+
+    pub(super) async fn on_success<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+    ) -> Result<(), AccountError> {
+        self.device.login_counter = self.device.login_counter.saturating_add(1);
+        if let (Some(link), Some(lid)) = (&mut self.device.link, node.jid("lid")) {
+            let pn = link.jid.clone();
+            link.lid = Some(lid.clone());
+            let writes = turn.children.devices(move |devices| devices.learn_mapping(&pn, &lid)).await??;
+            turn.absorb(writes);
+        }
+        turn.absorb(self.device.to_writes());
+        self.show_link();
+
+        let count = self.ask(turn, Purpose::PreKeyCount, "encrypt", "get").child(Node::new("count"));
+        self.write(turn, count);
+        let active = self.ask(turn, Purpose::Active, "passive", "set").child(Node::new("active"));
+        self.write(turn, active);
+        let name = self.device.link.as_ref().map(|link| link.push_name.clone()).unwrap_or_default();
+        if !name.is_empty() {
+            self.write(turn, Node::new("presence").attr("type", "available").attr("name", name));
+        }
+        Ok(())
+    }
+
+    /// An `<iq>` to the service whose answer will be taken up.
+    pub(super) fn ask<C>(
+        &mut self,
+        turn: &Turn<'_, C>,
+        purpose: Purpose,
+        xmlns: &'static str,
+        kind: &'static str,
+    ) -> Node {
+        let id = self.pending.ask(purpose, turn.now);
+        Node::new("iq").attr("id", id).attr("xmlns", xmlns).attr("type", kind).attr("to", Jid::service())
+    }
+
+    /// Generates a batch of prekeys and uploads it once it is stored. One upload at a time.
+    pub(super) async fn upload_prekeys<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        if self.pending.is_waiting(&Purpose::PreKeyUpload) {
+            return Ok(());
+        }
+        let batch = self.settings.prekey_batch;
+        let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
+        let signed = signed.ok_or(AccountError::Record { what: "signed prekey" })?;
+        let (keys, writes) = turn.children.prekeys(move |keys| keys.generate(batch)).await??;
+        turn.absorb(writes);
+        let local = &self.device.local;
+        let (registration_id, identity) = (local.registration_id, local.identity.public());
+        let upload = self.ask(turn, Purpose::PreKeyUpload, "encrypt", "set").children([
+            Node::new("registration").bytes(registration_id.to_be_bytes()),
+            Node::new("type").bytes([KEY_TYPE]),
+            Node::new("identity").bytes(*identity.0.as_bytes()),
+            Node::new("list").children(keys.iter().map(|(id, public)| key_node(*id, public))),
+            skey_node(signed.id, signed.pair.public(), &signed.signature),
+        ]);
+        self.write(turn, upload);
+        Ok(())
+    }
+
+    /// `<ib>`: what the service tells about the stream itself.
+    pub(super) fn on_ib<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        if node.find("offline_preview").is_some() {
+            // Offline delivery is pulled: a client that does not ask gets nothing.
+            self.write(turn, Node::new("ib").child(Node::new("offline_batch").attr("count", "200")));
+        }
+        if let Some(info) = node.find("edge_routing").and_then(|edge| edge.find("routing_info")) {
+            let info = info.content_bytes().to_vec();
+            if self.device.routing_info.as_ref() != Some(&info) {
+                self.device.routing_info = Some(info);
+                turn.absorb(self.device.to_writes());
+            }
+        }
+        Ok(())
+    }
+}

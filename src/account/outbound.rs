@@ -1,0 +1,542 @@
+//! Sending: a durable queue, from the request to the service's acknowledgement (`wire-protocol.md` 1.11).
+//!
+//! Invariants: a message is accepted only with its record; the ratchets and the finished stanza are one commit, and what is
+//! written again after a reconnect is that stanza, byte for byte. Within a chat messages go out in order.
+
+use super::device::Link;
+use super::devices::{KnownUser, read_usync, usync_query};
+use super::error::AccountError;
+use super::inbound::failure_data;
+use super::iq::Purpose;
+use super::message_record::{MessageRecord, MessageStatus};
+use super::router::{Refusal, Reply, Router, Turn};
+use super::view::AccountState;
+use super::{Children, codec, proto};
+use crate::base::address::ProtocolAddress;
+use crate::base::ids::{MessageId, random_hex};
+use crate::signal::{Ciphertext, VerifiedBundle};
+use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
+use crate::wire::prekeys::{FetchedBundle, read_user};
+use crate::wire::{Jid, Node, adv, decode_frame, encode_frame};
+use prost::Message;
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+
+/// Messages that may wait in one account.
+const MAX_WAITING: usize = 10_000;
+/// How often the service is asked about one message before it fails.
+const MAX_TRIES: u32 = 3;
+
+/// A message that a caller wants sent.
+#[derive(Debug, Clone)]
+pub struct SendRequest {
+    pub to: Jid,
+    pub text: OutgoingText,
+    /// The request's fingerprint, and its body's: the same request gets the same answer.
+    pub idempotency: Option<([u8; 32], [u8; 32])>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Queued,
+    /// A question about it is with the service.
+    Asking,
+    Sealed {
+        stanza: Box<Node>,
+        written: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    id: MessageId,
+    to: Jid,
+    text: OutgoingText,
+    stage: Stage,
+    tries: u32,
+    /// Devices that have no usable prekeys.
+    unreachable: HashSet<Jid>,
+}
+
+/// The queue, by sequence number.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    entries: BTreeMap<u64, Outgoing>,
+    next: u64,
+}
+
+/// What can be done with a message now.
+enum Step {
+    Asked,
+    Sealed(Box<Node>),
+    Failed { code: &'static str, meaning: &'static str },
+}
+
+const NOT_FOUND: Step = Step::Failed { code: "recipient_not_found", meaning: "the recipient is not on WhatsApp" };
+const NO_DEVICES: Step = Step::Failed {
+    code: "no_recipient_devices",
+    meaning: "the message could be encrypted for none of the recipient's devices",
+};
+
+impl Outbox {
+    pub(super) fn load(store: &AccountStore) -> Result<Self, AccountError> {
+        let mut outbox = Self::default();
+        for (key, value) in store.load(kind::OUTBOX)? {
+            let corrupt = || AccountError::Record { what: "outgoing message" };
+            let seq = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
+            let record: proto::Outgoing = codec::decode(&value, "outgoing message")?;
+            let stage = match &record.stanza {
+                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: false },
+                None => Stage::Queued,
+            };
+            let entry = Outgoing {
+                id: MessageId::new(record.id()),
+                to: Jid::parse(record.to())?,
+                text: serde_json::from_str(record.text()).map_err(|_| corrupt())?,
+                stage,
+                tries: 0,
+                unreachable: HashSet::new(),
+            };
+            outbox.entries.insert(seq, entry);
+            outbox.next = seq + 1;
+        }
+        Ok(outbox)
+    }
+
+    /// The connection is gone: what was written may be lost, what was asked will not be answered.
+    pub(super) fn disconnected(&mut self) {
+        for entry in self.entries.values_mut() {
+            match &mut entry.stage {
+                Stage::Sealed { written, .. } => *written = false,
+                stage => *stage = Stage::Queued,
+            }
+        }
+    }
+}
+
+fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entry: &Outgoing, stanza: Option<&Node>) {
+    let record = proto::Outgoing {
+        id: Some(entry.id.to_string()),
+        to: Some(entry.to.to_string()),
+        text: serde_json::to_string(&entry.text).ok(),
+        stanza: stanza.map(encode_frame),
+    };
+    writes.put(kind::OUTBOX, seq.to_be_bytes(), codec::encode(&record));
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct IdempotencyRecord {
+    body: String,
+    answer: MessageRecord,
+}
+
+impl Router {
+    /// Takes a message into the queue. When this turn is durable, it will be sent.
+    pub(super) fn accept<C>(&mut self, turn: &mut Turn<'_, C>, request: SendRequest) -> Result<Reply, AccountError> {
+        if self.device.link.is_none() {
+            return Ok(Reply::Refused(Refusal::NotLinked));
+        }
+        if let Some((key, body)) = &request.idempotency
+            && let Some(stored) = self.store.get(kind::IDEMPOTENCY, key)?
+        {
+            let stored: IdempotencyRecord = codec::decode_json(&stored, "idempotency")?;
+            let same = stored.body == hex::encode(body);
+            return Ok(if same {
+                Reply::Accepted(Box::new(stored.answer))
+            } else {
+                Reply::Refused(Refusal::IdempotencyMismatch)
+            });
+        }
+        if self.outbox.entries.len() >= MAX_WAITING {
+            return Ok(Reply::Refused(Refusal::QueueFull));
+        }
+        let user = self.own_pn().user().to_owned();
+        let record = MessageRecord {
+            id: new_message_id(turn.now, &user, &mut self.rng),
+            to: request.to.to_string(),
+            kind: "text".to_owned(),
+            text: request.text.body.clone(),
+            created_at: turn.now,
+            status: MessageStatus::Queued,
+            recipients: Vec::new(),
+            failure: None,
+        };
+        let entry = Outgoing {
+            id: record.id.clone(),
+            to: request.to,
+            text: request.text,
+            stage: Stage::Queued,
+            tries: 0,
+            unreachable: HashSet::new(),
+        };
+        let mut writes = ChangeSet::<owner::Router>::default();
+        put_outgoing(&mut writes, self.outbox.next, &entry, None);
+        if let Some((key, body)) = request.idempotency {
+            let stored = IdempotencyRecord { body: hex::encode(body), answer: record.clone() };
+            writes.put(kind::IDEMPOTENCY, key, codec::encode_json(&stored));
+        }
+        turn.absorb(writes);
+        self.put_message(turn, &record);
+        self.outbox.entries.insert(self.outbox.next, entry);
+        self.outbox.next += 1;
+        Ok(Reply::Accepted(Box::new(record)))
+    }
+
+    pub(super) fn message(&self, id: &MessageId) -> Result<Option<MessageRecord>, AccountError> {
+        let stored = self.store.get(kind::MESSAGE, id.as_str().as_bytes())?;
+        stored.map(|bytes| codec::decode_json(&bytes, "message")).transpose()
+    }
+
+    pub(super) fn put_message<C>(&self, turn: &mut Turn<'_, C>, record: &MessageRecord) {
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::MESSAGE, record.id.as_str(), codec::encode_json(record));
+        turn.absorb(writes);
+    }
+
+    /// Moves every message on as far as it goes. A chat whose head waits for the service holds its later messages back.
+    pub(super) async fn pump<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        let Some(link) = self.device.link.clone() else { return Ok(()) };
+        if self.view.state != AccountState::Online {
+            return Ok(());
+        }
+        let mut held = HashSet::new();
+        for seq in self.outbox.entries.keys().copied().collect::<Vec<_>>() {
+            let Some(mut entry) = self.outbox.entries.remove(&seq) else { continue };
+            let chat = entry.to.clone();
+            if !held.contains(&chat) && matches!(entry.stage, Stage::Queued) {
+                match self.prepare(turn, &link, seq, &mut entry).await? {
+                    Step::Asked => entry.stage = Stage::Asking,
+                    Step::Sealed(stanza) => {
+                        let mut writes = ChangeSet::<owner::Router>::default();
+                        put_outgoing(&mut writes, seq, &entry, Some(&stanza));
+                        turn.absorb(writes);
+                        entry.stage = Stage::Sealed { stanza, written: false };
+                    }
+                    Step::Failed { code, meaning } => {
+                        self.fail(turn, seq, &entry.id, code, meaning)?;
+                        continue;
+                    }
+                }
+            }
+            match &mut entry.stage {
+                Stage::Sealed { stanza, written } if !*written => {
+                    *written = true;
+                    self.write(turn, (**stanza).clone());
+                }
+                Stage::Sealed { .. } => {}
+                Stage::Queued | Stage::Asking => {
+                    held.insert(chat);
+                }
+            }
+            self.outbox.entries.insert(seq, entry);
+        }
+        Ok(())
+    }
+
+    async fn prepare<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        link: &Link,
+        seq: u64,
+        entry: &mut Outgoing,
+    ) -> Result<Step, AccountError> {
+        let (to, own) = (entry.to.clone(), link.jid.bare());
+        let asked = [to.clone(), own.clone()];
+        let [recipient, ourselves] = turn
+            .children
+            .devices(move |devices| Ok::<_, AccountError>([devices.known(&asked[0])?, devices.known(&asked[1])?]))
+            .await??;
+        let (Some(recipient), Some(ourselves)) = (recipient.clone(), ourselves.clone()) else {
+            if entry.tries >= MAX_TRIES {
+                return Ok(NOT_FOUND);
+            }
+            entry.tries += 1;
+            let missing: Vec<Jid> = [(recipient.is_none(), to), (ourselves.is_none(), own)]
+                .into_iter()
+                .filter_map(|(missing, user)| missing.then_some(user))
+                .collect();
+            let id = self.pending.ask(Purpose::Usync { seq }, turn.now);
+            let sid = random_hex::<8>(&mut self.rng);
+            self.write(turn, usync_query(&id, &sid, &missing));
+            return Ok(Step::Asked);
+        };
+        let targets = Targets::choose(link, &recipient, &ourselves, &entry.unreachable);
+        if targets.theirs.is_empty() {
+            return Ok(NO_DEVICES);
+        }
+        let missing = self.without_session(turn, &targets).await?;
+        if !missing.is_empty() {
+            let users = missing.iter().map(|device| Node::new("user").attr("jid", device));
+            let key = Node::new("key").children(users);
+            let purpose = Purpose::Bundles { seq, devices: missing };
+            let iq = self.ask(turn, purpose, "encrypt", "get").child(key);
+            self.write(turn, iq);
+            return Ok(Step::Asked);
+        }
+        self.seal(turn, link, entry, &targets).await
+    }
+
+    async fn without_session<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        targets: &Targets,
+    ) -> Result<Vec<Jid>, AccountError> {
+        let mut by_address: Vec<(ProtocolAddress, Jid)> = Vec::new();
+        for device in targets.all() {
+            by_address.push((self.address(turn, device).await?, device.clone()));
+        }
+        let addresses = by_address.iter().map(|(address, _)| address.clone()).collect();
+        let missing = turn.children.sessions(move |sessions| sessions.missing(addresses)).await??;
+        let missing: HashSet<_> = missing.into_iter().collect();
+        Ok(by_address.into_iter().filter(|(address, _)| missing.contains(address)).map(|(_, jid)| jid).collect())
+    }
+
+    async fn address<C: Children>(
+        &self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+    ) -> Result<ProtocolAddress, AccountError> {
+        let device = device.clone();
+        let canonical = turn.children.devices(move |devices| devices.canonical(&device)).await??;
+        Ok(canonical.protocol_address())
+    }
+
+    /// Encrypts for every device and builds the stanza.
+    async fn seal<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        link: &Link,
+        entry: &Outgoing,
+        targets: &Targets,
+    ) -> Result<Step, AccountError> {
+        let message = entry.text.to_message(&mut self.rng);
+        let copy = device_sent(&targets.to.to_string(), message.clone()).encode_to_vec();
+        let message = message.encode_to_vec();
+        let mut plaintexts = Vec::new();
+        for device in &targets.theirs {
+            plaintexts.push((self.address(turn, device).await?, pad(message.clone(), &mut self.rng)));
+        }
+        for device in &targets.ours {
+            plaintexts.push((self.address(turn, device).await?, pad(copy.clone(), &mut self.rng)));
+        }
+        let (sealed, writes) = turn.children.sessions(move |sessions| sessions.seal(plaintexts)).await??;
+        turn.absorb(writes);
+        let (mut participants, mut with_prekeys, mut reached) = (Vec::new(), false, 0);
+        for (index, (device, sealed)) in targets.all().zip(sealed).enumerate() {
+            let (kind, bytes) = match sealed {
+                Ok(Ciphertext::Signal(bytes)) => ("msg", bytes),
+                Ok(Ciphertext::PreKey(bytes)) => ("pkmsg", bytes),
+                Err(error) => {
+                    tracing::warn!(account = %self.id, device = %device.redacted(), %error, "a device is left out");
+                    continue;
+                }
+            };
+            with_prekeys |= kind == "pkmsg";
+            reached += usize::from(index < targets.theirs.len());
+            let enc = Node::new("enc").attr("v", "2").attr("type", kind).bytes(bytes);
+            participants.push(Node::new("to").attr("jid", device).child(enc));
+        }
+        if reached == 0 {
+            return Ok(NO_DEVICES);
+        }
+        let mut stanza = Node::new("message")
+            .attr("to", &targets.to)
+            .attr("id", entry.id.to_string())
+            .attr("type", "text")
+            .child(Node::new("participants").children(participants));
+        if with_prekeys {
+            stanza = stanza.child(Node::new("device-identity").bytes(link.device_identity.clone()));
+        }
+        Ok(Step::Sealed(Box::new(stanza)))
+    }
+
+    pub(super) async fn on_usync<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        seq: u64,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
+        let users = read_usync(iq)?;
+        let writes = turn.children.devices(move |devices| devices.learn(&users)).await??;
+        turn.absorb(writes);
+        if let Some(entry) = self.outbox.entries.get_mut(&seq) {
+            // Asked and answered: what is still unknown does not exist.
+            entry.tries = MAX_TRIES;
+            entry.stage = Stage::Queued;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn on_bundles<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        seq: u64,
+        asked: Vec<Jid>,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
+        let fetched: Vec<FetchedBundle> =
+            iq.require_child("list")?.all("user").map(read_user).collect::<Result<_, _>>()?;
+        let mut usable = Vec::new();
+        let mut unreachable: HashSet<Jid> = asked.into_iter().collect();
+        for FetchedBundle { device, result } in fetched {
+            match result {
+                Err(code) => tracing::debug!(account = %self.id, device = %device.redacted(), code, "no prekeys"),
+                Ok((bundle, identity)) => match self.verify_bundle(turn, &device, bundle, identity.as_deref()).await? {
+                    Ok(bundle) => {
+                        unreachable.remove(&device);
+                        usable.push((self.address(turn, &device).await?, bundle));
+                    }
+                    Err(reason) => {
+                        tracing::warn!(account = %self.id, device = %device.redacted(), reason, "prekeys are refused");
+                    }
+                },
+            }
+        }
+        let (refused, writes) = turn.children.sessions(move |sessions| sessions.establish(usable)).await??;
+        turn.absorb(writes);
+        for (address, error) in refused {
+            tracing::warn!(account = %self.id, %address, %error, "no session could be set up");
+        }
+        if let Some(entry) = self.outbox.entries.get_mut(&seq) {
+            entry.unreachable.extend(unreachable);
+            entry.stage = Stage::Queued;
+        }
+        Ok(())
+    }
+
+    /// A bundle is used only with its signed prekey's signature and, for companions, the phone's voucher.
+    async fn verify_bundle<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+        bundle: crate::signal::PreKeyBundle,
+        identity: Option<&[u8]>,
+    ) -> Result<Result<VerifiedBundle, String>, AccountError> {
+        let key = bundle.identity;
+        let bundle = match bundle.verify() {
+            Ok(bundle) => bundle,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if device.device() == 0 {
+            return Ok(Ok(bundle));
+        }
+        let Some(blob) = identity else {
+            return Ok(Err("the companion's device identity is missing".to_owned()));
+        };
+        let phone = self.address(turn, &device.bare()).await?;
+        let known = turn.children.sessions(move |sessions| sessions.identity(&phone)).await??;
+        let verified = adv::verify_companion(blob, &key, known.as_ref());
+        Ok(verified.map(|_| bundle).map_err(|error| error.to_string()))
+    }
+
+    /// The service did not answer: the message is taken up again, a few times.
+    pub(super) fn retry_later<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) -> Result<(), AccountError> {
+        let Some(entry) = self.outbox.entries.get_mut(&seq) else { return Ok(()) };
+        entry.tries += 1;
+        entry.stage = Stage::Queued;
+        if entry.tries > MAX_TRIES {
+            let id = entry.id.clone();
+            self.fail(turn, seq, &id, "service_unavailable", "the service did not answer in time")?;
+        }
+        Ok(())
+    }
+
+    /// `<ack class=message>`: the service has the message, or refuses it.
+    pub(super) fn on_ack<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        if !node.is("class", "message") {
+            return Ok(());
+        }
+        let id = node.require_text("id")?;
+        let found = self.outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id);
+        let Some((seq, id)) = found.map(|(seq, entry)| (*seq, entry.id.clone())) else { return Ok(()) };
+        if let Some(code) = node.text("error") {
+            let (code, meaning) = (format!("service_{code}"), refusal_meaning(&code));
+            return self.fail(turn, seq, &id, &code, meaning);
+        }
+        self.finish(turn, seq);
+        if let Some(mut record) = self.message_in(turn, &id)? {
+            if record.status < MessageStatus::Sent {
+                record.status = MessageStatus::Sent;
+            }
+            self.put_message(turn, &record);
+            let chat = record.to.clone();
+            let data = json!({ "id": id.as_str(), "chat": chat, "status": MessageStatus::Sent });
+            self.event(turn, "message.status", &chat, &data);
+        }
+        Ok(())
+    }
+
+    fn fail<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        seq: u64,
+        id: &MessageId,
+        code: &str,
+        meaning: &str,
+    ) -> Result<(), AccountError> {
+        self.finish(turn, seq);
+        let Some(mut record) = self.message_in(turn, id)? else { return Ok(()) };
+        record.status = MessageStatus::Failed;
+        record.failure = Some((code.to_owned(), meaning.to_owned()));
+        self.put_message(turn, &record);
+        let chat = record.to.clone();
+        self.event(turn, "message.status", &chat, &failure_data(id, &chat, code, meaning));
+        Ok(())
+    }
+
+    fn finish<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) {
+        self.outbox.entries.remove(&seq);
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.delete(kind::OUTBOX, seq.to_be_bytes());
+        turn.absorb(writes);
+    }
+}
+
+/// What an error in the service's acknowledgement means (`wire-protocol.md` 1.8).
+fn refusal_meaning(code: &str) -> &'static str {
+    match code {
+        "400" => "the service refused the addressing of the message",
+        "404" => "the recipient is unknown to the service",
+        "421" => "the group's addressing has changed",
+        "463" => "the service refuses a first message to this contact for now",
+        "475" => "the account may not begin more new chats for now",
+        "479" => "the service found the stanza invalid",
+        "503" => "the service is unavailable",
+        _ => "the service refused the message",
+    }
+}
+
+/// The devices that get a message, in one namespace.
+struct Targets {
+    to: Jid,
+    theirs: Vec<Jid>,
+    ours: Vec<Jid>,
+}
+
+impl Targets {
+    /// By LID when the account is migrated and both sides have one, else by phone number.
+    fn choose(link: &Link, recipient: &KnownUser, ourselves: &KnownUser, unreachable: &HashSet<Jid>) -> Self {
+        let by_lid = link.lid_migrated && link.lid.is_some() && recipient.lid.is_some();
+        let name = |user: &KnownUser| match (&user.lid, &user.pn) {
+            (Some(lid), None) => lid.clone(),
+            (Some(lid), Some(_)) if by_lid => lid.clone(),
+            (_, Some(pn)) => pn.clone(),
+            (None, None) => Jid::service(),
+        };
+        let to = name(recipient);
+        let devices = |user: &KnownUser, bare: &Jid| {
+            let devices = user.devices.iter().map(|device| bare.with_device(*device));
+            let wanted = |jid: &Jid| !jid.is_hosted() && !link.is_this_device(jid) && !unreachable.contains(jid);
+            devices.filter(wanted).collect::<Vec<_>>()
+        };
+        let own = if by_lid { link.lid.as_ref().unwrap_or(&link.jid).bare() } else { link.jid.bare() };
+        let (theirs, mut ours) = (devices(recipient, &to), devices(ourselves, &own));
+        ours.retain(|jid| !theirs.contains(jid));
+        Self { to, theirs, ours }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Jid> {
+        self.theirs.iter().chain(&self.ours)
+    }
+}

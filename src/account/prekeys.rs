@@ -1,0 +1,215 @@
+//! One-time and signed prekeys (`wire-protocol.md` 1.10). Keys are stored in blocks of 32 and loaded when they are needed.
+//!
+//! Invariant: an id is never given out twice with different keys: the counter moves in the commit that stores the keys, and
+//! a batch is generated anew, never uploaded again, when its upload failed.
+
+use super::codec::{decode, encode};
+use super::error::AccountError;
+use super::proto::{PreKeyBlock, PreKeyMarks, SignedPreKey, pre_key_block};
+use crate::signal::limits::MAX_PREKEY_ID;
+use crate::signal::{
+    IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, PublicKey, SecretKey, SignalError, SignedPreKeyId, SignedPreKeyPair,
+};
+use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use rand::rngs::StdRng;
+
+type Writes = ChangeSet<owner::PreKeys>;
+
+/// Prekeys of one stored block.
+const BLOCK: u32 = 32;
+
+pub struct PreKeys {
+    store: AccountStore,
+    rng: StdRng,
+}
+
+impl PreKeys {
+    pub fn new(store: AccountStore, rng: StdRng) -> Self {
+        Self { store, rng }
+    }
+
+    /// The first signed prekey of a new device.
+    pub fn create_signed(&mut self, identity: &IdentityKeyPair) -> Result<(SignedPreKeyPair, Writes), AccountError> {
+        let pair = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, identity, &mut self.rng);
+        let mut writes = Writes::default();
+        let record = SignedPreKey {
+            id: Some(pair.id.get()),
+            secret: Some(pair.pair.secret().expose().to_vec()),
+            signature: Some(pair.signature.to_vec()),
+        };
+        writes.put(kind::SIGNED_PREKEY, pair.id.get().to_be_bytes(), encode(&record));
+        Ok((pair, writes))
+    }
+
+    /// The newest signed prekey.
+    pub fn current_signed(&mut self) -> Result<Option<SignedPreKeyPair>, AccountError> {
+        let newest = self.store.load(kind::SIGNED_PREKEY)?.pop();
+        newest.map(|(_, bytes)| decode_signed(&bytes)).transpose()
+    }
+
+    /// The pairs that a PreKey message names. An id that is not ours any more is an error of the message.
+    #[expect(clippy::type_complexity, reason = "the two pairs of a session setup")]
+    pub fn lookup(
+        &mut self,
+        signed: SignedPreKeyId,
+        one_time: Option<PreKeyId>,
+    ) -> Result<Result<(SignedPreKeyPair, Option<PreKeyPair>), SignalError>, AccountError> {
+        let Some(bytes) = self.store.get(kind::SIGNED_PREKEY, &signed.get().to_be_bytes())? else {
+            return Ok(Err(SignalError::UnknownSignedPreKey { id: signed.get() }));
+        };
+        let signed = decode_signed(&bytes)?;
+        let Some(id) = one_time else {
+            return Ok(Ok((signed, None)));
+        };
+        let block = self.block(id.get() / BLOCK)?;
+        let Some(entry) = block.keys.iter().find(|entry| entry.id == Some(id.get())) else {
+            return Ok(Err(SignalError::UnknownPreKey { id: id.get() }));
+        };
+        let secret = SecretKey::parse(entry.secret.as_deref().unwrap_or_default(), "stored prekey")?;
+        Ok(Ok((signed, Some(PreKeyPair { id, pair: KeyPair::from_secret(secret) }))))
+    }
+
+    /// Deletes a used-up prekey; to be committed with the session that it made.
+    pub fn consume(&mut self, id: PreKeyId) -> Result<Writes, AccountError> {
+        let number = id.get() / BLOCK;
+        let mut block = self.block(number)?;
+        block.keys.retain(|entry| entry.id != Some(id.get()));
+        let mut writes = Writes::default();
+        if block.keys.is_empty() {
+            writes.delete(kind::PREKEY_BLOCK, number.to_be_bytes());
+        } else {
+            writes.put(kind::PREKEY_BLOCK, number.to_be_bytes(), encode(&block));
+        }
+        Ok(writes)
+    }
+
+    /// A fresh batch, to be uploaded once its commit is durable.
+    pub fn generate(&mut self, count: u32) -> Result<(Vec<(PreKeyId, PublicKey)>, Writes), AccountError> {
+        let mut id = self.start_id()?;
+        let mut writes = Writes::default();
+        let mut publics = Vec::with_capacity(count as usize);
+        let mut block: Option<(u32, PreKeyBlock)> = None;
+        for _ in 0..count {
+            let number = id.get() / BLOCK;
+            let mut current = match block.take() {
+                Some(current) if current.0 == number => current,
+                finished => {
+                    flush(&mut writes, finished);
+                    (number, self.block(number)?)
+                }
+            };
+            let key = PreKeyPair::generate(id, &mut self.rng);
+            current.1.keys.retain(|entry| entry.id != Some(id.get()));
+            let secret = Some(key.pair.secret().expose().to_vec());
+            current.1.keys.push(pre_key_block::Entry { id: Some(id.get()), secret });
+            block = Some(current);
+            publics.push((id, *key.pair.public()));
+            id = id.next();
+        }
+        flush(&mut writes, block);
+        writes.put(kind::PREKEY_MARKS, "", encode(&PreKeyMarks { next_id: Some(id.get()) }));
+        Ok((publics, writes))
+    }
+
+    /// max(counter, highest stored + 1), wrapped into 1..=2^24-1.
+    fn start_id(&self) -> Result<PreKeyId, AccountError> {
+        let marks = self.store.get(kind::PREKEY_MARKS, b"")?;
+        if let Some(bytes) = marks {
+            let next = decode::<PreKeyMarks>(&bytes, "prekey watermark")?.next_id();
+            return Ok(PreKeyId::new(next.clamp(1, MAX_PREKEY_ID))?);
+        }
+        let last = self.store.load(kind::PREKEY_BLOCK)?.pop();
+        let highest = match last {
+            Some((_, bytes)) => {
+                let block: PreKeyBlock = decode(&bytes, "prekey block")?;
+                block.keys.iter().filter_map(|entry| entry.id).max().unwrap_or(0)
+            }
+            None => 0,
+        };
+        Ok(PreKeyId::new(highest)?.next())
+    }
+
+    fn block(&self, number: u32) -> Result<PreKeyBlock, AccountError> {
+        match self.store.get(kind::PREKEY_BLOCK, &number.to_be_bytes())? {
+            Some(bytes) => decode(&bytes, "prekey block"),
+            None => Ok(PreKeyBlock::default()),
+        }
+    }
+}
+
+fn flush(writes: &mut Writes, block: Option<(u32, PreKeyBlock)>) {
+    if let Some((number, block)) = block {
+        writes.put(kind::PREKEY_BLOCK, number.to_be_bytes(), encode(&block));
+    }
+}
+
+fn decode_signed(bytes: &[u8]) -> Result<SignedPreKeyPair, AccountError> {
+    let record: SignedPreKey = decode(bytes, "signed prekey")?;
+    let secret = SecretKey::parse(record.secret(), "stored signed prekey")?;
+    let signature = record.signature().try_into().map_err(|_| AccountError::Record { what: "signed prekey" })?;
+    Ok(SignedPreKeyPair { id: SignedPreKeyId::new(record.id())?, pair: KeyPair::from_secret(secret), signature })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::AccountKey;
+    use crate::signal::testing::rng;
+    use crate::storage::{Changes, MemoryEngine, Overlay, Records};
+    use std::sync::Arc;
+
+    struct Fixture {
+        keys: PreKeys,
+        overlay: Overlay,
+        turn: u64,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let overlay = Overlay::default();
+            let records = Records::new(Arc::new(MemoryEngine::default()));
+            let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());
+            Self { keys: PreKeys::new(store, rng(1)), overlay, turn: 0 }
+        }
+
+        fn commit(&mut self, writes: Writes) {
+            let mut changes = Changes::default();
+            changes.absorb(writes);
+            self.turn += 1;
+            self.overlay.pin(self.turn, &changes);
+        }
+
+        fn generate(&mut self, count: u32) -> Vec<u32> {
+            let (keys, writes) = self.keys.generate(count).unwrap();
+            self.commit(writes);
+            keys.into_iter().map(|(id, _)| id.get()).collect()
+        }
+    }
+
+    #[test]
+    fn ids_go_on_where_the_last_batch_ended_and_wrap_after_the_last() {
+        let mut it = Fixture::new();
+        assert_eq!(it.generate(3), [1, 2, 3]);
+        assert_eq!(it.generate(2), [4, 5]);
+        let mut writes = Writes::default();
+        writes.put(kind::PREKEY_MARKS, "", encode(&PreKeyMarks { next_id: Some(MAX_PREKEY_ID) }));
+        it.commit(writes);
+        assert_eq!(it.generate(2), [MAX_PREKEY_ID, 1]);
+    }
+
+    #[test]
+    fn a_consumed_prekey_is_gone_and_its_neighbours_stay() {
+        let mut it = Fixture::new();
+        let identity = IdentityKeyPair::generate(&mut rng(2));
+        let (signed, writes) = it.keys.create_signed(&identity).unwrap();
+        it.commit(writes);
+        it.generate(40);
+        let id = |n| PreKeyId::new(n).unwrap();
+        let found = it.keys.lookup(signed.id, Some(id(7))).unwrap().unwrap().1.unwrap();
+        assert_eq!(found.id, id(7));
+        let writes = it.keys.consume(id(7)).unwrap();
+        it.commit(writes);
+        assert_eq!(it.keys.lookup(signed.id, Some(id(7))).unwrap().err(), Some(SignalError::UnknownPreKey { id: 7 }));
+        assert!(it.keys.lookup(signed.id, Some(id(8))).unwrap().is_ok());
+    }
+}

@@ -1,0 +1,302 @@
+//! The router: takes one input a turn, asks the children, and decides what is written and what then happens.
+
+use super::device::Device;
+use super::error::AccountError;
+use super::iq::Pending;
+use super::lifecycle::Connection;
+use super::linking::Linking;
+use super::outbound::{Outbox, SendRequest};
+use super::view::{AccountState, AccountView};
+use super::{Children, MessageRecord};
+use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
+use crate::base::time::Timestamp;
+use crate::signal::PublicKey;
+use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
+use crate::wire::payload::{ClientVersion, NoiseKeys};
+use crate::wire::{Jid, Node};
+use rand::rngs::StdRng;
+use std::sync::Arc;
+
+/// What is the same for all accounts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The root that the service's certificate must lead to.
+    pub root_key: PublicKey,
+    pub version: ClientVersion,
+    /// The name shown under "linked devices".
+    pub device_name: String,
+    /// One-time prekeys uploaded at a time.
+    pub prekey_batch: u32,
+}
+
+/// What a turn is about.
+#[derive(Debug)]
+pub enum Input {
+    /// A request from above; the token comes back with the reply.
+    Command(Command, u64),
+    /// The link's handshake is done.
+    Connected(Generation),
+    Stanza(Generation, Box<Node>),
+    Disconnected(Generation, String),
+    /// A deadline has come.
+    Tick,
+}
+
+/// What an account can be asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Take up what was wanted before the restart.
+    Resume,
+    Start,
+    Stop,
+    Send(Box<SendRequest>),
+    Message(MessageId),
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    Done,
+    /// A message that will be sent, as it was when it was accepted.
+    Accepted(Box<MessageRecord>),
+    Message(Option<Box<MessageRecord>>),
+    Refused(Refusal),
+}
+
+/// Why a command is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the account is not linked to a phone; start it and scan its QR code")]
+    NotLinked,
+    #[error("this Idempotency-Key was used before with another body; use a new key")]
+    IdempotencyMismatch,
+    #[error("too many messages are waiting to be sent; try again later")]
+    QueueFull,
+}
+
+/// What happens once the turn's changes are durable.
+#[derive(Debug)]
+pub enum Effect {
+    Connect { generation: Generation, keys: NoiseKeys, payload: Vec<u8>, routing_info: Option<Vec<u8>> },
+    Disconnect(Generation),
+    Write(Generation, Box<Node>),
+    Reply(u64, Reply),
+    View(Box<AccountView>),
+}
+
+/// A turn under way.
+pub struct Turn<'a, C> {
+    pub now: Timestamp,
+    pub children: &'a mut C,
+    pub changes: Changes,
+    pub effects: Vec<Effect>,
+}
+
+impl<C> Turn<'_, C> {
+    pub(super) fn absorb<O>(&mut self, writes: ChangeSet<O>) {
+        self.changes.absorb(writes);
+    }
+
+    pub(super) fn reply(&mut self, token: u64, reply: Reply) {
+        self.effects.push(Effect::Reply(token, reply));
+    }
+}
+
+/// One account's router.
+pub struct Router {
+    pub(super) id: AccountId,
+    pub(super) store: AccountStore,
+    pub(super) settings: Arc<Settings>,
+    pub(super) rng: StdRng,
+    pub(super) device: Device,
+    pub(super) view: AccountView,
+    pub(super) connection: Connection,
+    pub(super) pending: Pending,
+    pub(super) linking: Option<Linking>,
+    pub(super) outbox: Outbox,
+}
+
+const STARTED: &[u8] = b"\x01started";
+const STOPPED: &[u8] = b"\x01stopped";
+
+impl Router {
+    /// Loads the router's part of the account.
+    pub fn load(
+        id: AccountId,
+        store: AccountStore,
+        settings: Arc<Settings>,
+        device: Device,
+        mut rng: StdRng,
+    ) -> Result<Self, AccountError> {
+        let outbox = Outbox::load(&store)?;
+        let prefix = format!("{}.{}", random_hex::<3>(&mut rng), random_hex::<2>(&mut rng));
+        let mut router = Self {
+            id,
+            store,
+            settings,
+            rng,
+            device,
+            view: AccountView::default(),
+            connection: Connection::default(),
+            pending: Pending::new(prefix),
+            linking: None,
+            outbox,
+        };
+        router.show_link();
+        Ok(router)
+    }
+
+    pub fn view(&self) -> &AccountView {
+        &self.view
+    }
+
+    /// Whether this device is linked to a phone.
+    pub fn is_linked(&self) -> bool {
+        self.device.link.is_some()
+    }
+
+    /// Takes one turn: returns what to commit, and what to do after that.
+    pub async fn turn<C: Children>(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        children: &mut C,
+    ) -> Result<(Changes, Vec<Effect>), AccountError> {
+        let before = self.view.clone();
+        let mut turn = Turn { now, children, changes: Changes::default(), effects: Vec::new() };
+        match input {
+            Input::Command(command, token) => self.command(&mut turn, command, token).await?,
+            Input::Connected(generation) if generation == self.connection.generation => self.connected(&turn),
+            Input::Stanza(generation, node) if generation == self.connection.generation => {
+                self.connection.heard(now);
+                self.stanza(&mut turn, &node).await?;
+            }
+            Input::Disconnected(generation, why) if generation == self.connection.generation => {
+                self.disconnected(&mut turn, &why);
+            }
+            Input::Tick => self.tick(&mut turn).await?,
+            // From a connection that is no more.
+            Input::Connected(_) | Input::Stanza(..) | Input::Disconnected(..) => {}
+        }
+        self.pump(&mut turn).await?;
+        if self.view != before {
+            self.report_view(&mut turn, &before);
+        }
+        Ok((turn.changes, turn.effects))
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let linking = self.linking.as_ref().map(Linking::deadline);
+        [self.connection.deadline(), self.pending.deadline(), linking].into_iter().flatten().min()
+    }
+
+    async fn command<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        command: Command,
+        token: u64,
+    ) -> Result<(), AccountError> {
+        match command {
+            Command::Resume => {
+                if self.store.get(kind::INTENT, b"")?.as_deref() == Some(STARTED) && self.device.link.is_some() {
+                    self.connect(turn).await?;
+                } else if self.store.get(kind::INTENT, b"")?.is_some() {
+                    self.view.state = AccountState::Stopped;
+                }
+                turn.reply(token, Reply::Done);
+            }
+            Command::Start => {
+                self.intend(turn, STARTED);
+                if !self.connection.is_wanted() {
+                    self.connect(turn).await?;
+                }
+                turn.reply(token, Reply::Done);
+            }
+            Command::Stop => {
+                self.intend(turn, STOPPED);
+                self.stop(turn, AccountState::Stopped, None);
+                turn.reply(token, Reply::Done);
+            }
+            Command::Send(request) => {
+                let reply = self.accept(turn, *request)?;
+                turn.reply(token, reply);
+            }
+            Command::Message(id) => {
+                let record = self.message(&id)?.map(Box::new);
+                turn.reply(token, Reply::Message(record));
+            }
+        }
+        Ok(())
+    }
+
+    fn intend<C>(&self, turn: &mut Turn<'_, C>, intent: &[u8]) {
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::INTENT, "", intent);
+        turn.absorb(writes);
+    }
+
+    async fn stanza<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        let handled = match node.tag.as_ref() {
+            "iq" => self.on_iq(turn, node).await,
+            "success" => self.on_success(turn, node).await,
+            "failure" => self.on_failure(turn, node),
+            "stream:error" => self.on_stream_error(turn, node).await,
+            "ib" => self.on_ib(turn, node),
+            "message" => self.on_message(turn, node).await,
+            "receipt" => self.on_receipt(turn, node).await,
+            "notification" => self.on_notification(turn, node).await,
+            "ack" => self.on_ack(turn, node),
+            "call" => {
+                self.acknowledge(turn, node);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        match handled {
+            // A stanza that makes no sense is acknowledged, or it would come back at every connection; nothing was changed.
+            Err(AccountError::Wire(error)) => {
+                tracing::warn!(account = %self.id, stanza = %node.tag, %error, "a stanza was skipped");
+                if matches!(node.tag.as_ref(), "message" | "receipt" | "notification") {
+                    self.acknowledge(turn, node);
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes a stanza on the current connection.
+    pub(super) fn write<C>(&self, turn: &mut Turn<'_, C>, node: Node) {
+        turn.effects.push(Effect::Write(self.connection.generation, Box::new(node)));
+    }
+
+    /// `<ack>` for a stanza of the service (`wire-protocol.md` 1.8).
+    pub(super) fn acknowledge<C>(&self, turn: &mut Turn<'_, C>, node: &Node) {
+        let echo = |key: &str| node.get(key).cloned();
+        let own = self.device.link.as_ref().filter(|_| node.tag == "message").map(|link| &link.jid);
+        let kind = echo("type").filter(|_| !(node.tag == "notification" && node.find("identity").is_some()));
+        let ack = Node::new("ack")
+            .attr("class", node.tag.clone())
+            .maybe("id", echo("id"))
+            .maybe("to", echo("from"))
+            .maybe("participant", echo("participant"))
+            .maybe("recipient", echo("recipient"))
+            .maybe("type", kind)
+            .maybe("from", own);
+        self.write(turn, ack);
+    }
+
+    /// Our own JID by phone number; empty before linking.
+    pub(super) fn own_pn(&self) -> Jid {
+        self.device.link.as_ref().map_or_else(Jid::service, |link| link.jid.clone())
+    }
+
+    pub(super) fn show_link(&mut self) {
+        let link = self.device.link.as_ref();
+        self.view.jid = link.map(|link| link.jid.clone());
+        self.view.lid = link.and_then(|link| link.lid.clone());
+        self.view.push_name = link.map(|link| link.push_name.clone()).filter(|name| !name.is_empty());
+        self.view.linked_at = link.map(|link| link.linked_at);
+    }
+}

@@ -1,0 +1,68 @@
+//! One person's account: the phone, and the companions linked to it.
+
+use super::ConnectionId;
+use super::phone::Phone;
+use crate::signal::{IdentityKey, PreKeyBundle, PreKeyId, PublicKey, SignedPreKeyId};
+use crate::wire::adv::sign_key_indexes;
+use crate::wire::{Jid, Node};
+use rand::rngs::StdRng;
+use std::collections::{BTreeMap, VecDeque};
+
+pub(super) struct Account {
+    pub(super) pn: Jid,
+    pub(super) lid: Jid,
+    pub(super) name: String,
+    pub(super) phone: Phone,
+    pub(super) companions: BTreeMap<u16, Companion>,
+    pub(super) last_device: u16,
+    /// Names this registration of the number in device lists.
+    pub(super) raw_id: u32,
+    pub(super) created: u64,
+}
+
+/// A linked device, as the service knows it.
+pub(super) struct Companion {
+    pub(super) noise: PublicKey,
+    pub(super) identity: IdentityKey,
+    pub(super) registration_id: u32,
+    pub(super) key_index: u32,
+    /// ADVSignedDeviceIdentity with both signatures, as prekey answers carry it.
+    pub(super) device_identity: Vec<u8>,
+    pub(super) signed_prekey: Option<(SignedPreKeyId, PublicKey, Vec<u8>)>,
+    pub(super) prekeys: VecDeque<(PreKeyId, PublicKey)>,
+    pub(super) connection: Option<ConnectionId>,
+    pub(super) unacknowledged: VecDeque<Node>,
+    pub(super) welcomed: bool,
+}
+
+impl Account {
+    /// A device's bundle for one new session: takes one of its one-time prekeys, while there are any.
+    pub(super) fn take_bundle(&mut self, device: u16) -> Option<(PreKeyBundle, Option<Vec<u8>>)> {
+        if device == 0 {
+            return Some((self.phone.take_bundle(), None));
+        }
+        let companion = self.companions.get_mut(&device)?;
+        let (signed_pre_key_id, signed_pre_key, signature) = companion.signed_prekey.clone()?;
+        let bundle = PreKeyBundle {
+            registration_id: companion.registration_id,
+            identity: companion.identity,
+            signed_pre_key_id,
+            signed_pre_key,
+            signature,
+            one_time: companion.prekeys.pop_front(),
+        };
+        Some((bundle, Some(companion.device_identity.clone())))
+    }
+
+    /// The signed list of key indexes that device lists carry.
+    pub(super) fn key_index_list(&self, now_secs: u64, rng: &mut StdRng) -> Vec<u8> {
+        let valid: Vec<u32> = std::iter::once(0).chain(self.companions.values().map(|c| c.key_index)).collect();
+        let current = valid.iter().copied().max().unwrap_or(0);
+        sign_key_indexes(&self.phone.local.identity, (self.raw_id, now_secs), current, valid, rng)
+    }
+
+    /// This account's JID in the namespace of `like`.
+    pub(super) fn named_like(&self, like: &Jid) -> &Jid {
+        if like.server() == crate::wire::Server::Lid { &self.lid } else { &self.pn }
+    }
+}

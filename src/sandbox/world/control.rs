@@ -1,0 +1,134 @@
+//! What the control API asks of the world.
+
+use super::account::Account;
+use super::phone::Phone;
+use super::{World, WorldError};
+use crate::base::time::Timestamp;
+use crate::signal::SignalError;
+use crate::wire::{Jid, Server};
+use rand::RngExt;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+
+/// A phone, as the control API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PhoneSummary {
+    pub number: String,
+    pub lid: String,
+    pub name: String,
+    /// Linked companions, by device number.
+    pub companions: Vec<u16>,
+    /// Those that are connected now.
+    pub online: Vec<u16>,
+}
+
+/// A message that a phone has decrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PhoneMessage {
+    pub id: String,
+    pub chat: String,
+    pub from: String,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub text: Option<String>,
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+    /// How many copies the phone was sent; more than one is harmless, and shows redelivery.
+    pub copies: u32,
+}
+
+impl PhoneMessage {
+    pub(super) fn undecryptable(id: &str, from: &Jid, at: Timestamp, error: &SignalError) -> Self {
+        Self {
+            id: id.to_owned(),
+            chat: from.bare().to_string(),
+            from: from.to_string(),
+            kind: "undecryptable",
+            text: Some(error.to_string()),
+            at,
+            copies: 1,
+        }
+    }
+}
+
+/// A stanza that passed through the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StanzaLog {
+    pub number: u64,
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+    /// `sent` or `received`, as the service sees it.
+    pub direction: &'static str,
+    pub device: Option<String>,
+    pub stanza: String,
+}
+
+fn rfc3339<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&at.rfc3339())
+}
+
+impl World {
+    /// Creates a phone, or finds it: a number is one phone.
+    pub fn create_phone(&mut self, number: &str, name: Option<&str>) -> Result<PhoneSummary, WorldError> {
+        let digits = (5..=20).contains(&number.len()) && number.bytes().all(|c| c.is_ascii_digit());
+        if !digits {
+            return Err(WorldError::BadNumber(number.to_owned()));
+        }
+        if !self.accounts.contains_key(number) {
+            let lid = loop {
+                let lid: u64 = self.rng.random_range(100_000_000_000_000..=999_999_999_999_999);
+                if !self.numbers_by_lid.contains_key(&lid.to_string()) {
+                    break lid.to_string();
+                }
+            };
+            self.numbers_by_lid.insert(lid.clone(), number.to_owned());
+            let account = Account {
+                pn: Jid::pn(number),
+                lid: Jid::new(lid, Server::Lid),
+                name: name.map_or_else(|| format!("Phone {number}"), str::to_owned),
+                phone: Phone::new(&mut self.rng),
+                companions: BTreeMap::new(),
+                last_device: 0,
+                raw_id: self.rng.random_range(1..=u32::MAX),
+                created: self.now.secs(),
+            };
+            self.accounts.insert(number.to_owned(), account);
+        }
+        self.phone(number)
+    }
+
+    pub fn phone(&self, number: &str) -> Result<PhoneSummary, WorldError> {
+        let account = self.accounts.get(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
+        let online = account.companions.iter().filter(|(_, companion)| companion.connection.is_some());
+        Ok(PhoneSummary {
+            number: number.to_owned(),
+            lid: account.lid.to_string(),
+            name: account.name.clone(),
+            companions: account.companions.keys().copied().collect(),
+            online: online.map(|(id, _)| *id).collect(),
+        })
+    }
+
+    pub fn phones(&self) -> Vec<PhoneSummary> {
+        self.accounts.keys().filter_map(|number| self.phone(number).ok()).collect()
+    }
+
+    /// What a phone has decrypted, in order.
+    pub fn phone_messages(&self, number: &str) -> Result<&[PhoneMessage], WorldError> {
+        let account = self.accounts.get(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
+        Ok(&account.phone.messages)
+    }
+
+    /// The last stanzas, oldest first.
+    pub fn stanzas(&self) -> impl Iterator<Item = &StanzaLog> {
+        self.stanzas.iter()
+    }
+
+    /// A number for a client that only shows a name: the same name, the same number.
+    pub fn number_for_name(name: &str) -> String {
+        use sha2::{Digest, Sha256};
+        let digest = Sha256::digest(name);
+        let hash = digest[..8].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        format!("1555{:07}", hash % 10_000_000)
+    }
+}

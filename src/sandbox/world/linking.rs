@@ -1,0 +1,190 @@
+//! Linking a companion (`sandbox-service.md` 2): the service's references, and the phone that scans one of them.
+
+use super::account::Companion;
+use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, Role, World, WorldError};
+use crate::signal::{IdentityKey, PublicKey};
+use crate::wire::adv::{verify_companion, vouch};
+use crate::wire::proto::ClientPairingProps;
+use crate::wire::qr::QrCode;
+use crate::wire::{Jid, Node};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use rand::Rng;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A client that wants to be linked.
+pub(super) struct LinkRequest {
+    client: PublicKey,
+    registration_id: u32,
+    identity: IdentityKey,
+    push_name: Option<String>,
+    references: Vec<String>,
+    /// Set once a phone has scanned: the device it will be.
+    scanned: Option<(DeviceId, u32)>,
+}
+
+impl LinkRequest {
+    pub(super) fn new(
+        client: PublicKey,
+        registration_id: u32,
+        identity: IdentityKey,
+        push_name: Option<String>,
+    ) -> Self {
+        Self { client, registration_id, identity, push_name, references: Vec::new(), scanned: None }
+    }
+}
+
+/// References offered to one client: the first lives 60 s, the others 20 s each.
+const REFERENCES: usize = 6;
+const RESTART_DELAY: Duration = Duration::from_millis(100);
+const RESTART_CLOSE_DELAY: Duration = Duration::from_millis(400);
+
+impl World {
+    pub(super) fn offer_references(&mut self, id: ConnectionId, mut request: LinkRequest) {
+        for _ in 0..REFERENCES {
+            let mut bytes = [0; 60];
+            self.rng.fill_bytes(&mut bytes);
+            request.references.push(format!("2@{}", STANDARD.encode(bytes)));
+        }
+        let references = request.references.iter().map(|text| Node::new("ref").bytes(text.as_bytes()));
+        let offer = Node::new("iq")
+            .attr("from", Jid::service())
+            .attr("type", "set")
+            .attr("id", self.new_stanza_id())
+            .attr("xmlns", "md")
+            .child(Node::new("pair-device").children(references));
+        self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(offer)));
+        self.set_role(id, Role::Linking(Box::new(request)));
+    }
+
+    /// The person scans a QR code with the phone.
+    pub fn scan(&mut self, number: &str, qr: &str) -> Result<(), WorldError> {
+        let code = QrCode::parse(qr).map_err(WorldError::BadQr)?;
+        let (id, _) = self.find_request(&code)?;
+        let account = self.accounts.get_mut(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
+        account.last_device += 1;
+        let device = account.last_device;
+        let key_index = u32::from(device);
+        let details = (account.raw_id, self.now.secs(), key_index);
+        let identity = &account.phone.local.identity;
+        let container = vouch(identity, &code.identity, &code.adv_secret, details, &mut self.rng);
+        let props = ClientPairingProps { is_chat_db_lid_migrated: Some(true) };
+        let success = Node::new("pair-success").children([
+            Node::new("device-identity").bytes(container),
+            Node::new("biz").attr("name", account.name.clone()),
+            Node::new("platform").attr("name", "android"),
+            Node::new("device")
+                .attr("jid", account.pn.with_device(device))
+                .attr("lid", account.lid.with_device(device)),
+            Node::new("client-props").bytes(props.encode_to_vec()),
+        ]);
+        let stanza = Node::new("iq")
+            .attr("from", Jid::service())
+            .attr("type", "set")
+            .attr("id", self.new_stanza_id())
+            .attr("t", self.now.secs())
+            .child(success);
+        if let Some(Role::Linking(request)) = self.connections.get_mut(&id).map(|connection| &mut connection.role) {
+            request.references.clear();
+            request.scanned = Some((DeviceId { number: number.to_owned(), device }, key_index));
+        }
+        self.send(id, &stanza);
+        Ok(())
+    }
+
+    /// The name that the client showing this code goes by.
+    pub fn push_name_of(&self, qr: &str) -> Result<Option<String>, WorldError> {
+        let code = QrCode::parse(qr).map_err(WorldError::BadQr)?;
+        self.find_request(&code).map(|(_, request)| request.push_name.clone())
+    }
+
+    fn find_request(&self, code: &QrCode) -> Result<(ConnectionId, &LinkRequest), WorldError> {
+        let requests = self.connections.iter().filter_map(|(id, connection)| match &connection.role {
+            Role::Linking(request) => Some((*id, &**request)),
+            _ => None,
+        });
+        let shown = requests.into_iter().find(|(_, request)| request.references.contains(&code.reference));
+        let (id, request) = shown.ok_or(WorldError::UnknownQr)?;
+        if request.client != code.noise || request.identity != code.identity {
+            return Err(WorldError::ForeignQr);
+        }
+        Ok((id, request))
+    }
+
+    /// A stanza of a client that is being linked: a keepalive, or its self-signed identity.
+    pub(super) fn linking_iq(&mut self, id: ConnectionId, node: &Node) {
+        if node.is("type", "get") {
+            let pong = Node::new("iq").attr("from", Jid::service()).attr("type", "result");
+            self.send(id, &pong.maybe("id", node.get("id").cloned()));
+            return;
+        }
+        let Some(signed) = node.find("pair-device-sign").and_then(|sign| sign.find("device-identity")) else {
+            return;
+        };
+        let Some(Role::Linking(request)) = self.connections.get(&id).map(|connection| &connection.role) else {
+            return;
+        };
+        let Some((device, key_index)) = request.scanned.clone() else { return };
+        let (noise, identity, registration_id) = (request.client, request.identity, request.registration_id);
+        let Some(account) = self.accounts.get_mut(&device.number) else { return };
+        let phone = account.phone.local.identity.public();
+        let verified = match verify_companion(signed.content_bytes(), &identity, Some(&phone)) {
+            Ok(verified) => verified,
+            Err(error) => {
+                tracing::warn!(connection = id.0, %error, "a companion's self-signed identity is refused");
+                self.fail_login(id, 401);
+                return;
+            }
+        };
+        let companion = Companion {
+            noise,
+            identity,
+            registration_id,
+            key_index,
+            device_identity: verified.to_blob(),
+            signed_prekey: None,
+            prekeys: VecDeque::new(),
+            connection: None,
+            unacknowledged: VecDeque::new(),
+            welcomed: false,
+        };
+        account.companions.insert(device.device, companion);
+        let restart = Node::new("stream:error").attr("code", "515");
+        self.after(RESTART_DELAY, Action::Send(id, Box::new(restart)));
+        self.after(RESTART_CLOSE_DELAY, Action::Close(id));
+        self.announce_device(&device, key_index);
+    }
+
+    /// Tells everyone that an account has a new device (`sandbox-service.md` 7).
+    fn announce_device(&mut self, device: &DeviceId, key_index: u32) {
+        let Some(account) = self.accounts.get(&device.number) else { return };
+        let list = account.key_index_list(self.now.secs(), &mut self.rng);
+        let (pn, lid) = (account.pn.clone(), account.lid.clone());
+        let listeners: Vec<DeviceId> = self
+            .accounts
+            .keys()
+            .flat_map(|number| self.devices_of(number))
+            .filter(|listener| listener.device != 0 && listener != device)
+            .collect();
+        for listener in listeners {
+            for (from, other) in [(&pn, Some(&lid)), (&lid, None)] {
+                let add = Node::new("add").attr("device_hash", "2:sandbox").children([
+                    Node::new("device")
+                        .attr("jid", from.with_device(device.device))
+                        .attr("key-index", u64::from(key_index)),
+                    Node::new("key-index-list").attr("ts", self.now.secs()).bytes(list.clone()),
+                ]);
+                let notification = Node::new("notification")
+                    .attr("from", from)
+                    .attr("type", "devices")
+                    .attr("id", self.new_stanza_id())
+                    .attr("t", self.now.secs())
+                    .maybe("lid", other)
+                    .child(add);
+                self.deliver(&listener, notification);
+            }
+        }
+    }
+}

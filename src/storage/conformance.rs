@@ -1,0 +1,61 @@
+//! The suite that every engine passes. An engine's test hands over a way to open it; `reopen` simulates a restart where
+//! the engine can survive one.
+
+use super::engine::{Batch, Engine};
+use std::sync::Arc;
+
+/// Opens the engine under test, again over the same data when called again.
+pub type Open<'a> = &'a dyn Fn() -> Arc<dyn Engine>;
+
+/// Runs the suite; panics at the first thing that an engine must do and this one does not.
+#[expect(clippy::missing_panics_doc, clippy::panic, reason = "a test suite; panicking is how it reports")]
+pub fn run(open: Open<'_>, survives_reopening: bool) {
+    let check = |what: &str, holds: Result<bool, super::StorageError>| match holds {
+        Ok(true) => {}
+        Ok(false) => panic!("the engine breaks the contract: {what}"),
+        Err(error) => panic!("the engine failed while checking that {what}: {error}"),
+    };
+    let put = |key: &[u8], value: &[u8]| (key.to_vec(), Some(value.to_vec()));
+
+    let engine = open();
+    let first = Batch { writes: vec![put(b"a1", b"1"), put(b"a2", b"2"), put(b"b1", b"3"), put(b"a1", b"4")] };
+    check("a batch is applied", engine.apply(first).and_then(|()| engine.sync()).map(|()| true));
+    check("the last write to a key wins", engine.get(b"a1").map(|v| v.as_deref() == Some(b"4")));
+    check("an absent key is none", engine.get(b"zz").map(|v| v.is_none()));
+    let keys = |prefix: &[u8], after: Option<&[u8]>, limit| {
+        engine.scan(prefix, after, limit).map(|rows| rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>())
+    };
+    check("a scan keeps to its prefix, in order", keys(b"a", None, 9).map(|k| k == [b"a1", b"a2"]));
+    check("a scan goes on after a key", keys(b"a", Some(b"a1"), 9).map(|k| k == [b"a2"]));
+    check("a scan keeps to its limit", keys(b"", None, 2).map(|k| k == [b"a1", b"a2"]));
+    check("a scan past the end is empty", keys(b"a", Some(b"a2"), 9).map(|k| k.is_empty()));
+    check("the last row of a prefix is found", engine.last(b"a").map(|row| row.is_some_and(|(k, _)| k == b"a2")));
+    let second = Batch { writes: vec![(b"a2".to_vec(), None), (b"zz".to_vec(), None)] };
+    check("a delete is applied, of an absent key too", engine.apply(second).map(|()| true));
+    check("a deleted key is gone", engine.get(b"a2").map(|v| v.is_none()));
+    check("sync succeeds", engine.sync().map(|()| true));
+
+    drop(engine);
+    if survives_reopening {
+        let engine = open();
+        check("synced data survive reopening", engine.get(b"b1").map(|v| v.as_deref() == Some(b"3")));
+        check("a synced delete survives reopening", engine.get(b"a2").map(|v| v.is_none()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{MemoryEngine, SledEngine};
+
+    #[test]
+    fn the_memory_engine_conforms() {
+        run(&|| Arc::new(MemoryEngine::default()), false);
+    }
+
+    #[test]
+    fn the_sled_engine_conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&|| Arc::new(SledEngine::open(folder.path()).unwrap()), true);
+    }
+}

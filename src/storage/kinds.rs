@@ -1,0 +1,117 @@
+//! Every kind of record, and who owns it.
+
+use std::marker::PhantomData;
+
+/// Who may write a kind of record.
+pub trait Owner {
+    const NAME: &'static str;
+}
+
+/// Owners as types. A module names only its own; the layering test looks.
+pub mod owner {
+    use super::Owner;
+
+    macro_rules! owners {
+        ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+            $($(#[$doc])* #[derive(Debug)] pub enum $name {}
+            impl Owner for $name { const NAME: &'static str = stringify!($name); })*
+        };
+    }
+
+    owners! {
+        /// The account's router.
+        Router,
+        /// One-to-one sessions and identities.
+        SessionCipher,
+        /// Device lists and LID mappings.
+        DeviceSync,
+        /// One-time and signed prekeys.
+        PreKeys,
+        /// The server: accounts, webhooks, API keys.
+        Server,
+        /// The committer: positions in the event log, deliveries of new events.
+        Committer,
+    }
+}
+
+/// A kind of record, owned by `O`.
+pub struct Kind<O> {
+    code: u8,
+    owner: PhantomData<O>,
+}
+
+impl<O> Clone for Kind<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<O> Copy for Kind<O> {}
+
+impl<O> Kind<O> {
+    const fn new(code: u8) -> Self {
+        Self { code, owner: PhantomData }
+    }
+
+    /// The byte in the key.
+    pub const fn code(self) -> u8 {
+        self.code
+    }
+}
+
+/// The kinds. Codes are stored: never renumber one.
+pub mod kind {
+    use super::{Kind, owner};
+
+    /// Keys and identity of the linked device.
+    pub const DEVICE: Kind<owner::Router> = Kind::new(0x01);
+    /// What is wanted of the account: started or stopped.
+    pub const INTENT: Kind<owner::Router> = Kind::new(0x02);
+    /// Messages not yet acknowledged by the service, by sequence number.
+    pub const OUTBOX: Kind<owner::Router> = Kind::new(0x03);
+    /// Our messages and their status, by id.
+    pub const MESSAGE: Kind<owner::Router> = Kind::new(0x04);
+    /// Messages received, by a hash of chat, sender and id.
+    pub const INBOX: Kind<owner::Router> = Kind::new(0x05);
+    /// Answers to repeated requests, by a hash of key and path.
+    pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
+
+    /// Sessions, by Signal address.
+    pub const SESSION: Kind<owner::SessionCipher> = Kind::new(0x10);
+    /// Identities of peers, by Signal address.
+    pub const IDENTITY: Kind<owner::SessionCipher> = Kind::new(0x11);
+
+    /// Device lists, by user.
+    pub const DEVICES: Kind<owner::DeviceSync> = Kind::new(0x20);
+    /// LIDs by phone number.
+    pub const LID_OF: Kind<owner::DeviceSync> = Kind::new(0x21);
+    /// Phone numbers by LID.
+    pub const PN_OF: Kind<owner::DeviceSync> = Kind::new(0x22);
+
+    /// One-time prekeys in blocks, by block number.
+    pub const PREKEY_BLOCK: Kind<owner::PreKeys> = Kind::new(0x28);
+    /// Signed prekeys, by id.
+    pub const SIGNED_PREKEY: Kind<owner::PreKeys> = Kind::new(0x29);
+    /// The two watermarks.
+    pub const PREKEY_MARKS: Kind<owner::PreKeys> = Kind::new(0x2a);
+
+    /// Accounts, by public id.
+    pub const ACCOUNT: Kind<owner::Server> = Kind::new(0x40);
+    /// Webhook endpoints, by id.
+    pub const ENDPOINT: Kind<owner::Server> = Kind::new(0x42);
+    /// API keys, by id.
+    pub const API_KEY: Kind<owner::Server> = Kind::new(0x44);
+    /// The format of the data, and the epoch of the event log.
+    pub const META: Kind<owner::Server> = Kind::new(0x45);
+    /// Answers to repeated requests that name no account.
+    pub const SERVER_IDEMPOTENCY: Kind<owner::Server> = Kind::new(0x46);
+
+    /// Events of an account, by position.
+    pub const EVENT: Kind<owner::Committer> = Kind::new(0x06);
+    /// Which account an event belongs to, by position.
+    pub const EVENT_INDEX: Kind<owner::Committer> = Kind::new(0x41);
+    /// Deliveries that are not done, by endpoint and position.
+    pub const DELIVERY: Kind<owner::Committer> = Kind::new(0x43);
+
+    /// Parts of values above the record limit; written by the storage layer itself.
+    pub(in crate::storage) const CHUNK: u8 = 0x7f;
+}

@@ -1,0 +1,23 @@
+//! Layer 2: records, atomic write sets, engines.
+//!
+//! A key is `account ‖ kind ‖ key`: one account is one prefix. A turn's writes are one [`Changes`], applied whole or not at
+//! all. Invariant: a kind of record is written by one owner only; [`ChangeSet`] makes another owner's kind a type error.
+
+mod changes;
+pub mod conformance;
+mod engine;
+mod error;
+mod kinds;
+mod memory;
+mod overlay;
+mod records;
+mod sled_engine;
+
+pub use changes::{ChangeSet, Changes, NewEvent, Write};
+pub use engine::{Batch, Engine};
+pub use error::StorageError;
+pub use kinds::{Kind, Owner, kind, owner};
+pub use memory::MemoryEngine;
+pub use overlay::{AccountStore, Overlay};
+pub use records::Records;
+pub use sled_engine::SledEngine;

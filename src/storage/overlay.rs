@@ -1,0 +1,97 @@
+//! An account's view of its records: what is committed, under what is on its way.
+//!
+//! A turn is computed while the one before it is still being committed; its reads must see those writes. They are pinned
+//! here from submission until the commit is done.
+
+use super::StorageError;
+use super::changes::Changes;
+use super::kinds::Kind;
+use super::records::Records;
+use crate::base::ids::AccountKey;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Pinned = HashMap<(u8, Vec<u8>), (u64, Option<Vec<u8>>)>;
+
+/// Writes that are not yet durable, by turn.
+#[derive(Clone, Default)]
+pub struct Overlay(Arc<Mutex<Pinned>>);
+
+impl Overlay {
+    fn lock(&self) -> MutexGuard<'_, Pinned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pins a turn's writes.
+    pub fn pin(&self, turn: u64, changes: &Changes) {
+        let mut pinned = self.lock();
+        for write in &changes.writes {
+            pinned.insert((write.kind, write.key.clone()), (turn, write.value.clone()));
+        }
+    }
+
+    /// The turn is durable: what no later turn has overwritten is let go.
+    pub fn release(&self, turn: u64) {
+        self.lock().retain(|_, (pinned_by, _)| *pinned_by > turn);
+    }
+
+    fn get(&self, kind: u8, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.lock().get(&(kind, key.to_vec())).map(|(_, value)| value.clone())
+    }
+}
+
+/// Read access to one account's records.
+#[derive(Clone)]
+pub struct AccountStore {
+    records: Records,
+    account: AccountKey,
+    overlay: Overlay,
+}
+
+impl AccountStore {
+    pub fn new(records: Records, account: AccountKey, overlay: Overlay) -> Self {
+        Self { records, account, overlay }
+    }
+
+    pub fn account(&self) -> AccountKey {
+        self.account
+    }
+
+    pub fn get<O>(&self, kind: Kind<O>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        match self.overlay.get(kind.code(), key) {
+            Some(pinned) => Ok(pinned),
+            None => self.records.get(self.account, kind, key),
+        }
+    }
+
+    /// All records of a kind as committed: for loading, when nothing is on its way.
+    pub fn load<O>(&self, kind: Kind<O>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+        self.records.scan(self.account, kind, &[], None, usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{ChangeSet, MemoryEngine, kind, owner};
+
+    #[test]
+    fn a_write_on_its_way_is_seen_until_a_later_one_or_its_commit() {
+        let records = Records::new(Arc::new(MemoryEngine::default()));
+        let overlay = Overlay::default();
+        let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());
+        let changes = |value: &str| {
+            let mut set = ChangeSet::<owner::Router>::default();
+            set.put(kind::INTENT, "", value);
+            let mut changes = Changes::default();
+            changes.absorb(set);
+            changes
+        };
+        overlay.pin(1, &changes("one"));
+        overlay.pin(2, &changes("two"));
+        overlay.release(1);
+        assert_eq!(store.get(kind::INTENT, b"").unwrap().as_deref(), Some(&b"two"[..]));
+        overlay.release(2);
+        assert_eq!(store.get(kind::INTENT, b"").unwrap(), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The engine on disk: sled 0.34, one tree.
+//!
+//! `Db::flush` writes with `sync_file_range` only, which is no fsync on Linux: [`SledEngine::sync`] therefore also syncs the
+//! `db` file through a handle of its own. A kill while a snapshot is written leaves `snap.*.generating`, which would make
+//! the next open fail: such files are removed first; the log they came from is whole.
+
+use super::StorageError;
+use super::engine::{Batch, Engine, Rows};
+use std::fs::{self, File};
+use std::path::Path;
+
+/// sled's default is 1 GiB.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+pub struct SledEngine {
+    db: sled::Db,
+    file: File,
+}
+
+fn failed(action: &'static str) -> impl Fn(sled::Error) -> StorageError {
+    move |error| StorageError::Engine { action, why: error.to_string() }
+}
+
+fn io_failed(action: &'static str) -> impl Fn(std::io::Error) -> StorageError {
+    move |error| StorageError::Engine { action, why: error.to_string() }
+}
+
+impl SledEngine {
+    /// Opens the store in `folder`, creating it where needed. The folder is locked until the engine is dropped.
+    pub fn open(folder: &Path) -> Result<Self, StorageError> {
+        fs::create_dir_all(folder).map_err(io_failed("create the data folder"))?;
+        remove_unfinished_snapshots(folder)?;
+        let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open().map_err(|error| match error {
+            sled::Error::Io(io) if io.to_string().contains("lock") => {
+                StorageError::Locked { path: folder.display().to_string() }
+            }
+            other => failed("open")(other),
+        })?;
+        let file = File::open(folder.join("db")).map_err(io_failed("open its log"))?;
+        Ok(Self { db, file })
+    }
+}
+
+fn remove_unfinished_snapshots(folder: &Path) -> Result<(), StorageError> {
+    let failed = io_failed("look for unfinished snapshots");
+    for entry in fs::read_dir(folder).map_err(&failed)? {
+        let path = entry.map_err(&failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path).map_err(&failed)?;
+        }
+    }
+    Ok(())
+}
+
+impl Engine for SledEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.db.get(key).map_err(failed("read"))?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StorageError> {
+        use std::ops::Bound;
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
+            _ => Bound::Included(prefix.to_vec()),
+        };
+        let mut rows = Vec::new();
+        for row in self.db.range((start, Bound::<Vec<u8>>::Unbounded)) {
+            let (key, value) = row.map_err(failed("scan"))?;
+            if rows.len() >= limit || !key.starts_with(prefix) {
+                break;
+            }
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(rows)
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError> {
+        let row = self.db.scan_prefix(prefix).next_back().transpose().map_err(failed("read"))?;
+        Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), StorageError> {
+        let mut writes = sled::Batch::default();
+        for (key, value) in batch.writes {
+            match value {
+                Some(value) => writes.insert(key, value),
+                None => writes.remove(key),
+            }
+        }
+        self.db.apply_batch(writes).map_err(failed("write"))
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.db.flush().map_err(failed("flush"))?;
+        self.file.sync_data().map_err(io_failed("sync"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_snapshot_does_not_stop_the_store_from_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let engine = SledEngine::open(folder.path()).unwrap();
+            engine.apply(Batch { writes: vec![(b"k".to_vec(), Some(b"v".to_vec()))] }).unwrap();
+            engine.sync().unwrap();
+        }
+        fs::write(folder.path().join("snap.0000000000000BAD.generating"), b"torn").unwrap();
+        let engine = SledEngine::open(folder.path()).unwrap();
+        assert_eq!(engine.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = SledEngine::open(folder.path()).unwrap();
+        assert!(matches!(SledEngine::open(folder.path()), Err(StorageError::Locked { .. })));
+    }
+}

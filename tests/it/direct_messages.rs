@@ -1,0 +1,271 @@
+//! Linking, logging in, and direct messages, in memory and in virtual time.
+
+use crate::net::Net;
+use std::time::Duration;
+use wharf::account::{AccountState, Command, MessageStatus, Refusal, Reply, SendRequest};
+use wharf::signal::KeyPair;
+use wharf::wire::Jid;
+use wharf::wire::message::OutgoingText;
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+
+fn two_accounts() -> Net {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.linked("bob", BOB);
+    net
+}
+
+fn texts(net: &Net, number: &str) -> Vec<(String, u32)> {
+    let messages = net.world.phone_messages(number).unwrap();
+    messages.iter().map(|message| (message.text.clone().unwrap(), message.copies)).collect()
+}
+
+fn received(net: &Net, name: &str) -> Vec<String> {
+    let events = net.events(name, "message.received");
+    events.iter().map(|data| data["text"]["body"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_account_is_linked_by_the_text_of_its_code_and_comes_online() {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    let view = net.accounts["alice"].local.router.view();
+    assert_eq!(view.jid, Some(Jid::pn(ALICE).with_device(1)));
+    assert_eq!(
+        view.lid.as_ref().map(|lid| lid.to_string()),
+        Some(net.world.phone(ALICE).unwrap().lid.replace('@', ":1@"))
+    );
+    assert_eq!(net.world.phone(ALICE).unwrap().online, [1]);
+    let states: Vec<_> =
+        net.events("alice", "account.state").iter().map(|data| data["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states, ["linking", "connecting", "online"]);
+}
+
+#[test]
+fn codes_are_replaced_in_time_and_run_out() {
+    let mut net = Net::new();
+    net.account("alice");
+    net.command("alice", Command::Start);
+    net.until("a code is shown", |net| net.code("alice").is_some());
+    let first = net.code("alice").unwrap();
+    net.pass(Duration::from_secs(59));
+    assert_eq!(net.code("alice").as_ref(), Some(&first));
+    net.pass(Duration::from_secs(2));
+    assert_ne!(net.code("alice").as_ref(), Some(&first));
+    net.pass(Duration::from_secs(100));
+    let view = net.accounts["alice"].local.router.view();
+    assert_eq!((view.state, view.reason.as_deref()), (AccountState::Stopped, Some("link_expired")));
+    assert_eq!(net.events("alice", "account.qr").len(), 6);
+}
+
+#[test]
+fn a_text_reaches_every_device_of_both_sides_and_its_status_rises_to_read() {
+    let mut net = two_accounts();
+    let id = net.send("alice", BOB, "hello bob");
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["hello bob"]);
+    assert_eq!(texts(&net, BOB), [("hello bob".to_owned(), 1)]);
+    assert_eq!(texts(&net, ALICE), [("hello bob".to_owned(), 1)], "our own phone gets its copy");
+    let copy = &net.world.phone_messages(ALICE).unwrap()[0];
+    assert_eq!((copy.chat.as_str(), copy.from.as_str()), (BOB, ALICE));
+
+    let record = net.message("alice", &id);
+    assert_eq!(record.status, MessageStatus::Read);
+    let statuses: Vec<_> = net.events("alice", "message.status").iter().map(|data| data["status"].clone()).collect();
+    assert_eq!(statuses, ["sent", "delivered", "read"]);
+}
+
+#[test]
+fn a_received_event_names_the_sender_by_number_and_by_lid() {
+    let mut net = two_accounts();
+    let id = net.world.write_text(ALICE, BOB, "from a person").unwrap();
+    net.settle();
+    let data = &net.events("bob", "message.received")[0];
+    assert_eq!(data["id"], id.as_str());
+    assert_eq!(data["chat"], format!("{ALICE}@s.whatsapp.net"));
+    assert_eq!(data["from"], format!("{ALICE}@s.whatsapp.net"));
+    assert_eq!(data["from_lid"], net.world.phone(ALICE).unwrap().lid);
+    assert_eq!(data["from_name"], "alice");
+    assert_eq!(data["text"]["body"], "from a person");
+}
+
+#[test]
+fn what_the_own_phone_writes_is_reported_as_sent() {
+    let mut net = two_accounts();
+    net.world.write_text(ALICE, BOB, "by phone").unwrap();
+    net.settle();
+    let sent = net.events("alice", "message.sent");
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0]["chat"], format!("{BOB}@s.whatsapp.net"));
+    assert_eq!(net.events("alice", "message.received").len(), 0);
+}
+
+#[test]
+fn a_conversation_goes_back_and_forth() {
+    let mut net = two_accounts();
+    for round in 0..5 {
+        net.send("alice", BOB, &format!("a{round}"));
+        net.settle();
+        net.send("bob", ALICE, &format!("b{round}"));
+        net.settle();
+    }
+    assert_eq!(received(&net, "bob"), ["a0", "a1", "a2", "a3", "a4"]);
+    assert_eq!(received(&net, "alice"), ["b0", "b1", "b2", "b3", "b4"]);
+    assert_eq!(net.events("alice", "message.undecryptable").len(), 0);
+}
+
+#[test]
+fn messages_sent_while_offline_go_out_in_order_after_the_reconnect() {
+    let mut net = two_accounts();
+    net.command("alice", Command::Stop);
+    let ids = ["1", "2", "3"].map(|body| net.send("alice", BOB, body));
+    net.settle();
+    assert_eq!(net.message("alice", &ids[0]).status, MessageStatus::Queued);
+    net.command("alice", Command::Start);
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["1", "2", "3"]);
+}
+
+#[test]
+fn messages_received_while_offline_come_with_the_next_login() {
+    let mut net = two_accounts();
+    net.command("bob", Command::Stop);
+    net.settle();
+    net.send("alice", BOB, "while you were out");
+    net.settle();
+    assert_eq!(received(&net, "bob"), Vec::<String>::new());
+    net.command("bob", Command::Start);
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["while you were out"]);
+}
+
+#[test]
+fn a_crash_between_commit_and_wire_sends_the_same_bytes_and_the_phone_sees_the_message_once() {
+    let mut net = two_accounts();
+    net.send("alice", BOB, "warm up");
+    net.settle();
+    net.cut("alice");
+    let id = net.send("alice", BOB, "only once");
+    net.restart("alice");
+    net.settle();
+    assert!(texts(&net, BOB).contains(&("only once".to_owned(), 1)));
+    assert_eq!(received(&net, "bob"), ["warm up", "only once"]);
+    assert_eq!(net.message("alice", &id).status, MessageStatus::Read);
+}
+
+#[test]
+fn a_message_delivered_again_makes_no_second_event_and_is_answered() {
+    let mut net = two_accounts();
+    net.cut("bob");
+    net.send("alice", BOB, "hello");
+    net.settle();
+    net.restart("bob");
+    net.settle();
+    net.restart("bob");
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["hello"].repeat(net.events("bob", "message.received").len()));
+    assert!(net.events("bob", "message.received").len() <= 1);
+    assert_eq!(net.events("bob", "message.undecryptable").len(), 0);
+}
+
+#[test]
+fn an_account_restarted_from_its_records_is_online_by_itself() {
+    let mut net = two_accounts();
+    net.restart("alice");
+    net.until("alice is online again", |net| net.state("alice") == AccountState::Online);
+    net.send("alice", BOB, "back");
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["back"]);
+}
+
+#[test]
+fn a_second_companion_of_the_same_phone_sees_both_sides() {
+    let mut net = two_accounts();
+    net.linked("second", ALICE);
+    net.send("alice", BOB, "from the first");
+    net.settle();
+    net.send("bob", ALICE, "to both");
+    net.settle();
+    let sent = net.events("second", "message.sent");
+    assert_eq!(sent[0]["text"]["body"], "from the first");
+    assert_eq!(received(&net, "second"), ["to both"]);
+    assert_eq!(received(&net, "alice"), ["to both"]);
+}
+
+#[test]
+fn a_number_that_is_not_on_the_network_fails_with_its_meaning() {
+    let mut net = two_accounts();
+    let id = net.send("alice", "15559999999", "anyone?");
+    net.settle();
+    let record = net.message("alice", &id);
+    assert_eq!(record.status, MessageStatus::Failed);
+    assert_eq!(record.failure.unwrap().0, "recipient_not_found");
+}
+
+#[test]
+fn an_unlinked_account_refuses_to_send() {
+    let mut net = Net::new();
+    net.account("alice");
+    let request = SendRequest {
+        to: Jid::pn(BOB),
+        text: OutgoingText { body: "x".into(), ..Default::default() },
+        idempotency: None,
+    };
+    let reply = net.command("alice", Command::Send(Box::new(request)));
+    assert_eq!(reply, Some(Reply::Refused(Refusal::NotLinked)));
+}
+
+#[test]
+fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
+    let mut net = two_accounts();
+    let mut request = SendRequest {
+        to: Jid::pn(BOB),
+        text: OutgoingText { body: "once".into(), ..Default::default() },
+        idempotency: Some(([1; 32], [2; 32])),
+    };
+    let first = net.command("alice", Command::Send(Box::new(request.clone())));
+    let second = net.command("alice", Command::Send(Box::new(request.clone())));
+    assert_eq!(first, second);
+    request.idempotency = Some(([1; 32], [3; 32]));
+    let third = net.command("alice", Command::Send(Box::new(request)));
+    assert_eq!(third, Some(Reply::Refused(Refusal::IdempotencyMismatch)));
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["once"]);
+}
+
+#[test]
+fn a_service_with_another_root_is_refused_and_no_code_is_shown() {
+    let mut rng: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(9);
+    let other = KeyPair::generate(&mut rng);
+    let mut net = Net::new().trusting(|settings| settings.root_key = *other.public());
+    net.account("alice");
+    net.command("alice", Command::Start);
+    net.until("the connection is refused", |net| net.state("alice") == AccountState::Reconnecting);
+    let reason = net.accounts["alice"].local.router.view().reason.clone().unwrap();
+    assert!(reason.contains("network.root_key"), "{reason}");
+    assert_eq!(net.code("alice"), None);
+}
+
+#[test]
+fn every_record_is_written_by_its_owner_alone() {
+    let mut net = two_accounts();
+    net.send("alice", BOB, "x");
+    net.world.write_text(BOB, ALICE, "y").unwrap();
+    net.settle();
+    let writes = net.accounts["alice"].local.committed.iter().flat_map(|changes| &changes.writes);
+    let mut seen = std::collections::BTreeSet::new();
+    for write in writes {
+        let owner = match write.kind {
+            0x01..=0x0f => "Router",
+            0x10..=0x17 => "SessionCipher",
+            0x20..=0x27 => "DeviceSync",
+            0x28..=0x2f => "PreKeys",
+            other => panic!("an account wrote kind {other:#x}"),
+        };
+        assert_eq!(write.owner, owner, "{write:?}");
+        seen.insert(owner);
+    }
+    assert_eq!(seen.len(), 4, "every owner has written something: {seen:?}");
+}

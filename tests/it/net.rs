@@ -1,0 +1,270 @@
+//! A network in memory and in virtual time: the sandbox's world, and accounts driven by `account::Local`, joined by the
+//! real handshake and the real frames.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wharf::account::{AccountState, Command, Effect, Input, Local, MessageRecord, Reply, SendRequest, Settings};
+use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
+use wharf::base::time::Timestamp;
+use wharf::sandbox::world::{ConnectionId, Output, World};
+use wharf::signal::KeyPair;
+use wharf::storage::{Engine, MemoryEngine};
+use wharf::wire::Jid;
+use wharf::wire::link::{ClientEvent, ClientLink};
+use wharf::wire::message::OutgoingText;
+use wharf::wire::payload::ClientVersion;
+
+pub struct Account {
+    pub local: Local,
+    engine: Arc<MemoryEngine>,
+    link: Option<(ConnectionId, Generation, ClientLink)>,
+    replies: Vec<Reply>,
+    seed: u64,
+}
+
+pub struct Net {
+    pub now: Timestamp,
+    pub world: World,
+    pub accounts: BTreeMap<&'static str, Account>,
+    settings: Arc<Settings>,
+    next_connection: u64,
+    rng: StdRng,
+}
+
+impl Net {
+    pub fn new() -> Self {
+        let now = Timestamp::from_secs(1_760_000_000);
+        let world = World::new(1, now);
+        let settings = Settings {
+            root_key: *world.root_key(),
+            version: ClientVersion::DEFAULT,
+            device_name: "Wharf".into(),
+            prekey_batch: 40,
+        };
+        let rng = StdRng::seed_from_u64(2);
+        Self { now, world, accounts: BTreeMap::new(), settings: Arc::new(settings), next_connection: 0, rng }
+    }
+
+    pub fn trusting(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+
+    fn load(&self, name: &str, seed: u64, engine: Arc<MemoryEngine>) -> Local {
+        let id = AccountId::parse(name).unwrap();
+        let mut key = [0x80; 16];
+        key[1..1 + name.len()].copy_from_slice(name.as_bytes());
+        let engine: Arc<dyn Engine> = engine;
+        let rng = StdRng::seed_from_u64(seed);
+        Local::load(id, AccountKey::from_bytes(key), engine, self.settings.clone(), rng).unwrap()
+    }
+
+    /// An account that is not linked yet.
+    pub fn account(&mut self, name: &'static str) {
+        let engine = Arc::new(MemoryEngine::default());
+        let seed = 100 + self.accounts.len() as u64;
+        let local = self.load(name, seed, engine.clone());
+        self.accounts.insert(name, Account { local, engine, link: None, replies: Vec::new(), seed });
+    }
+
+    /// An account linked to the phone of this number, online.
+    pub fn linked(&mut self, name: &'static str, number: &str) {
+        self.account(name);
+        self.world.create_phone(number, Some(name)).unwrap();
+        self.command(name, Command::Start);
+        self.until("a code is shown", |net| net.code(name).is_some());
+        let code = self.code(name).unwrap();
+        self.world.scan(number, &code).unwrap();
+        self.until("the account is online", |net| net.state(name) == AccountState::Online);
+        self.settle();
+    }
+
+    pub fn code(&self, name: &str) -> Option<String> {
+        self.accounts[name].local.router.view().code.as_ref().map(|code| code.text.clone())
+    }
+
+    pub fn state(&self, name: &str) -> AccountState {
+        self.accounts[name].local.router.view().state
+    }
+
+    /// Loads the account anew from what it committed, as after a crash.
+    pub fn restart(&mut self, name: &'static str) {
+        self.cut(name);
+        let (engine, seed) = (self.accounts[name].engine.clone(), self.accounts[name].seed + 1000);
+        let local = self.load(name, seed, engine);
+        let account = self.accounts.get_mut(name).unwrap();
+        (account.local, account.seed, account.link) = (local, seed, None);
+        self.command(name, Command::Resume);
+    }
+
+    /// Cuts the account's connection without its knowing.
+    pub fn cut(&mut self, name: &str) {
+        if let Some((id, ..)) = self.accounts.get_mut(name).unwrap().link.take() {
+            self.world.closed(id);
+        }
+    }
+
+    pub fn command(&mut self, name: &str, command: Command) -> Option<Reply> {
+        self.input(name, Input::Command(command, 1));
+        self.accounts.get_mut(name).unwrap().replies.pop()
+    }
+
+    pub fn send(&mut self, name: &str, to: &str, body: &str) -> MessageId {
+        let text = OutgoingText { body: body.into(), ..OutgoingText::default() };
+        let request = SendRequest { to: Jid::parse_recipient(to).unwrap(), text, idempotency: None };
+        match self.command(name, Command::Send(Box::new(request))) {
+            Some(Reply::Accepted(record)) => record.id,
+            other => panic!("the message was not accepted: {other:?}"),
+        }
+    }
+
+    pub fn message(&mut self, name: &str, id: &MessageId) -> MessageRecord {
+        match self.command(name, Command::Message(id.clone())) {
+            Some(Reply::Message(Some(record))) => *record,
+            other => panic!("no such message: {other:?}"),
+        }
+    }
+
+    /// The `data` of every event of this type that the account has committed.
+    pub fn events(&self, name: &str, kind: &str) -> Vec<Value> {
+        let events = self.accounts[name].local.committed.iter().flat_map(|changes| &changes.events);
+        let bodies = events.filter(|event| event.kind == kind).map(|event| &event.body);
+        bodies.map(|body| serde_json::from_str::<Value>(body).unwrap()["data"].take()).collect()
+    }
+
+    pub fn input(&mut self, name: &str, input: Input) {
+        let now = self.now;
+        let effects = self.accounts.get_mut(name).unwrap().local.turn(input, now).unwrap();
+        for effect in effects {
+            self.effect(name, effect);
+        }
+    }
+
+    fn effect(&mut self, name: &str, effect: Effect) {
+        let account = self.accounts.get_mut(name).unwrap();
+        match effect {
+            Effect::Connect { generation, keys, payload, routing_info } => {
+                let ephemeral = KeyPair::generate(&mut self.rng);
+                let mut link = ClientLink::connect(keys, payload, ephemeral, routing_info.as_deref()).unwrap();
+                self.next_connection += 1;
+                let id = ConnectionId(self.next_connection);
+                self.world.connected(id);
+                let bytes = link.take_output();
+                account.link = Some((id, generation, link));
+                self.world.received(id, &bytes);
+            }
+            Effect::Disconnect(generation) => {
+                if let Some((id, ..)) = account.link.take_if(|(_, connected, _)| *connected == generation) {
+                    self.world.closed(id);
+                }
+            }
+            Effect::Write(generation, node) => {
+                if let Some((id, connected, link)) = &mut account.link
+                    && *connected == generation
+                {
+                    link.send(&node).unwrap();
+                    let (id, bytes) = (*id, link.take_output());
+                    self.world.received(id, &bytes);
+                }
+            }
+            Effect::Reply(_, reply) => account.replies.push(reply),
+            Effect::View(_) => {}
+        }
+    }
+
+    /// Carries every byte that is under way; no time passes.
+    fn carry(&mut self) {
+        while let Some(output) = self.world.next_output() {
+            match output {
+                Output::Bytes(id, bytes) => self.to_client(id, &bytes),
+                Output::Close(id) => {
+                    self.world.closed(id);
+                    if let Some((name, generation)) = self.owner(id) {
+                        self.accounts.get_mut(name).unwrap().link = None;
+                        self.input(name, Input::Disconnected(generation, "closed by the service".into()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn owner(&self, id: ConnectionId) -> Option<(&'static str, Generation)> {
+        self.accounts.iter().find_map(|(name, account)| match &account.link {
+            Some((connected, generation, _)) if *connected == id => Some((*name, *generation)),
+            _ => None,
+        })
+    }
+
+    fn to_client(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some((name, generation)) = self.owner(id) else { return };
+        let (_, _, link) = self.accounts.get_mut(name).unwrap().link.as_mut().unwrap();
+        let events = match link.receive(bytes) {
+            Ok(events) => events,
+            Err(error) => {
+                self.accounts.get_mut(name).unwrap().link = None;
+                self.world.closed(id);
+                self.input(name, Input::Disconnected(generation, error.to_string()));
+                return;
+            }
+        };
+        let output = link.take_output();
+        self.world.received(id, &output);
+        for event in events {
+            self.input(
+                name,
+                match event {
+                    ClientEvent::Ready => Input::Connected(generation),
+                    ClientEvent::Stanza(node) => Input::Stanza(generation, Box::new(node)),
+                },
+            );
+        }
+    }
+
+    /// Moves to the next deadline, if one comes before `end`.
+    fn step(&mut self, end: Timestamp) -> bool {
+        self.carry();
+        let deadlines = self.accounts.values().filter_map(|account| account.local.router.deadline());
+        let Some(next) = deadlines.chain(self.world.deadline()).min().filter(|next| *next <= end) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        self.world.advance(self.now);
+        self.carry();
+        let due: Vec<&'static str> = self
+            .accounts
+            .iter()
+            .filter(|(_, account)| account.local.router.deadline().is_some_and(|deadline| deadline <= self.now))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in due {
+            self.input(name, Input::Tick);
+        }
+        self.carry();
+        true
+    }
+
+    /// Lets this much time pass.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.plus(time);
+        while self.step(end) {}
+        self.now = end;
+        self.world.advance(end);
+    }
+
+    /// Lets what is under way arrive.
+    pub fn settle(&mut self) {
+        self.pass(Duration::from_secs(5));
+    }
+
+    /// Lets time pass until the condition holds; ten virtual minutes at most.
+    pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let end = self.now.plus(Duration::from_secs(600));
+        while !holds(self) {
+            assert!(self.step(end) || holds(self), "it never came about that {what}");
+        }
+    }
+}
