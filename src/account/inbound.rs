@@ -98,10 +98,13 @@ impl Router {
 
     /// Stanzas name the other address of a sender where they know it.
     async fn learn_addresses<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
-        let from = node.jid("from");
-        let pairs = [("sender_lid", "sender_pn"), ("recipient_lid", "recipient_pn")];
-        for (lid_key, pn_key) in pairs {
-            let base = if lid_key == "sender_lid" { from.clone() } else { node.jid("recipient") };
+        let pairs = [
+            ("sender_lid", "sender_pn", "from"),
+            ("recipient_lid", "recipient_pn", "recipient"),
+            ("peer_recipient_lid", "peer_recipient_pn", "recipient"),
+        ];
+        for (lid_key, pn_key, named) in pairs {
+            let base = node.jid(named);
             let (pn, lid) = match (node.jid(pn_key), node.jid(lid_key)) {
                 (Some(pn), None) => (Some(pn), base),
                 (None, Some(lid)) => (base, Some(lid)),
