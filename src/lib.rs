@@ -2,8 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod actors;
+pub mod app;
 pub mod base;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod http;
 pub mod sandbox;
 pub mod signal;
 pub mod storage;
+pub mod webhook;
 pub mod wire;

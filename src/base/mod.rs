@@ -4,6 +4,8 @@
 //! no layer can invent a spelling of its own for "the same device".
 
 pub mod address;
+pub mod entropy;
+pub mod hooks;
 pub mod ids;
 pub mod secret;
 pub mod time;

@@ -3,4 +3,5 @@
 //! `world` is sans-IO and seeded; `serve` gives it sockets. A phone is a Signal endpoint of its own: it shares `signal` and
 //! `wire` with the accounts, and nothing of theirs above that, or it would share their mistakes.
 
+pub mod serve;
 pub mod world;

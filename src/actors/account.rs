@@ -1,0 +1,325 @@
+//! The account: the shell around its router. One turn at a time, in order; effects when their turn is durable.
+
+use super::boundary::guard_future;
+use super::child::Tree;
+use super::committer::Store;
+use super::fleet::{Fleet, TreeDown};
+use super::link::{Dial, Link};
+use super::transport::Network;
+use crate::account::{AccountError, AccountView, Command, Device, Effect, Input, Reply, Router, Settings};
+use crate::base::entropy::Entropy;
+use crate::base::hooks::Hooks;
+use crate::base::ids::{AccountId, AccountKey, Generation};
+use crate::base::time::{Clock, Timestamp};
+use crate::signal::KeyPair;
+use crate::storage::{AccountStore, Changes, Overlay};
+use crate::wire::Node;
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+/// Requests that may wait in one account.
+const MAX_COMMANDS: usize = 1024;
+/// Turns that may be computed ahead of their commits.
+const MAX_IN_FLIGHT: usize = 64;
+
+/// What every tree needs.
+#[derive(Clone)]
+pub(super) struct Environment {
+    pub(super) store: Store,
+    pub(super) network: Network,
+    pub(super) settings: Arc<Settings>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<Entropy>,
+    pub(super) hooks: Arc<dyn Hooks>,
+}
+
+/// One tree of one account.
+pub(super) struct Account {
+    id: AccountId,
+    key: AccountKey,
+    generation: Generation,
+    environment: Environment,
+    fleet: Addr<Fleet>,
+    view: watch::Sender<AccountView>,
+    overlay: Overlay,
+    /// Away while a turn is under way.
+    machine: Option<(Router, Tree)>,
+    inputs: VecDeque<(Input, Option<OwnedSemaphorePermit>)>,
+    replies: HashMap<u64, oneshot::Sender<Reply>>,
+    next_token: u64,
+    turn: u64,
+    /// Effects of turns that are not yet durable.
+    in_flight: VecDeque<(u64, Vec<Effect>)>,
+    link: Option<(Generation, mpsc::UnboundedSender<Node>)>,
+    timer: Option<(Timestamp, SpawnHandle)>,
+    /// Whether the fleet knows that this tree has ended.
+    reported: bool,
+}
+
+/// However a tree ends, the fleet hears of it: a panic outside the guarded turn unwinds through here.
+impl Drop for Account {
+    fn drop(&mut self) {
+        if !self.reported {
+            let why = "the account's actor ended unexpectedly".to_owned();
+            // A fleet that is gone, as at shutdown, restarts nothing.
+            let _ = self.fleet.try_send(TreeDown { account: self.id.clone(), generation: self.generation, why });
+        }
+    }
+}
+
+impl Account {
+    pub(super) fn new(
+        id: AccountId,
+        key: AccountKey,
+        generation: Generation,
+        environment: Environment,
+        fleet: Addr<Fleet>,
+        view: watch::Sender<AccountView>,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            generation,
+            environment,
+            fleet,
+            view,
+            overlay: Overlay::default(),
+            machine: None,
+            inputs: VecDeque::new(),
+            replies: HashMap::new(),
+            next_token: 0,
+            turn: 0,
+            in_flight: VecDeque::new(),
+            link: None,
+            timer: None,
+            reported: false,
+        }
+    }
+
+    fn load(&self) -> Result<(Router, Tree), AccountError> {
+        let environment = &self.environment;
+        let store = AccountStore::new(environment.store.records.clone(), self.key, self.overlay.clone());
+        let mut rng = environment.entropy.fork();
+        let device = Device::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
+        let tree = Tree::start(&self.id, &store, &device, &mut rng, &environment.hooks);
+        let router = Router::load(self.id.clone(), store, environment.settings.clone(), device, rng)?;
+        Ok((router, tree))
+    }
+
+    fn token(&mut self, reply: oneshot::Sender<Reply>) -> u64 {
+        self.next_token += 1;
+        self.replies.insert(self.next_token, reply);
+        self.next_token
+    }
+
+    /// Begins the next turn, if none is under way.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.in_flight.len() >= MAX_IN_FLIGHT || self.inputs.is_empty() {
+            return;
+        }
+        let Some((mut router, mut tree)) = self.machine.take() else { return };
+        let Some((input, credit)) = self.inputs.pop_front() else { return };
+        let now = self.environment.clock.now();
+        let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
+        let turn = guard_future(async move {
+            hooks.reach("router", id.as_str());
+            let result = router.turn(input, now, &mut tree).await;
+            drop(credit);
+            (router, tree, result)
+        });
+        ctx.spawn(turn.into_actor(self).map(|finished, account, ctx| match finished {
+            Ok((router, tree, Ok((changes, effects)))) => {
+                account.machine = Some((router, tree));
+                account.commit(changes, effects, ctx);
+                account.set_timer(ctx);
+                account.pump(ctx);
+            }
+            Ok((.., Err(error))) => account.fail(&error.to_string(), ctx),
+            Err(panic) => account.fail(&panic.to_string(), ctx),
+        }));
+    }
+
+    fn commit(&mut self, changes: Changes, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        if changes.is_empty() {
+            // What this turn saw may not be durable yet: its effects wait for the turns before it.
+            match self.in_flight.back_mut() {
+                Some((_, waiting)) => waiting.extend(effects),
+                None => self.publish(effects, ctx),
+            }
+            return;
+        }
+        self.turn += 1;
+        let turn = self.turn;
+        self.overlay.pin(turn, &changes);
+        self.in_flight.push_back((turn, effects));
+        let committed = self.environment.store.commit(self.key, self.generation, changes);
+        ctx.spawn(committed.into_actor(self).map(move |result, account, ctx| match result {
+            Ok(()) => {
+                account.overlay.release(turn);
+                while account.in_flight.front().is_some_and(|(waiting, _)| *waiting <= turn) {
+                    if let Some((_, effects)) = account.in_flight.pop_front() {
+                        account.publish(effects, ctx);
+                    }
+                }
+                account.pump(ctx);
+            }
+            Err(error) => account.fail(&error.to_string(), ctx),
+        }));
+    }
+
+    fn publish(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        for effect in effects {
+            match effect {
+                Effect::Connect { generation, keys, payload, routing_info } => {
+                    let dial = Dial {
+                        account: self.id.clone(),
+                        generation,
+                        network: self.environment.network.clone(),
+                        keys,
+                        payload,
+                        routing_info,
+                        ephemeral: KeyPair::generate(&mut self.environment.entropy.fork()),
+                        hooks: self.environment.hooks.clone(),
+                    };
+                    self.link = Some((generation, Link::start(dial, ctx.address())));
+                }
+                Effect::Disconnect(generation) => {
+                    self.link.take_if(|(connected, _)| *connected <= generation);
+                }
+                Effect::Write(generation, node) => {
+                    if let Some((connected, link)) = &self.link
+                        && *connected == generation
+                    {
+                        // A link that is gone reports it by itself, and what matters is written again.
+                        let _ = link.send(*node);
+                    }
+                }
+                Effect::Reply(token, reply) => {
+                    if let Some(waiting) = self.replies.remove(&token) {
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Effect::View(view) => {
+                    self.view.send_replace(*view);
+                }
+            }
+        }
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let deadline = self.machine.as_ref().and_then(|(router, _)| router.deadline());
+        if deadline == self.timer.map(|(at, _)| at) {
+            return;
+        }
+        if let Some((_, old)) = self.timer.take() {
+            ctx.cancel_future(old);
+        }
+        if let Some(at) = deadline {
+            let wait = at.after(self.environment.clock.now());
+            let timer = ctx.run_later(wait, |account, ctx| {
+                account.timer = None;
+                account.inputs.push_back((Input::Tick, None));
+                account.pump(ctx);
+            });
+            self.timer = Some((at, timer));
+        }
+    }
+
+    /// The tree is broken: the fleet loads a fresh one. Waiting callers see their request dropped.
+    fn fail(&mut self, why: &str, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let down = TreeDown { account: self.id.clone(), generation: self.generation, why: why.to_owned() };
+        let fleet = self.fleet.clone();
+        self.link = None;
+        self.inputs.clear();
+        self.replies.clear();
+        actix::spawn(async move {
+            // The fleet outlives every account but at shutdown.
+            let _ = fleet.send(down).await;
+        });
+        ctx.stop();
+    }
+}
+
+impl Actor for Account {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAX_COMMANDS);
+        match super::boundary::guard(|| self.load()) {
+            Ok(Ok(machine)) => {
+                self.view.send_replace(machine.0.view().clone());
+                self.machine = Some(machine);
+                self.inputs.push_back((Input::Command(Command::Resume, 0), None));
+                self.pump(ctx);
+            }
+            Ok(Err(error)) => self.fail(&error.to_string(), ctx),
+            Err(panic) => self.fail(&panic.to_string(), ctx),
+        }
+    }
+}
+
+/// A command from outside; the reply comes through the channel, which is dropped when the tree goes down.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(super) struct Request(pub(super) Command, pub(super) oneshot::Sender<Reply>);
+
+impl Handler<Request> for Account {
+    /// False when too many commands wait.
+    type Result = bool;
+
+    fn handle(&mut self, Request(command, reply): Request, ctx: &mut Self::Context) -> bool {
+        if self.replies.len() >= MAX_COMMANDS {
+            return false;
+        }
+        let token = self.token(reply);
+        self.inputs.push_back((Input::Command(command, token), None));
+        self.pump(ctx);
+        true
+    }
+}
+
+/// Something from the link; the credit is returned when its turn is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct LinkInput {
+    pub(super) input: Input,
+    pub(super) credit: OwnedSemaphorePermit,
+}
+
+impl Handler<LinkInput> for Account {
+    type Result = ();
+
+    fn handle(&mut self, LinkInput { input, credit }: LinkInput, ctx: &mut Self::Context) {
+        self.inputs.push_back((input, Some(credit)));
+        self.pump(ctx);
+    }
+}
+
+/// The link has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct LinkDown {
+    pub(super) generation: Generation,
+    pub(super) why: String,
+    pub(super) panicked: bool,
+}
+
+impl Handler<LinkDown> for Account {
+    type Result = ();
+
+    fn handle(&mut self, LinkDown { generation, why, panicked }: LinkDown, ctx: &mut Self::Context) {
+        if panicked {
+            self.fail(&format!("the link went down: {why}"), ctx);
+            return;
+        }
+        self.inputs.push_back((Input::Disconnected(generation, why), None));
+        self.pump(ctx);
+    }
+}

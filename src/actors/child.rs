@@ -1,0 +1,121 @@
+//! A child: the mailbox of one machine. An ask is a method call, carried as a closure.
+
+use super::boundary::guard;
+use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SessionCipher};
+use crate::base::hooks::Hooks;
+use crate::base::ids::AccountId;
+use crate::storage::AccountStore;
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// One call of the machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ask<M>(Box<dyn FnOnce(&mut M) + Send>);
+
+/// The shell around a machine. After a panic it has no machine and stops; the account then loads the whole tree anew.
+struct Child<M> {
+    name: &'static str,
+    account: AccountId,
+    machine: Option<M>,
+    hooks: Arc<dyn Hooks>,
+}
+
+impl<M: Unpin + 'static> Actor for Child<M> {
+    type Context = Context<Self>;
+}
+
+impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
+    type Result = ();
+
+    fn handle(&mut self, Ask(ask): Ask<M>, ctx: &mut Self::Context) {
+        let Some(mut machine) = self.machine.take() else { return };
+        let (hooks, name, account) = (&self.hooks, self.name, &self.account);
+        let answered = guard(move || {
+            hooks.reach(name, account.as_str());
+            ask(&mut machine);
+            machine
+        });
+        match answered {
+            Ok(machine) => self.machine = Some(machine),
+            Err(panic) => {
+                tracing::error!(account = %self.account, child = self.name, %panic, "a child went down");
+                ctx.stop();
+            }
+        }
+    }
+}
+
+/// An account's children, as its router reaches them.
+pub(super) struct Tree {
+    sessions: Addr<Child<SessionCipher>>,
+    devices: Addr<Child<DeviceSync>>,
+    prekeys: Addr<Child<PreKeys>>,
+}
+
+impl Tree {
+    /// Starts the children on this arbiter.
+    pub(super) fn start(
+        account: &AccountId,
+        store: &AccountStore,
+        device: &Device,
+        rng: &mut StdRng,
+        hooks: &Arc<dyn Hooks>,
+    ) -> Self {
+        let Machines { sessions, devices, prekeys } = Machines::load(store, device, rng);
+        Self {
+            sessions: shell("session_cipher", account, sessions, hooks),
+            devices: shell("device_sync", account, devices, hooks),
+            prekeys: shell("prekeys", account, prekeys, hooks),
+        }
+    }
+}
+
+fn shell<M: Unpin + 'static>(
+    name: &'static str,
+    account: &AccountId,
+    machine: M,
+    hooks: &Arc<dyn Hooks>,
+) -> Addr<Child<M>> {
+    Child { name, account: account.clone(), machine: Some(machine), hooks: hooks.clone() }.start()
+}
+
+async fn call<M: Unpin + 'static, R: Send + 'static>(
+    child: &Addr<Child<M>>,
+    name: &'static str,
+    ask: impl FnOnce(&mut M) -> R + Send + 'static,
+) -> Result<R, ChildDown> {
+    let (answer, answered) = oneshot::channel();
+    let ask = Ask(Box::new(move |machine: &mut M| {
+        // The router has gone down when nobody waits: then nobody needs the answer.
+        let _ = answer.send(ask(machine));
+    }));
+    let down = ChildDown { child: name };
+    child.try_send(ask).map_err(|_| down)?;
+    answered.await.map_err(|_| down)
+}
+
+impl Children for Tree {
+    async fn sessions<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.sessions, "session cipher", ask).await
+    }
+
+    async fn devices<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut DeviceSync) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.devices, "device sync", ask).await
+    }
+
+    async fn prekeys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut PreKeys) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.prekeys, "prekeys", ask).await
+    }
+}

@@ -1,0 +1,40 @@
+//! What the actor layer answers to its callers.
+
+use crate::account::{AccountError, Refusal};
+use crate::storage::StorageError;
+use crate::webhook::TargetError;
+
+/// An error of the actor layer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ActorError {
+    #[error("there is no account {0:?}")]
+    NoAccount(String),
+    #[error("an account {0:?} exists already")]
+    AccountExists(String),
+    #[error("there is no message {0:?} of this account")]
+    NoMessage(String),
+    #[error("{field}: {why}")]
+    BadField { field: &'static str, why: String },
+    #[error("there is no webhook {0:?}")]
+    NoWebhook(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the account is being restarted; repeat the request with the same Idempotency-Key")]
+    Restarting,
+    #[error("the account is quarantined after repeated failures: {0}; start it to try again")]
+    Quarantined(String),
+    #[error("too many requests are waiting for this account; try again later")]
+    Busy,
+    #[error("this cursor is not of this event log; begin without one")]
+    BadCursor,
+    #[error("webhook target: {0}")]
+    Target(#[from] TargetError),
+    #[error("the server's storage failed: {0}")]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
+    Account(#[from] AccountError),
+    #[error("the network cannot be used: {0}")]
+    Network(String),
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}

@@ -1,0 +1,303 @@
+//! The fleet: every account of the process, its tree's factory, and what happens when a tree goes down.
+//!
+//! Inside an account it is all for one: the tree is loaded anew. Between accounts one for one. A tree that keeps going down
+//! is quarantined, with the reason shown, until somebody starts it again.
+
+use super::ActorError;
+use super::account::{Account, Environment, Request};
+use crate::account::{AccountState, AccountView, Command, Device, Reply};
+use crate::base::ids::{AccountId, AccountKey, Generation};
+use crate::base::time::Timestamp;
+use crate::storage::{AccountStore, ChangeSet, Overlay, StorageError, kind, owner};
+use actix::{
+    Actor, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// More restarts than this within the window quarantine an account.
+const MAX_RESTARTS: usize = 5;
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
+const RESTART_WAIT: Duration = Duration::from_millis(100);
+const FORMAT: u8 = 1;
+
+/// An account's record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct AccountRecord {
+    key: AccountKey,
+    label: Option<String>,
+    metadata: Map<String, Value>,
+    created_at: Timestamp,
+}
+
+/// An account as the outside sees it.
+#[derive(Debug, Clone)]
+pub struct AccountInfo {
+    pub id: AccountId,
+    pub label: Option<String>,
+    pub metadata: Map<String, Value>,
+    pub created_at: Timestamp,
+    /// Trees that went down within the last minute.
+    pub restarts: usize,
+    pub view: AccountView,
+}
+
+struct Entry {
+    record: AccountRecord,
+    generation: Generation,
+    tree: Option<Addr<Account>>,
+    view: watch::Sender<AccountView>,
+    restarts: VecDeque<Timestamp>,
+    quarantine: Option<String>,
+}
+
+pub struct Fleet {
+    environment: Environment,
+    arbiters: Vec<Arbiter>,
+    next_arbiter: usize,
+    accounts: BTreeMap<AccountId, Entry>,
+}
+
+impl Fleet {
+    /// Loads the list of accounts; their trees start with the actor.
+    pub(super) fn load(environment: Environment, arbiters: usize) -> Result<Self, StorageError> {
+        let rows = environment.store.records.scan(AccountKey::SERVER, kind::ACCOUNT, &[], None, usize::MAX)?;
+        let mut accounts = BTreeMap::new();
+        for (key, value) in rows {
+            let corrupt =
+                || StorageError::Corrupt { kind: kind::ACCOUNT.code(), key: hex::encode(&key), what: "account" };
+            let id = std::str::from_utf8(&key).ok().and_then(|id| AccountId::parse(id).ok()).ok_or_else(corrupt)?;
+            let json = value.split_first().filter(|(format, _)| **format == FORMAT).map(|(_, json)| json);
+            let record = json.and_then(|json| serde_json::from_slice(json).ok()).ok_or_else(corrupt)?;
+            accounts.insert(id, Entry::new(record));
+        }
+        let arbiters = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
+        Ok(Self { environment, arbiters, next_arbiter: 0, accounts })
+    }
+
+    fn info(id: &AccountId, entry: &Entry) -> AccountInfo {
+        AccountInfo {
+            id: id.clone(),
+            label: entry.record.label.clone(),
+            metadata: entry.record.metadata.clone(),
+            created_at: entry.record.created_at,
+            restarts: entry.restarts.len(),
+            view: entry.view.borrow().clone(),
+        }
+    }
+
+    /// Fences off the old tree, then starts a fresh one.
+    fn launch(&mut self, id: &AccountId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.accounts.get_mut(id) else { return };
+        entry.generation = entry.generation.next();
+        let (key, generation) = (entry.record.key, entry.generation);
+        let fenced = self.environment.store.begin(key, generation);
+        let id = id.clone();
+        ctx.spawn(fenced.into_actor(self).map(move |result, fleet, ctx| {
+            if let Err(error) = result {
+                tracing::error!(account = %id, %error, "an account cannot be started");
+                return;
+            }
+            fleet.start_tree(&id, generation, ctx);
+        }));
+    }
+
+    fn start_tree(&mut self, id: &AccountId, generation: Generation, ctx: &mut Context<Self>) {
+        self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
+        let Some(entry) = self.accounts.get_mut(id).filter(|entry| entry.generation == generation) else { return };
+        let (environment, fleet, view) = (self.environment.clone(), ctx.address(), entry.view.clone());
+        let (account, key) = (id.clone(), entry.record.key);
+        let tree = Account::start_in_arbiter(&self.arbiters[self.next_arbiter].handle(), move |_| {
+            Account::new(account, key, generation, environment, fleet, view)
+        });
+        entry.tree = Some(tree);
+    }
+}
+
+impl Entry {
+    fn new(record: AccountRecord) -> Self {
+        let view = watch::Sender::new(AccountView::default());
+        Self {
+            record,
+            generation: Generation::default(),
+            tree: None,
+            view,
+            restarts: VecDeque::new(),
+            quarantine: None,
+        }
+    }
+}
+
+impl Actor for Fleet {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(4096);
+        for id in self.accounts.keys().cloned().collect::<Vec<_>>() {
+            self.launch(&id, ctx);
+        }
+    }
+}
+
+/// A tree has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct TreeDown {
+    pub(super) account: AccountId,
+    pub(super) generation: Generation,
+    pub(super) why: String,
+}
+
+impl Handler<TreeDown> for Fleet {
+    type Result = ();
+
+    fn handle(&mut self, TreeDown { account, generation, why }: TreeDown, ctx: &mut Self::Context) {
+        let now = self.environment.clock.now();
+        let Some(entry) = self.accounts.get_mut(&account).filter(|entry| entry.generation == generation) else {
+            return;
+        };
+        entry.tree = None;
+        entry.restarts.push_back(now);
+        while entry.restarts.front().is_some_and(|at| at.plus(RESTART_WINDOW) <= now) {
+            entry.restarts.pop_front();
+        }
+        if entry.restarts.len() > MAX_RESTARTS {
+            tracing::error!(%account, why, "an account is quarantined");
+            entry.quarantine = Some(why.clone());
+            entry.view.send_modify(|view| {
+                view.state = AccountState::Quarantined;
+                view.reason = Some(why);
+            });
+            return;
+        }
+        tracing::warn!(%account, why, restarts = entry.restarts.len(), "an account's tree went down and is loaded anew");
+        let doublings = u32::try_from(entry.restarts.len()).unwrap_or(u32::MAX).saturating_sub(1).min(10);
+        ctx.run_later(RESTART_WAIT * 2u32.pow(doublings), move |fleet, ctx| fleet.launch(&account, ctx));
+    }
+}
+
+/// Creates an account: its keys first, then its place in the list.
+#[derive(Message)]
+#[rtype(result = "Result<AccountInfo, ActorError>")]
+pub(super) struct Create {
+    pub(super) id: AccountId,
+    pub(super) label: Option<String>,
+    pub(super) metadata: Map<String, Value>,
+}
+
+impl Handler<Create> for Fleet {
+    type Result = ResponseActFuture<Self, Result<AccountInfo, ActorError>>;
+
+    fn handle(&mut self, Create { id, label, metadata }: Create, _: &mut Self::Context) -> Self::Result {
+        if self.accounts.contains_key(&id) {
+            return Box::pin(async move { Err(ActorError::AccountExists(id.to_string())) }.into_actor(self));
+        }
+        let Environment { store, clock, entropy, .. } = self.environment.clone();
+        let mut rng = entropy.fork();
+        let record = AccountRecord { key: AccountKey::generate(&mut rng), label, metadata, created_at: clock.now() };
+        // Its place is taken at once, so that a second request for the same id is refused.
+        self.accounts.insert(id.clone(), Entry::new(record.clone()));
+        let named = id.clone();
+        let written = async move {
+            let records = AccountStore::new(store.records.clone(), record.key, Overlay::default());
+            let (_, changes) = Device::load_or_create(&records, &mut rng)?;
+            store.commit(record.key, Generation::default(), changes).await?;
+            let mut value = vec![FORMAT];
+            let json = serde_json::to_vec(&record)
+                .map_err(|error| StorageError::Engine { action: "write an account", why: error.to_string() })?;
+            value.extend(json);
+            let mut writes = ChangeSet::<owner::Server>::default();
+            writes.put(kind::ACCOUNT, named.as_str(), value);
+            store.commit_server(writes).await?;
+            Ok::<_, ActorError>(())
+        };
+        Box::pin(written.into_actor(self).map(move |result, fleet, ctx| {
+            if let Err(error) = result {
+                fleet.accounts.remove(&id);
+                return Err(error);
+            }
+            fleet.launch(&id, ctx);
+            let entry = fleet.accounts.get(&id).ok_or_else(|| ActorError::NoAccount(id.to_string()))?;
+            Ok(Self::info(&id, entry))
+        }))
+    }
+}
+
+/// One account, or all.
+#[derive(Message)]
+#[rtype(result = "Vec<AccountInfo>")]
+pub(super) struct List(pub(super) Option<AccountId>);
+
+impl Handler<List> for Fleet {
+    type Result = Vec<AccountInfo>;
+
+    fn handle(&mut self, List(one): List, _: &mut Self::Context) -> Self::Result {
+        let wanted = self.accounts.iter().filter(|(id, _)| one.as_ref().is_none_or(|one| one == *id));
+        wanted.map(|(id, entry)| Self::info(id, entry)).collect()
+    }
+}
+
+/// Watches an account's view.
+#[derive(Message)]
+#[rtype(result = "Result<watch::Receiver<AccountView>, ActorError>")]
+pub(super) struct Watch(pub(super) AccountId);
+
+impl Handler<Watch> for Fleet {
+    type Result = Result<watch::Receiver<AccountView>, ActorError>;
+
+    fn handle(&mut self, Watch(id): Watch, _: &mut Self::Context) -> Self::Result {
+        let entry = self.accounts.get(&id).ok_or_else(|| ActorError::NoAccount(id.to_string()))?;
+        Ok(entry.view.subscribe())
+    }
+}
+
+/// The internal key of an account.
+#[derive(Message)]
+#[rtype(result = "Result<AccountKey, ActorError>")]
+pub(super) struct KeyOf(pub(super) AccountId);
+
+impl Handler<KeyOf> for Fleet {
+    type Result = Result<AccountKey, ActorError>;
+
+    fn handle(&mut self, KeyOf(id): KeyOf, _: &mut Self::Context) -> Self::Result {
+        self.accounts.get(&id).map(|entry| entry.record.key).ok_or_else(|| ActorError::NoAccount(id.to_string()))
+    }
+}
+
+/// Has an account's tree carry out a command.
+#[derive(Message)]
+#[rtype(result = "Result<Reply, ActorError>")]
+pub(super) struct Call(pub(super) AccountId, pub(super) Command);
+
+impl Handler<Call> for Fleet {
+    type Result = ResponseActFuture<Self, Result<Reply, ActorError>>;
+
+    fn handle(&mut self, Call(id, command): Call, ctx: &mut Self::Context) -> Self::Result {
+        let Some(entry) = self.accounts.get_mut(&id) else {
+            return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
+        };
+        if let Some(why) = entry.quarantine.clone() {
+            if !matches!(command, Command::Start) {
+                return Box::pin(async move { Err(ActorError::Quarantined(why)) }.into_actor(self));
+            }
+            entry.quarantine = None;
+            entry.restarts.clear();
+            self.launch(&id, ctx);
+            return Box::pin(async { Err(ActorError::Restarting) }.into_actor(self));
+        }
+        let tree = entry.tree.clone();
+        let call = async move {
+            let tree = tree.ok_or(ActorError::Restarting)?;
+            let (reply, answered) = oneshot::channel();
+            let taken = tree.send(Request(command, reply)).await.map_err(|_| ActorError::Restarting)?;
+            if !taken {
+                return Err(ActorError::Busy);
+            }
+            answered.await.map_err(|_| ActorError::Restarting)
+        };
+        Box::pin(call.into_actor(self))
+    }
+}

@@ -1,0 +1,29 @@
+//! Layer 4: the actors: mailboxes, supervision, timers, sockets, the order of commits.
+//!
+//! ```text
+//! Fleet ── the registry: factories, restart policy, quarantine
+//! ├── Account ── orders turns, commits, publishes; its tree lives on one arbiter
+//! │   ├── Link ............ socket, handshake, frames
+//! │   ├── Child<SessionCipher>, Child<DeviceSync>, Child<PreKeys>
+//! Committer ── one thread: group commit, positions of the event log
+//! Dispatcher ── webhooks, one lane per endpoint and chat
+//! ```
+//!
+//! Invariants: an effect happens only when its turn is durable; a panic in one account's tree reaches no other.
+
+mod account;
+mod boundary;
+mod child;
+mod committer;
+mod dispatcher;
+mod error;
+mod fleet;
+mod link;
+mod service;
+mod transport;
+
+pub use committer::{Committer, EventRow, Store, open_store};
+pub use error::ActorError;
+pub use fleet::{AccountInfo, Fleet};
+pub use service::{EventFilter, EventPage, SendText, Service, ServiceConfig};
+pub use transport::Network;

@@ -1,0 +1,367 @@
+//! What the layers above can ask for: one handle over the fleet, the store and the dispatcher.
+
+use super::account::Environment;
+use super::committer::{EventRow, Store, load_endpoints, open_store};
+use super::dispatcher::{Dispatcher, Waiting};
+use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, Watch};
+use super::transport::Network;
+use super::{ActorError, ActorError as Error};
+use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
+use crate::base::entropy::Entropy;
+use crate::base::hooks::Hooks;
+use crate::base::ids::{AccountId, AccountKey, EndpointId, MessageId, random_hex};
+use crate::base::time::{Clock, Timestamp};
+use crate::storage::{ChangeSet, Engine, StorageError, kind, owner};
+use crate::webhook::{Endpoint, NewEndpoint, Secret, check_url};
+use crate::wire::Jid;
+use crate::wire::message::OutgoingText;
+use actix::{Actor, Addr};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+const FORMAT: u8 = 1;
+/// The format of the data as a whole.
+const DATA_FORMAT: u32 = 1;
+/// Rows of the log that one request looks at.
+const MAX_SCAN: usize = 20_000;
+
+/// What the server is made of.
+pub struct ServiceConfig {
+    pub engine: Arc<dyn Engine>,
+    pub network: Network,
+    pub settings: Settings,
+    pub allow_private_webhooks: bool,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<Entropy>,
+    pub hooks: Arc<dyn Hooks>,
+    /// Threads that account trees are spread over.
+    pub arbiters: usize,
+}
+
+#[derive(Clone)]
+pub struct Service {
+    fleet: Addr<Fleet>,
+    dispatcher: Addr<Dispatcher>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<Entropy>,
+    allow_private: bool,
+    epoch: String,
+}
+
+/// A text to be sent, as a caller writes it.
+#[derive(Debug, Clone)]
+pub struct SendText {
+    pub to: String,
+    pub body: String,
+    pub quoted_id: Option<String>,
+    pub mentions: Vec<String>,
+    pub idempotency: Option<([u8; 32], [u8; 32])>,
+}
+
+/// A page of the event log.
+#[derive(Debug)]
+pub struct EventPage {
+    /// Events as stored: JSON.
+    pub events: Vec<String>,
+    /// Where to go on.
+    pub next: String,
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    pub account: Option<AccountId>,
+    pub kind: Option<String>,
+}
+
+impl Service {
+    /// Starts the committer, the fleet and the dispatcher. Must run inside an actix system.
+    pub fn start(config: ServiceConfig) -> Result<Self, Error> {
+        let (store, new_deliveries) = open_store(config.engine, config.hooks.clone())?;
+        let (clock, entropy) = (config.clock, config.entropy);
+        let allow_private = config.allow_private_webhooks;
+        let dispatcher = Dispatcher::new(store.clone(), clock.clone(), &entropy, allow_private, new_deliveries)
+            .map_err(|error| Error::Network(error.to_string()))?
+            .start();
+        let environment = Environment {
+            store: store.clone(),
+            network: config.network,
+            settings: Arc::new(config.settings),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            hooks: config.hooks,
+        };
+        let fleet = Fleet::load(environment, config.arbiters)?.start();
+        let mut service = Self { fleet, dispatcher, store, clock, entropy, allow_private, epoch: String::new() };
+        service.epoch = service.open_epoch()?;
+        Ok(service)
+    }
+
+    /// The epoch of the log: cursors of another one are refused. Written at the first start.
+    fn open_epoch(&self) -> Result<String, StorageError> {
+        match self.store.records.get(AccountKey::SERVER, kind::META, b"epoch")? {
+            Some(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Checks the data's format, and writes what a first start must. To be awaited once after [`start`](Self::start).
+    pub async fn prepare(&mut self) -> Result<(), Error> {
+        let format = self.store.records.get(AccountKey::SERVER, kind::META, b"format")?;
+        let found = format.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        match found {
+            Some(DATA_FORMAT) => return Ok(()),
+            Some(found) => return Err(StorageError::Format { found, expected: DATA_FORMAT }.into()),
+            None => {}
+        }
+        self.epoch = random_hex::<4>(&mut self.entropy.fork());
+        let mut writes = ChangeSet::<owner::Server>::default();
+        writes.put(kind::META, "format", DATA_FORMAT.to_be_bytes());
+        writes.put(kind::META, "epoch", self.epoch.as_str());
+        Ok(self.store.commit_server(writes).await?)
+    }
+
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
+    /// The first key found under this name, for the key check of the layer above.
+    pub fn server_value(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.store.records.get(AccountKey::SERVER, kind::API_KEY, name.as_bytes())?)
+    }
+
+    /// Stores an API key's hash.
+    pub async fn put_server_value(&self, name: &str, value: Vec<u8>) -> Result<(), Error> {
+        let mut writes = ChangeSet::<owner::Server>::default();
+        writes.put(kind::API_KEY, name, value);
+        Ok(self.store.commit_server(writes).await?)
+    }
+
+    /// Whether sends can be accepted.
+    pub fn is_ready(&self) -> bool {
+        self.fleet.connected() && self.dispatcher.connected()
+    }
+
+    async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Fleet: actix::Handler<M>,
+    {
+        self.fleet.send(message).await.map_err(|_| Error::ShuttingDown)
+    }
+
+    pub async fn create_account(
+        &self,
+        id: Option<AccountId>,
+        label: Option<String>,
+        metadata: Map<String, Value>,
+    ) -> Result<AccountInfo, Error> {
+        let generated = || AccountId::parse(&format!("acc-{}", random_hex::<5>(&mut self.entropy.fork())));
+        let id = id.map_or_else(generated, Ok).map_err(|error| Error::NoAccount(error.to_string()))?;
+        self.ask(Create { id, label, metadata }).await?
+    }
+
+    pub async fn accounts(&self) -> Result<Vec<AccountInfo>, Error> {
+        self.ask(List(None)).await
+    }
+
+    pub async fn account(&self, id: &AccountId) -> Result<AccountInfo, Error> {
+        self.ask(List(Some(id.clone()))).await?.pop().ok_or_else(|| Error::NoAccount(id.to_string()))
+    }
+
+    pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
+        match self.ask(Call(id.clone(), Command::Start)).await? {
+            // A quarantined account has been released; its new tree takes the wish when it stands.
+            Err(Error::Restarting) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                self.ask(Call(id.clone(), Command::Start)).await?.map(|_| ())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
+        self.ask(Call(id.clone(), Command::Stop)).await?.map(|_| ())
+    }
+
+    /// The code to scan; waits until there is one, while the account is on its way to show one.
+    pub async fn link_code(&self, id: &AccountId, wait: Duration) -> Result<Option<LinkCode>, Error> {
+        let mut view = self.ask(Watch(id.clone())).await??;
+        let shown = async {
+            loop {
+                {
+                    let view = view.borrow_and_update();
+                    if view.code.is_some() || !matches!(view.state, AccountState::Linking | AccountState::Created) {
+                        return view.code.clone();
+                    }
+                }
+                if view.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
+    }
+
+    pub async fn send(&self, id: &AccountId, text: SendText) -> Result<MessageRecord, Error> {
+        let to =
+            Jid::parse_recipient(&text.to).map_err(|error| Error::BadField { field: "to", why: error.to_string() })?;
+        if !to.is_user() {
+            let why = "only direct messages to a phone number or LID can be sent yet".to_owned();
+            return Err(Error::BadField { field: "to", why });
+        }
+        let mut mentions = Vec::new();
+        for mention in &text.mentions {
+            let jid = Jid::parse_recipient(mention)
+                .map_err(|error| Error::BadField { field: "mentions", why: error.to_string() })?;
+            mentions.push(jid.to_string());
+        }
+        let quoted_participant = text.quoted_id.as_ref().map(|_| to.to_string());
+        let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant, mentions };
+        let request = SendRequest { to, text: outgoing, idempotency: text.idempotency };
+        match self.ask(Call(id.clone(), Command::Send(Box::new(request)))).await?? {
+            Reply::Accepted(record) => Ok(*record),
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(Error::Restarting),
+        }
+    }
+
+    pub async fn message(&self, id: &AccountId, message: &str) -> Result<MessageRecord, Error> {
+        match self.ask(Call(id.clone(), Command::Message(MessageId::new(message)))).await?? {
+            Reply::Message(Some(record)) => Ok(*record),
+            _ => Err(Error::NoMessage(message.to_owned())),
+        }
+    }
+
+    /// Events after the cursor; waits for the first when there is none yet.
+    pub async fn events(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        filter: &EventFilter,
+        wait: Duration,
+    ) -> Result<EventPage, Error> {
+        let mut position = after.map_or(Ok(0), |cursor| self.position(cursor))?;
+        let account = match &filter.account {
+            Some(id) => Some(self.ask(KeyOf(id.clone())).await??),
+            None => None,
+        };
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut log_end = self.store.log_end.clone();
+        loop {
+            log_end.borrow_and_update();
+            let (events, end) = self.scan(position, limit, account, filter.kind.as_deref())?;
+            position = end;
+            if !events.is_empty() || tokio::time::timeout_at(deadline, log_end.changed()).await.is_err() {
+                return Ok(EventPage { events, next: format!("{}-{position}", self.epoch) });
+            }
+        }
+    }
+
+    fn position(&self, cursor: &str) -> Result<u64, Error> {
+        let (epoch, position) = cursor.rsplit_once('-').ok_or(ActorError::BadCursor)?;
+        match position.parse() {
+            Ok(position) if epoch == self.epoch => Ok(position),
+            _ => Err(ActorError::BadCursor),
+        }
+    }
+
+    fn scan(
+        &self,
+        after: u64,
+        limit: usize,
+        account: Option<AccountKey>,
+        wanted: Option<&str>,
+    ) -> Result<(Vec<String>, u64), Error> {
+        let (mut events, mut position) = (Vec::new(), after);
+        let start = after.to_be_bytes();
+        let rows = self.store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], Some(&start), MAX_SCAN)?;
+        for (key, owner) in rows {
+            let (Ok(at), Ok(owner)) = (key.as_slice().try_into(), owner.as_slice().try_into()) else { continue };
+            position = u64::from_be_bytes(at);
+            let owner = AccountKey::from_bytes(owner);
+            if account.is_some_and(|account| account != owner) {
+                continue;
+            }
+            let stored = self.store.records.get(owner, kind::EVENT, &key)?;
+            let Some(event) = stored.as_deref().and_then(EventRow::decode) else { continue };
+            let fits = wanted.is_none_or(|wanted| match wanted.strip_suffix('*') {
+                Some(prefix) => event.kind.starts_with(prefix),
+                None => event.kind == wanted,
+            });
+            if fits {
+                events.push(event.body);
+            }
+            if events.len() >= limit {
+                break;
+            }
+        }
+        Ok((events, position))
+    }
+
+    pub async fn create_webhook(&self, new: NewEndpoint) -> Result<Endpoint, Error> {
+        check_url(&new.url, self.allow_private)?;
+        let mut rng = self.entropy.fork();
+        let endpoint = Endpoint {
+            id: EndpointId::generate(&mut rng),
+            url: new.url,
+            events: new.events,
+            accounts: new.accounts,
+            headers: new.headers,
+            secrets: vec![Secret::generate(&mut rng)],
+            disabled: false,
+            created_at: self.clock.now(),
+        };
+        let json = serde_json::to_vec(&endpoint)
+            .map_err(|error| StorageError::Engine { action: "write a webhook", why: error.to_string() })?;
+        let mut writes = ChangeSet::<owner::Server>::default();
+        writes.put(kind::ENDPOINT, endpoint.id.as_str(), [&[FORMAT], &json[..]].concat());
+        self.store.commit_server(writes).await?;
+        Ok(endpoint)
+    }
+
+    pub fn webhooks(&self) -> Result<Vec<Endpoint>, Error> {
+        Ok(load_endpoints(&self.store.records)?)
+    }
+
+    pub async fn delete_webhook(&self, id: &str) -> Result<(), Error> {
+        if !self.webhooks()?.iter().any(|endpoint| endpoint.id.as_str() == id) {
+            return Err(Error::NoWebhook(id.to_owned()));
+        }
+        let mut writes = ChangeSet::<owner::Server>::default();
+        writes.delete(kind::ENDPOINT, id);
+        Ok(self.store.commit_server(writes).await?)
+    }
+
+    /// Deliveries that are still owed.
+    pub async fn deliveries_waiting(&self) -> Result<usize, Error> {
+        self.dispatcher.send(Waiting).await.map_err(|_| Error::ShuttingDown)
+    }
+
+    /// An answer that was given before to the same request.
+    pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?)
+    }
+
+    pub async fn remember(&self, key: [u8; 32], answer: Vec<u8>) -> Result<(), Error> {
+        let mut writes = ChangeSet::<owner::Server>::default();
+        writes.put(kind::SERVER_IDEMPOTENCY, key, answer);
+        Ok(self.store.commit_server(writes).await?)
+    }
+
+    /// Writes what is on its way, and stops writing.
+    pub async fn shut_down(&self) -> Result<(), Error> {
+        Ok(self.store.stop().await?)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

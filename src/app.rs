@@ -1,0 +1,174 @@
+//! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
+
+use crate::account::Settings;
+use crate::actors::{ActorError, Network, Service, ServiceConfig};
+use crate::base::entropy::Entropy;
+use crate::base::hooks::Hooks;
+use crate::base::time::{Clock, SystemClock};
+use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
+use crate::http::{self, Keyring, State};
+use crate::sandbox::serve::WorldHost;
+use crate::sandbox::world::World;
+use crate::signal::PublicKey;
+use crate::storage::{Engine, SledEngine, StorageError};
+use actix_web::dev::ServerHandle;
+use base64::Engine as _;
+use rand::Rng;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why the server cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Actor(#[from] ActorError),
+    #[error("cannot listen on {address}: {why}")]
+    Listen { address: String, why: std::io::Error },
+    #[error("the sandbox at {url} does not tell its root key: {why}; is `wharf sandbox` running?")]
+    RootKey { url: String, why: String },
+    #[error("the operating system gives no randomness: {0}")]
+    Entropy(#[from] rand::rngs::SysError),
+}
+
+/// A running server.
+pub struct Running {
+    pub address: SocketAddr,
+    /// Shown once: the admin key that this first start has made.
+    pub new_admin_key: Option<String>,
+    service: Service,
+    server: ServerHandle,
+}
+
+impl Running {
+    /// Stops accepting, finishes what is under way, writes, and returns.
+    pub async fn stop(self) -> Result<(), AppError> {
+        self.server.stop(true).await;
+        Ok(self.service.shut_down().await?)
+    }
+}
+
+/// What a server is started with besides its settings.
+pub struct Parts {
+    /// `None` opens the data folder of the settings.
+    pub engine: Option<Arc<dyn Engine>>,
+    pub admin_key: Option<String>,
+    pub hooks: Arc<dyn Hooks>,
+}
+
+/// Starts a server. Must run inside an actix system.
+pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
+    // reqwest asks the process for its TLS provider; that one is installed already is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let engine = match parts.engine {
+        Some(engine) => engine,
+        None => Arc::new(SledEngine::open(Path::new(&config.data))?),
+    };
+    let (listener, address) = listen(&config.listen)?;
+    let root_key = match config.root_key()? {
+        Some(key) => key,
+        None => ask_root_key(config.url()).await?,
+    };
+    let mut service = Service::start(ServiceConfig {
+        engine,
+        network: Network::new(config.url(), extra_roots(config)?)?,
+        settings: Settings {
+            root_key,
+            version: config.client_version()?,
+            device_name: config.accounts.device_name.clone(),
+            prekey_batch: config.accounts.prekey_batch,
+        },
+        allow_private_webhooks: config.allow_private_webhooks(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(Entropy::from_system()?),
+        hooks: parts.hooks,
+        arbiters: config.accounts.threads,
+    })?;
+    service.prepare().await?;
+    let (keys, new_admin_key) = Keyring::open(&service, parts.admin_key).await?;
+    let server = http::serve(listener, State { service: service.clone(), keys })
+        .map_err(|why| AppError::Listen { address: config.listen.clone(), why })?;
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    if config.network.kind == NetworkKind::Whatsapp {
+        tracing::warn!("Wharf is unofficial: WhatsApp may restrict or ban accounts that use it");
+    }
+    Ok(Running { address, new_admin_key, service, server: handle })
+}
+
+fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |why| AppError::Listen { address: address.to_owned(), why };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// A sandbox tells its root on the port of its WebSocket.
+async fn ask_root_key(url: &str) -> Result<PublicKey, AppError> {
+    let failed = |why: String| AppError::RootKey { url: url.to_owned(), why };
+    let http = url.replacen("ws", "http", 1);
+    let http = url::Url::parse(&http).and_then(|url| url.join("/root-key")).map_err(|e| failed(e.to_string()))?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
+    let client = client.map_err(|error| failed(error.to_string()))?;
+    let mut last = String::new();
+    // Both may have been started at the same moment.
+    for _ in 0..20 {
+        let answer = async { client.get(http.clone()).send().await?.error_for_status()?.text().await };
+        match answer.await {
+            Ok(text) => return Ok(parse_root_key(&text)?),
+            Err(error) => last = error.without_url().to_string(),
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    Err(failed(last))
+}
+
+/// The DER certificates of `network.ca_file`.
+fn extra_roots(config: &Config) -> Result<Vec<Vec<u8>>, AppError> {
+    let Some(path) = &config.network.ca_file else { return Ok(Vec::new()) };
+    let invalid = |why: &str| ConfigError::Invalid(format!("network.ca_file {path}: {why}"));
+    let text = std::fs::read_to_string(path).map_err(|error| invalid(&error.to_string()))?;
+    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
+    blocks
+        .map(|block| {
+            let body = block.split("-----END").next().unwrap_or_default();
+            let joined: String = body.split_whitespace().collect();
+            let der = base64::engine::general_purpose::STANDARD.decode(joined);
+            der.map_err(|_| invalid("it holds no readable PEM certificate").into())
+        })
+        .collect()
+}
+
+/// A running sandbox.
+pub struct Sandbox {
+    pub address: SocketAddr,
+    server: ServerHandle,
+}
+
+impl Sandbox {
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}/ws/chat", self.address)
+    }
+
+    pub async fn stop(self) {
+        self.server.stop(false).await;
+    }
+}
+
+/// Starts a sandbox network. Must run inside an actix system.
+pub fn start_sandbox(address: &str) -> Result<Sandbox, AppError> {
+    let (listener, bound) = listen(address)?;
+    let clock = Arc::new(SystemClock);
+    let seed = Entropy::from_system()?.fork().next_u64();
+    let host = WorldHost::start(World::new(seed, clock.now()), clock);
+    let server = crate::sandbox::serve::serve(listener, host)
+        .map_err(|why| AppError::Listen { address: address.to_owned(), why })?;
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok(Sandbox { address: bound, server: handle })
+}

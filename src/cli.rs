@@ -1,0 +1,116 @@
+//! The command line (`api.md`).
+
+use crate::app::{self, AppError, Parts};
+use crate::base::hooks::NoHooks;
+use crate::config::{Config, ConfigError};
+use crate::demo::{self, DemoError};
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Parser)]
+#[command(version, about = "A multi-account WhatsApp bot server", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server. Without a config file every default works.
+    Serve {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Run the sandbox network: a service and phones to test against.
+    Sandbox {
+        #[arg(long, default_value = "127.0.0.1:7070")]
+        listen: String,
+    },
+    /// Sandbox, server, two linked accounts and an echo bot in one process; prints the conversation as it happens.
+    Demo {
+        /// One round trip, then exit.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Read the settings, and say whether they can be used.
+    CheckConfig {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Why a command ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the demo stopped: {0}")]
+    Demo(#[from] DemoError),
+    #[error("signals cannot be handled: {0}")]
+    Signal(std::io::Error),
+}
+
+/// Carries out the command line. Must run inside an actix system.
+pub async fn run() -> Result<(), CliError> {
+    match Cli::parse().command {
+        Command::Serve { config } => serve(config.as_deref()).await,
+        Command::Sandbox { listen } => sandbox(&listen).await,
+        Command::Demo { once } => {
+            log_to_stderr("error");
+            Ok(demo::run(once, &mut demo::print, &mut |_| {}).await?)
+        }
+        Command::CheckConfig { config } => {
+            Config::load(config.as_deref(), std::env::vars())?;
+            println!("the settings are usable");
+            Ok(())
+        }
+    }
+}
+
+async fn serve(path: Option<&Path>) -> Result<(), CliError> {
+    let config = Config::load(path, std::env::vars())?;
+    log_to_stderr(&config.log);
+    let admin_key = std::env::var("WHARF_ADMIN_KEY").ok();
+    let running = app::start(&config, Parts { engine: None, admin_key, hooks: Arc::new(NoHooks) }).await?;
+    println!("wharf listens on http://{}", running.address);
+    if let Some(key) = &running.new_admin_key {
+        println!("admin key, shown only now: {key}");
+    }
+    stop_signal().await?;
+    println!("stopping");
+    // A second signal does not wait: what was acknowledged is durable already.
+    tokio::select! {
+        stopped = running.stop() => stopped?,
+        second = stop_signal() => second?,
+    }
+    Ok(())
+}
+
+async fn sandbox(listen: &str) -> Result<(), CliError> {
+    log_to_stderr("info");
+    let sandbox = app::start_sandbox(listen)?;
+    println!("sandbox: clients connect to {}, control API on http://{}", sandbox.ws_url(), sandbox.address);
+    stop_signal().await?;
+    sandbox.stop().await;
+    Ok(())
+}
+
+async fn stop_signal() -> Result<(), CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Signal)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(CliError::Signal)?,
+    }
+    Ok(())
+}
+
+fn log_to_stderr(default: &str) {
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // A second subscriber, as in tests, leaves the first in place.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

@@ -1,0 +1,232 @@
+//! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. Unknown keys are errors that name their nearest neighbour.
+
+use crate::signal::PublicKey;
+use crate::wire::payload::ClientVersion;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+/// The root of the real service's certificates (`wire-protocol.md` 1.3).
+const WHATSAPP_ROOT: &str = "142375574d0a587166aae71ebe516437c4a28b73e3695c6ce1f7f9545da8ee6b";
+const WHATSAPP_URL: &str = "wss://web.whatsapp.com/ws/chat";
+const SANDBOX_URL: &str = "ws://127.0.0.1:7070/ws/chat";
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path} cannot be read: {why}")]
+    Unreadable { path: String, why: String },
+    #[error("unknown setting {key}; did you mean {nearest}?")]
+    Unknown { key: String, nearest: String },
+    #[error("the settings cannot be used: {0}")]
+    Invalid(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkKind {
+    Whatsapp,
+    Sandbox,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    pub listen: String,
+    pub data: String,
+    pub log: String,
+    pub network: NetworkConfig,
+    pub accounts: AccountsConfig,
+    pub webhooks: WebhooksConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    pub kind: NetworkKind,
+    pub url: Option<String>,
+    pub root_key: Option<String>,
+    pub client_version: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountsConfig {
+    pub device_name: String,
+    pub prekey_batch: u32,
+    pub threads: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhooksConfig {
+    pub allow_private: Option<bool>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            data: "./data".into(),
+            log: "info".into(),
+            network: NetworkConfig {
+                kind: NetworkKind::Whatsapp,
+                url: None,
+                root_key: None,
+                client_version: None,
+                ca_file: None,
+            },
+            accounts: AccountsConfig { device_name: "Wharf".into(), prekey_batch: 812, threads: 2 },
+            webhooks: WebhooksConfig { allow_private: None },
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lays the environment over it.
+    pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let text = match path {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+                path: path.display().to_string(),
+                why: error.to_string(),
+            })?,
+        };
+        Self::parse(&text, env)
+    }
+
+    fn parse(text: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let invalid = |error: String| ConfigError::Invalid(error);
+        let mut settings = serde_json::to_value(Self::default()).map_err(|error| invalid(error.to_string()))?;
+        let blank = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        if !blank {
+            let file: Value = serde_saphyr::from_str(text).map_err(|error| invalid(error.to_string()))?;
+            overlay(&mut settings, file, "")?;
+        }
+        for (name, value) in env {
+            let Some(path) = name.strip_prefix("WHARF__") else { continue };
+            let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+            let nested = path.to_lowercase().rsplit("__").fold(value, |value, key| {
+                let mut map = serde_json::Map::new();
+                map.insert(key.to_owned(), value);
+                Value::Object(map)
+            });
+            overlay(&mut settings, nested, "")?;
+        }
+        let config: Self = serde_json::from_value(settings).map_err(|error| invalid(error.to_string()))?;
+        config.root_key()?;
+        config.client_version()?;
+        if !(1..=10_000).contains(&config.accounts.prekey_batch) {
+            return Err(invalid("accounts.prekey_batch must be 1 to 10000".into()));
+        }
+        Ok(config)
+    }
+
+    pub fn url(&self) -> &str {
+        self.network.url.as_deref().unwrap_or(match self.network.kind {
+            NetworkKind::Whatsapp => WHATSAPP_URL,
+            NetworkKind::Sandbox => SANDBOX_URL,
+        })
+    }
+
+    /// The certificate root; `None` for a sandbox whose root is to be asked of it.
+    pub fn root_key(&self) -> Result<Option<PublicKey>, ConfigError> {
+        let text = match (&self.network.root_key, self.network.kind) {
+            (Some(text), _) => text,
+            (None, NetworkKind::Whatsapp) => WHATSAPP_ROOT,
+            (None, NetworkKind::Sandbox) => return Ok(None),
+        };
+        parse_root_key(text).map(Some)
+    }
+
+    pub fn client_version(&self) -> Result<ClientVersion, ConfigError> {
+        let Some(text) = &self.network.client_version else { return Ok(ClientVersion::DEFAULT) };
+        let parts: Vec<u32> = text.split('.').filter_map(|part| part.parse().ok()).collect();
+        match parts[..] {
+            [a, b, c] if text.split('.').count() == 3 => Ok(ClientVersion(a, b, c)),
+            _ => Err(ConfigError::Invalid(format!("network.client_version: expected A.B.C, not {text:?}"))),
+        }
+    }
+
+    pub fn allow_private_webhooks(&self) -> bool {
+        self.webhooks.allow_private.unwrap_or(self.network.kind == NetworkKind::Sandbox)
+    }
+}
+
+/// 64 hex digits.
+pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut bytes)
+        .map_err(|_| ConfigError::Invalid("network.root_key: expected 64 hex digits".into()))?;
+    Ok(PublicKey::from_bytes(bytes))
+}
+
+/// Lays `over` on `base`, whose keys are all that exist.
+fn overlay(base: &mut Value, over: Value, path: &str) -> Result<(), ConfigError> {
+    let (Value::Object(base), Value::Object(over)) = (&mut *base, &over) else {
+        if base.is_object() && !over.is_null() {
+            return Err(ConfigError::Invalid(format!("{path} is a section, not a value")));
+        }
+        if !base.is_object() {
+            *base = over;
+        }
+        return Ok(());
+    };
+    for (key, value) in over {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match base.get_mut(key) {
+            Some(slot) => overlay(slot, value.clone(), &full)?,
+            None => {
+                let known = base.keys().min_by_key(|known| strsim::damerau_levenshtein(known, key));
+                let nearest = known.map(|known| match path {
+                    "" => known.clone(),
+                    _ => format!("{path}.{known}"),
+                });
+                return Err(ConfigError::Unknown { key: full, nearest: nearest.unwrap_or_default() });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_commented_file_is_the_default() {
+        assert_eq!(Config::parse(include_str!("../config.yaml"), []), Ok(Config::default()));
+        assert_eq!(Config::parse("", []), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let vars = env(&[("WHARF__NETWORK__KIND", "sandbox"), ("WHARF__ACCOUNTS__PREKEY_BATCH", "30"), ("HOME", "/")]);
+        let config = Config::parse("accounts:\n  prekey_batch: 20\n", vars).unwrap();
+        assert_eq!((config.network.kind, config.accounts.prekey_batch), (NetworkKind::Sandbox, 30));
+        assert!(config.allow_private_webhooks());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_nearest_neighbour() {
+        let error = Config::parse("network:\n  roots_key: x\n", []).unwrap_err();
+        assert_eq!(error.to_string(), "unknown setting network.roots_key; did you mean network.root_key?");
+        let error = Config::parse("", env(&[("WHARF__LISTN", "x")])).unwrap_err();
+        assert_eq!(error.to_string(), "unknown setting listn; did you mean listen?");
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_refused() {
+        for text in [
+            "network:\n  root_key: abc\n",
+            "network:\n  client_version: latest\n",
+            "network:\n  kind: other\n",
+            "network: 5\n",
+            "accounts:\n  prekey_batch: 0\n",
+            "a: [\n",
+        ] {
+            assert!(matches!(Config::parse(text, []), Err(ConfigError::Invalid(_))), "{text}");
+        }
+    }
+}

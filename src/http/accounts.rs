@@ -1,0 +1,101 @@
+//! `/v1/accounts`.
+
+use super::auth::Admin;
+use super::problem::Problem;
+use super::{State, body, idempotency};
+use crate::actors::AccountInfo;
+use crate::base::ids::AccountId;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+const MAX_METADATA: usize = 16 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAccount {
+    id: Option<AccountId>,
+    label: Option<String>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// An account as JSON.
+pub(super) fn render(info: &AccountInfo) -> Value {
+    let view = &info.view;
+    json!({
+        "id": info.id,
+        "label": info.label,
+        "metadata": info.metadata,
+        "created_at": info.created_at.rfc3339(),
+        "state": view.state,
+        "reason": view.reason,
+        "next_attempt_at": view.next_attempt_at.map(|at| at.rfc3339()),
+        "jid": view.jid.as_ref().map(ToString::to_string),
+        "lid": view.lid.as_ref().map(ToString::to_string),
+        "push_name": view.push_name,
+        "linked_at": view.linked_at.map(|at| at.rfc3339()),
+        "restarts": info.restarts,
+    })
+}
+
+pub(super) async fn list(_: Admin, state: web::Data<State>, page: web::Query<Page>) -> Result<HttpResponse, Problem> {
+    let limit = page.limit.unwrap_or(100).clamp(1, 1000);
+    let all = state.service.accounts().await?;
+    let after = page.cursor.as_deref().unwrap_or("");
+    let mut rest = all.iter().filter(|info| info.id.as_str() > after).peekable();
+    let data: Vec<&AccountInfo> = rest.by_ref().take(limit).collect();
+    let next = rest.peek().and(data.last()).map(|info| info.id.to_string());
+    Ok(HttpResponse::Ok().json(json!({ "data": data.into_iter().map(render).collect::<Vec<_>>(), "next": next })))
+}
+
+pub(super) async fn create(
+    admin: Admin,
+    state: web::Data<State>,
+    request: HttpRequest,
+    bytes: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let fingerprint = idempotency::fingerprint(&request, &admin, &bytes)?;
+    if let Some(answer) = idempotency::repeated(&state.service, fingerprint)? {
+        return Ok(answer);
+    }
+    let new: NewAccount = body::read(&bytes)?;
+    if new.label.as_ref().is_some_and(|label| label.chars().count() > 200) {
+        return Err(Problem::field("label", "must have 200 characters or fewer"));
+    }
+    if serde_json::to_vec(&new.metadata).is_ok_and(|json| json.len() > MAX_METADATA) {
+        return Err(Problem::field("metadata", "must be 16 KiB or smaller"));
+    }
+    let info = state.service.create_account(new.id, new.label, new.metadata).await?;
+    idempotency::created(&state.service, fingerprint, render(&info).to_string()).await
+}
+
+/// The account that the path names.
+pub(super) fn id_of(path: &str) -> Result<AccountId, Problem> {
+    // What cannot be an id names no account.
+    AccountId::parse(path).map_err(|_| Problem::new(404, "account_not_found", format!("there is no account {path:?}")))
+}
+
+pub(super) async fn get(_: Admin, state: web::Data<State>, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let info = state.service.account(&id_of(&path)?).await?;
+    Ok(HttpResponse::Ok().json(render(&info)))
+}
+
+pub(super) async fn start(_: Admin, state: web::Data<State>, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let id = id_of(&path)?;
+    state.service.start_account(&id).await?;
+    Ok(HttpResponse::Ok().json(render(&state.service.account(&id).await?)))
+}
+
+pub(super) async fn stop(_: Admin, state: web::Data<State>, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let id = id_of(&path)?;
+    state.service.stop_account(&id).await?;
+    Ok(HttpResponse::Ok().json(render(&state.service.account(&id).await?)))
+}

@@ -1,0 +1,64 @@
+//! Layer 5: REST. Routes, bodies, keys; what happens is asked of `actors::Service`.
+//!
+//! Nothing here knows the protocol or a storage key. Every error is `application/problem+json`, mapped in `problem.rs`.
+
+mod accounts;
+mod auth;
+mod body;
+mod events;
+mod health;
+mod idempotency;
+mod messages;
+mod problem;
+mod qr;
+mod webhooks;
+
+pub use auth::Keyring;
+pub use problem::Problem;
+
+use crate::actors::Service;
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, web};
+use std::net::TcpListener;
+
+/// The largest JSON body, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// What every handler can reach.
+pub struct State {
+    pub service: Service,
+    pub keys: Keyring,
+}
+
+/// Serves the interface on a bound listener until the server is stopped.
+pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
+    let state = web::Data::new(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(web::PayloadConfig::new(MAX_BODY))
+            .configure(routes)
+            .default_service(web::to(problem::no_route))
+    });
+    Ok(server.workers(2).shutdown_timeout(5).disable_signals().listen(listener)?.run())
+}
+
+fn routes(app: &mut web::ServiceConfig) {
+    app.route("/healthz", web::get().to(health::live)).route("/readyz", web::get().to(health::ready));
+    app.service(
+        web::scope("/v1")
+            .route("/accounts", web::get().to(accounts::list))
+            .route("/accounts", web::post().to(accounts::create))
+            .route("/accounts/{account}", web::get().to(accounts::get))
+            .route("/accounts/{account}/start", web::post().to(accounts::start))
+            .route("/accounts/{account}/stop", web::post().to(accounts::stop))
+            .route("/accounts/{account}/qr", web::get().to(qr::get))
+            .route("/accounts/{account}/messages", web::post().to(messages::send))
+            .route("/accounts/{account}/messages/{message}", web::get().to(messages::get))
+            .route("/events", web::get().to(events::list))
+            .route("/webhooks", web::get().to(webhooks::list))
+            .route("/webhooks", web::post().to(webhooks::create))
+            .route("/webhooks/{webhook}", web::get().to(webhooks::get))
+            .route("/webhooks/{webhook}", web::delete().to(webhooks::delete)),
+    );
+}

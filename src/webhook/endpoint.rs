@@ -1,0 +1,100 @@
+//! Endpoints, and the deliveries that are owed to them.
+
+use super::sign::Secret;
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::storage::NewEvent;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a caller asks for.
+#[derive(Debug, Clone)]
+pub struct NewEndpoint {
+    pub url: String,
+    pub events: Vec<String>,
+    pub accounts: Option<Vec<String>>,
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A place that events are delivered to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub url: String,
+    /// Such as `message.received`, `message.*` or `*`.
+    pub events: Vec<String>,
+    pub accounts: Option<Vec<String>>,
+    pub headers: BTreeMap<String, String>,
+    /// The newest first.
+    pub secrets: Vec<Secret>,
+    /// Set by an answer of 410.
+    pub disabled: bool,
+    pub created_at: Timestamp,
+}
+
+impl Endpoint {
+    /// Whether this endpoint is to get the event.
+    pub fn wants(&self, event: &NewEvent) -> bool {
+        let account = self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&event.account));
+        account && !self.disabled && self.events.iter().any(|pattern| matches(pattern, event.kind))
+    }
+}
+
+fn matches(pattern: &str, kind: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => pattern == kind,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    Pending,
+    Dead,
+}
+
+/// An event that an endpoint has not accepted yet. The row is deleted when it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub event: String,
+    /// The internal id of the account, as hex: where the event's body is.
+    pub account: crate::base::ids::AccountKey,
+    pub chat: String,
+    pub failed: u32,
+    pub next_at: Timestamp,
+    pub status: DeliveryStatus,
+    pub last_error: Option<String>,
+}
+
+/// `endpoint ‖ 0 ‖ position`: an endpoint's deliveries lie together, in the order of the log.
+pub fn delivery_key(endpoint: &EndpointId, position: u64) -> Vec<u8> {
+    [endpoint.as_str().as_bytes(), &[0], &position.to_be_bytes()].concat()
+}
+
+/// The parts of a delivery's key.
+pub fn position_of(key: &[u8]) -> Option<(EndpointId, u64)> {
+    let (head, position) = key.split_last_chunk::<8>()?;
+    let id = std::str::from_utf8(head.strip_suffix(&[0])?).ok()?;
+    Some((EndpointId::new(id), u64::from_be_bytes(*position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_choose_events() {
+        assert!(matches("*", "message.received"));
+        assert!(matches("message.*", "message.received"));
+        assert!(!matches("message.*", "account.state"));
+        assert!(!matches("message.receive", "message.received"));
+    }
+
+    #[test]
+    fn a_delivery_key_is_read_back() {
+        let id = EndpointId::new("wh_1");
+        assert_eq!(position_of(&delivery_key(&id, 7)), Some((id, 7)));
+        assert_eq!(position_of(b"short"), None);
+    }
+}
