@@ -3,7 +3,7 @@
 use crate::account::Settings;
 use crate::actors::{ActorError, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
-use crate::base::hooks::Hooks;
+use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
 use crate::http::{self, Keyring, State};
@@ -11,6 +11,7 @@ use crate::sandbox::serve::WorldHost;
 use crate::sandbox::world::World;
 use crate::signal::PublicKey;
 use crate::storage::{Engine, SledEngine, StorageError};
+use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
 use base64::Engine as _;
 use rand::Rng;
@@ -59,6 +60,14 @@ pub struct Parts {
     pub engine: Option<Arc<dyn Engine>>,
     pub admin_key: Option<String>,
     pub hooks: Arc<dyn Hooks>,
+    /// The waits between attempts of a webhook delivery.
+    pub retry_steps: Vec<Duration>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { engine: None, admin_key: None, hooks: Arc::new(NoHooks), retry_steps: RETRY_STEPS.to_vec() }
+    }
 }
 
 /// Starts a server. Must run inside an actix system.
@@ -87,6 +96,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(Entropy::from_system()?),
         hooks: parts.hooks,
+        retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
     })?;
     service.prepare().await?;

@@ -1,12 +1,10 @@
 //! The command line (`api.md`).
 
 use crate::app::{self, AppError, Parts};
-use crate::base::hooks::NoHooks;
 use crate::config::{Config, ConfigError};
 use crate::demo::{self, DemoError};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -76,7 +74,7 @@ async fn serve(path: Option<&Path>) -> Result<(), CliError> {
     let config = Config::load(path, std::env::vars())?;
     log_to_stderr(&config.log);
     let admin_key = std::env::var("WHARF_ADMIN_KEY").ok();
-    let running = app::start(&config, Parts { engine: None, admin_key, hooks: Arc::new(NoHooks) }).await?;
+    let running = app::start(&config, Parts { admin_key, ..Parts::default() }).await?;
     println!("wharf listens on http://{}", running.address);
     if let Some(key) = &running.new_admin_key {
         println!("admin key, shown only now: {key}");

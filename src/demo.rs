@@ -4,7 +4,6 @@
 //! API. A bot of one's own could do the same.
 
 use crate::app::{self, AppError, Parts, Running, Sandbox};
-use crate::base::hooks::NoHooks;
 use crate::base::ids::random_hex;
 use crate::config::{Config, NetworkKind};
 use crate::storage::MemoryEngine;
@@ -55,7 +54,7 @@ pub async fn run(
     config.network.kind = NetworkKind::Sandbox;
     config.network.url = Some(sandbox.ws_url());
     let engine = Some(Arc::new(MemoryEngine::default()) as Arc<dyn crate::storage::Engine>);
-    let parts = Parts { engine, admin_key: Some(key.clone()), hooks: Arc::new(NoHooks) };
+    let parts = Parts { engine, admin_key: Some(key.clone()), ..Parts::default() };
     let running = app::start(&config, parts).await?;
 
     tell(&format!("sandbox network   http://{}  (a service and phones; no internet)", sandbox.address));

@@ -13,7 +13,7 @@ use super::router::{Refusal, Reply, Router, Turn};
 use super::view::AccountState;
 use super::{Children, codec, proto};
 use crate::base::address::ProtocolAddress;
-use crate::base::ids::{MessageId, random_hex};
+use crate::base::ids::{Fingerprint, MessageId, random_hex};
 use crate::signal::{Ciphertext, VerifiedBundle};
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
@@ -33,8 +33,8 @@ const MAX_TRIES: u32 = 3;
 pub struct SendRequest {
     pub to: Jid,
     pub text: OutgoingText,
-    /// The request's fingerprint, and its body's: the same request gets the same answer.
-    pub idempotency: Option<([u8; 32], [u8; 32])>,
+    /// The same request gets the same answer.
+    pub idempotency: Option<Fingerprint>,
 }
 
 #[derive(Debug)]
@@ -137,11 +137,11 @@ impl Router {
         if self.device.link.is_none() {
             return Ok(Reply::Refused(Refusal::NotLinked));
         }
-        if let Some((key, body)) = &request.idempotency
-            && let Some(stored) = self.store.get(kind::IDEMPOTENCY, key)?
+        if let Some(fingerprint) = &request.idempotency
+            && let Some(stored) = self.store.get(kind::IDEMPOTENCY, &fingerprint.request)?
         {
             let stored: IdempotencyRecord = codec::decode_json(&stored, "idempotency")?;
-            let same = stored.body == hex::encode(body);
+            let same = stored.body == hex::encode(fingerprint.body);
             return Ok(if same {
                 Reply::Accepted(Box::new(stored.answer))
             } else {
@@ -172,9 +172,9 @@ impl Router {
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         put_outgoing(&mut writes, self.outbox.next, &entry, None);
-        if let Some((key, body)) = request.idempotency {
-            let stored = IdempotencyRecord { body: hex::encode(body), answer: record.clone() };
-            writes.put(kind::IDEMPOTENCY, key, codec::encode_json(&stored));
+        if let Some(fingerprint) = request.idempotency {
+            let stored = IdempotencyRecord { body: hex::encode(fingerprint.body), answer: record.clone() };
+            writes.put(kind::IDEMPOTENCY, fingerprint.request, codec::encode_json(&stored));
         }
         turn.absorb(writes);
         self.put_message(turn, &record);

@@ -48,7 +48,6 @@ impl PreKeys {
     }
 
     /// The pairs that a PreKey message names. An id that is not ours any more is an error of the message.
-    #[expect(clippy::type_complexity, reason = "the two pairs of a session setup")]
     pub fn lookup(
         &mut self,
         signed: SignedPreKeyId,

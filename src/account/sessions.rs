@@ -76,7 +76,6 @@ impl SessionCipher {
     }
 
     /// Encrypts one plaintext for each address; a failure concerns its address only.
-    #[expect(clippy::type_complexity, reason = "one result per address, and the writes of all")]
     pub fn seal(
         &mut self,
         plaintexts: Vec<(ProtocolAddress, Vec<u8>)>,

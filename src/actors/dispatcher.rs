@@ -34,6 +34,7 @@ pub(super) struct Dispatcher {
     store: Store,
     clock: Arc<dyn Clock>,
     rng: StdRng,
+    retry_steps: Vec<Duration>,
     client: reqwest::Client,
     attempts: Arc<Semaphore>,
     lanes: HashMap<Lane, Queue>,
@@ -59,6 +60,7 @@ impl Dispatcher {
         clock: Arc<dyn Clock>,
         entropy: &Entropy,
         allow_private: bool,
+        retry_steps: Vec<Duration>,
         new: mpsc::UnboundedReceiver<NewDelivery>,
     ) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
@@ -71,6 +73,7 @@ impl Dispatcher {
             store,
             clock,
             rng: entropy.fork(),
+            retry_steps,
             client: builder.build()?,
             attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
             lanes: HashMap::new(),
@@ -137,7 +140,7 @@ impl Dispatcher {
             }
             Outcome::Failed { why, retry_after } => {
                 let failed = row.failed + 1;
-                let next = next_attempt(self.clock.now(), failed, retry_after, &mut self.rng);
+                let next = next_attempt(&self.retry_steps, self.clock.now(), failed, retry_after, &mut self.rng);
                 tracing::warn!(%endpoint, event = row.event, failed, why, "a webhook delivery failed");
                 let status = if next.is_some() { DeliveryStatus::Pending } else { DeliveryStatus::Dead };
                 let next_at = next.unwrap_or(row.next_at);

@@ -9,7 +9,7 @@ use super::{ActorError, ActorError as Error};
 use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
-use crate::base::ids::{AccountId, AccountKey, EndpointId, MessageId, random_hex};
+use crate::base::ids::{AccountId, AccountKey, EndpointId, Fingerprint, MessageId, random_hex};
 use crate::base::time::{Clock, Timestamp};
 use crate::storage::{ChangeSet, Engine, StorageError, kind, owner};
 use crate::webhook::{Endpoint, NewEndpoint, Secret, check_url};
@@ -32,6 +32,8 @@ pub struct ServiceConfig {
     pub network: Network,
     pub settings: Settings,
     pub allow_private_webhooks: bool,
+    /// The waits between attempts of a webhook delivery.
+    pub retry_steps: Vec<Duration>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<Entropy>,
     pub hooks: Arc<dyn Hooks>,
@@ -57,7 +59,7 @@ pub struct SendText {
     pub body: String,
     pub quoted_id: Option<String>,
     pub mentions: Vec<String>,
-    pub idempotency: Option<([u8; 32], [u8; 32])>,
+    pub idempotency: Option<Fingerprint>,
 }
 
 /// A page of the event log.
@@ -82,9 +84,10 @@ impl Service {
         let (store, new_deliveries) = open_store(config.engine, config.hooks.clone())?;
         let (clock, entropy) = (config.clock, config.entropy);
         let allow_private = config.allow_private_webhooks;
-        let dispatcher = Dispatcher::new(store.clone(), clock.clone(), &entropy, allow_private, new_deliveries)
-            .map_err(|error| Error::Network(error.to_string()))?
-            .start();
+        let dispatcher =
+            Dispatcher::new(store.clone(), clock.clone(), &entropy, allow_private, config.retry_steps, new_deliveries)
+                .map_err(|error| Error::Network(error.to_string()))?
+                .start();
         let environment = Environment {
             store: store.clone(),
             network: config.network,

@@ -166,6 +166,13 @@ pub fn random_hex<const N: usize>(rng: &mut dyn Rng) -> String {
     hex::encode(bytes)
 }
 
+/// A request that can be recognised when it comes again: hashes of (API key, path, `Idempotency-Key`), and of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    pub request: [u8; 32],
+    pub body: [u8; 32],
+}
+
 /// The number of a tree of actors or of a connection: an input that carries an old one is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);

@@ -4,6 +4,7 @@
 use super::auth::Admin;
 use super::problem::Problem;
 use crate::actors::Service;
+use crate::base::ids::Fingerprint;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -12,16 +13,12 @@ use sha2::{Digest, Sha256};
 const MAX_KEY: usize = 255;
 
 /// The fingerprint of (API key, path, Idempotency-Key), and that of the body; `None` without the header.
-pub(super) fn fingerprint(
-    request: &HttpRequest,
-    admin: &Admin,
-    body: &[u8],
-) -> Result<Option<([u8; 32], [u8; 32])>, Problem> {
+pub(super) fn fingerprint(request: &HttpRequest, admin: &Admin, body: &[u8]) -> Result<Option<Fingerprint>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
     let key = key.ok_or_else(|| Problem::field("Idempotency-Key", "must be 1 to 255 visible characters"))?;
     let scope = [admin.0, request.method().as_str(), request.path(), key].join("\0");
-    Ok(Some((Sha256::digest(scope).into(), Sha256::digest(body).into())))
+    Ok(Some(Fingerprint { request: Sha256::digest(scope).into(), body: Sha256::digest(body).into() }))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,15 +29,12 @@ struct Stored {
 }
 
 /// The answer given before to this request, if there is one.
-pub(super) fn repeated(
-    service: &Service,
-    fingerprint: Option<([u8; 32], [u8; 32])>,
-) -> Result<Option<HttpResponse>, Problem> {
-    let Some((key, body)) = fingerprint else { return Ok(None) };
-    let Some(bytes) = service.idempotent(&key)? else { return Ok(None) };
+pub(super) fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Option<HttpResponse>, Problem> {
+    let Some(fingerprint) = fingerprint else { return Ok(None) };
+    let Some(bytes) = service.idempotent(&fingerprint.request)? else { return Ok(None) };
     let stored: Option<Stored> = bytes.split_first().and_then(|(_, json)| serde_json::from_slice(json).ok());
     let stored = stored.ok_or_else(|| Problem::new(500, "internal", "the stored answer cannot be read"))?;
-    if stored.body != hex::encode(body) {
+    if stored.body != hex::encode(fingerprint.body) {
         let detail = "this Idempotency-Key was used before with another body; use a new key";
         return Err(Problem::new(422, "idempotency_mismatch", detail));
     }
@@ -51,13 +45,13 @@ pub(super) fn repeated(
 /// Answers 201, and keeps the answer for a repetition.
 pub(super) async fn created(
     service: &Service,
-    fingerprint: Option<([u8; 32], [u8; 32])>,
+    fingerprint: Option<Fingerprint>,
     answer: String,
 ) -> Result<HttpResponse, Problem> {
-    if let Some((key, body)) = fingerprint {
-        let stored = Stored { body: hex::encode(body), status: 201, answer: answer.clone() };
+    if let Some(fingerprint) = fingerprint {
+        let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer: answer.clone() };
         let json = serde_json::to_vec(&stored).map_err(|error| Problem::new(500, "internal", error.to_string()))?;
-        service.remember(key, [&[1], &json[..]].concat()).await?;
+        service.remember(fingerprint.request, [&[1], &json[..]].concat()).await?;
     }
     Ok(HttpResponse::Created().content_type("application/json").body(answer))
 }

@@ -2,8 +2,10 @@
 
 use super::StorageError;
 
-/// Key, value pairs in order of their keys.
-pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+/// In order of their keys.
+pub type Rows = Vec<Row>;
 
 /// Writes by full key, in order; `None` deletes.
 #[derive(Default)]
@@ -19,7 +21,7 @@ pub trait Engine: Send + Sync {
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StorageError>;
 
     /// The last row whose key begins with `prefix`.
-    fn last(&self, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError>;
+    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError>;
 
     /// Applies the batch atomically. It need not be durable before [`sync`](Self::sync).
     fn apply(&self, batch: Batch) -> Result<(), StorageError>;

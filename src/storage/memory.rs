@@ -1,7 +1,7 @@
 //! The engine in memory: for tests, and for servers that are meant to forget.
 
 use super::StorageError;
-use super::engine::{Batch, Engine, Rows};
+use super::engine::{Batch, Engine, Row, Rows};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -35,7 +35,7 @@ impl Engine for MemoryEngine {
         Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError> {
         let map = self.read();
         let end = [prefix, &[0xff; 64]].concat();
         let last = map.range(prefix.to_vec()..=end).next_back();

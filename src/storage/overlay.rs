@@ -5,6 +5,7 @@
 
 use super::StorageError;
 use super::changes::Changes;
+use super::engine::Rows;
 use super::kinds::Kind;
 use super::records::Records;
 use crate::base::ids::AccountKey;
@@ -65,7 +66,7 @@ impl AccountStore {
     }
 
     /// All records of a kind as committed: for loading, when nothing is on its way.
-    pub fn load<O>(&self, kind: Kind<O>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    pub fn load<O>(&self, kind: Kind<O>) -> Result<Rows, StorageError> {
         self.records.scan(self.account, kind, &[], None, usize::MAX)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::StorageError;
 use super::changes::Write;
-use super::engine::{Batch, Engine};
+use super::engine::{Batch, Engine, Row, Rows};
 use super::kinds::{Kind, kind};
 use crate::base::ids::AccountKey;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Records {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    ) -> Result<Rows, StorageError> {
         let head = full_key(account, kind.code(), prefix);
         let after = after.map(|after| full_key(account, kind.code(), after));
         let rows = self.engine.scan(&head, after.as_deref(), limit)?;
@@ -62,7 +62,7 @@ impl Records {
     }
 
     /// The last record of a kind.
-    pub fn last<O>(&self, account: AccountKey, kind: Kind<O>) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError> {
+    pub fn last<O>(&self, account: AccountKey, kind: Kind<O>) -> Result<Option<Row>, StorageError> {
         let Some((full, stored)) = self.engine.last(&full_key(account, kind.code(), &[]))? else {
             return Ok(None);
         };

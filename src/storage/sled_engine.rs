@@ -5,12 +5,16 @@
 //! the next open fail: such files are removed first; the log they came from is whole.
 
 use super::StorageError;
-use super::engine::{Batch, Engine, Rows};
+use super::engine::{Batch, Engine, Row, Rows};
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Duration;
 
 /// sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+const LOCK_TRIES: u32 = 10;
+const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 pub struct SledEngine {
     db: sled::Db,
@@ -30,15 +34,29 @@ impl SledEngine {
     pub fn open(folder: &Path) -> Result<Self, StorageError> {
         fs::create_dir_all(folder).map_err(io_failed("create the data folder"))?;
         remove_unfinished_snapshots(folder)?;
-        let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open().map_err(|error| match error {
-            sled::Error::Io(io) if io.to_string().contains("lock") => {
-                StorageError::Locked { path: folder.display().to_string() }
-            }
-            other => failed("open")(other),
-        })?;
+        let db = open_patiently(folder)?;
         let file = File::open(folder.join("db")).map_err(io_failed("open its log"))?;
         Ok(Self { db, file })
     }
+}
+
+/// A predecessor that is just ending holds its lock for a moment longer.
+#[expect(clippy::disallowed_methods, reason = "nothing else runs yet, and the lock cannot be awaited")]
+fn open_patiently(folder: &Path) -> Result<sled::Db, StorageError> {
+    let open = || sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open();
+    let is_locked = |error: &sled::Error| matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
+    let mut opened = open();
+    for _ in 0..LOCK_TRIES {
+        match &opened {
+            Err(error) if is_locked(error) => std::thread::sleep(LOCK_WAIT),
+            _ => break,
+        }
+        opened = open();
+    }
+    opened.map_err(|error| match is_locked(&error) {
+        true => StorageError::Locked { path: folder.display().to_string() },
+        false => failed("open")(error),
+    })
 }
 
 fn remove_unfinished_snapshots(folder: &Path) -> Result<(), StorageError> {
@@ -75,7 +93,7 @@ impl Engine for SledEngine {
         Ok(rows)
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError> {
         let row = self.db.scan_prefix(prefix).next_back().transpose().map_err(failed("read"))?;
         Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }

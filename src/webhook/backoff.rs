@@ -16,18 +16,22 @@ pub const RETRY_STEPS: [Duration; 8] = [
     Duration::from_secs(24 * 3600),
 ];
 
+/// An endpoint may ask for a longer wait, up to this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// The time of the next attempt after `failed` failures, with up to a tenth of jitter; `None` when there is none left. The
 /// endpoint's `Retry-After` is honoured when it is later.
 pub fn next_attempt(
+    steps: &[Duration],
     now: Timestamp,
     failed: u32,
     retry_after: Option<Duration>,
     rng: &mut dyn Rng,
 ) -> Option<Timestamp> {
-    let step = RETRY_STEPS.get(usize::try_from(failed).ok()?.checked_sub(1)?)?;
+    let step = steps.get(usize::try_from(failed).ok()?.checked_sub(1)?)?;
     let millis = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
     let jittered = Duration::from_millis(millis + rng.random_range(0..=millis / 10));
-    let asked = retry_after.unwrap_or_default().min(RETRY_STEPS[RETRY_STEPS.len() - 1]);
+    let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
     Some(now.plus(jittered.max(asked)))
 }
 
@@ -42,16 +46,16 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let now = Timestamp(0);
         for (failed, step) in (1..).zip(RETRY_STEPS) {
-            let wait = next_attempt(now, failed, None, &mut rng).unwrap().after(now);
+            let wait = next_attempt(&RETRY_STEPS, now, failed, None, &mut rng).unwrap().after(now);
             assert!(wait >= step && wait <= step.mul_f64(1.1), "{failed}: {wait:?}");
         }
-        assert_eq!(next_attempt(now, 9, None, &mut rng), None);
+        assert_eq!(next_attempt(&RETRY_STEPS, now, 9, None, &mut rng), None);
     }
 
     #[test]
     fn a_later_retry_after_is_honoured() {
         let mut rng = StdRng::seed_from_u64(1);
         let asked = Some(Duration::from_secs(60));
-        assert_eq!(next_attempt(Timestamp(0), 1, asked, &mut rng), Some(Timestamp(60_000)));
+        assert_eq!(next_attempt(&RETRY_STEPS, Timestamp(0), 1, asked, &mut rng), Some(Timestamp(60_000)));
     }
 }

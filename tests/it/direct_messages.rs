@@ -3,6 +3,7 @@
 use crate::net::Net;
 use std::time::Duration;
 use wharf::account::{AccountState, Command, MessageStatus, Refusal, Reply, SendRequest};
+use wharf::base::ids::Fingerprint;
 use wharf::signal::KeyPair;
 use wharf::wire::Jid;
 use wharf::wire::message::OutgoingText;
@@ -223,12 +224,12 @@ fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
     let mut request = SendRequest {
         to: Jid::pn(BOB),
         text: OutgoingText { body: "once".into(), ..Default::default() },
-        idempotency: Some(([1; 32], [2; 32])),
+        idempotency: Some(Fingerprint { request: [1; 32], body: [2; 32] }),
     };
     let first = net.command("alice", Command::Send(Box::new(request.clone())));
     let second = net.command("alice", Command::Send(Box::new(request.clone())));
     assert_eq!(first, second);
-    request.idempotency = Some(([1; 32], [3; 32]));
+    request.idempotency = Some(Fingerprint { request: [1; 32], body: [3; 32] });
     let third = net.command("alice", Command::Send(Box::new(request)));
     assert_eq!(third, Some(Reply::Refused(Refusal::IdempotencyMismatch)));
     net.settle();

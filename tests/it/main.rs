@@ -1,4 +1,11 @@
 //! Wharf's integration tests, one binary.
 
+mod crash;
+mod demo;
 mod direct_messages;
+mod layering;
 mod net;
+mod rest;
+mod served;
+mod supervision;
+mod webhooks;

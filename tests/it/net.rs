@@ -180,7 +180,7 @@ impl Net {
     fn carry(&mut self) {
         while let Some(output) = self.world.next_output() {
             match output {
-                Output::Bytes(id, bytes) => self.to_client(id, &bytes),
+                Output::Bytes(id, bytes) => self.hand_over(id, &bytes),
                 Output::Close(id) => {
                     self.world.closed(id);
                     if let Some((name, generation)) = self.owner(id) {
@@ -199,7 +199,7 @@ impl Net {
         })
     }
 
-    fn to_client(&mut self, id: ConnectionId, bytes: &[u8]) {
+    fn hand_over(&mut self, id: ConnectionId, bytes: &[u8]) {
         let Some((name, generation)) = self.owner(id) else { return };
         let (_, _, link) = self.accounts.get_mut(name).unwrap().link.as_mut().unwrap();
         let events = match link.receive(bytes) {

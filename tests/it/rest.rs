@@ -1,0 +1,167 @@
+//! The REST interface, from outside.
+
+use crate::served::{KEY, Served, until};
+use serde_json::json;
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+
+#[actix_web::test]
+async fn a_text_is_accepted_read_by_a_person_and_its_status_told() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    let sent = it.client.try_send(it.client.text("alice", BOB, "hello")).await.unwrap();
+    assert_eq!(sent.status, 202);
+    let sent = sent.json();
+    assert_eq!(sent["status"], "queued");
+    assert_eq!(sent["to"], format!("{BOB}@s.whatsapp.net"));
+    let path = format!("/v1/accounts/alice/messages/{}", sent["id"].as_str().unwrap());
+    let message = until("the message is read", async || {
+        Some(it.client.get(&path).await).filter(|message| message["status"] == "read")
+    })
+    .await;
+    assert_eq!(message["recipients"][0]["jid"], format!("{BOB}@s.whatsapp.net"));
+    assert_eq!(it.client.read(BOB).await, ["hello"]);
+}
+
+#[actix_web::test]
+async fn the_code_comes_as_json_terminal_text_png_and_svg() {
+    let it = Served::start().await;
+    it.client.post("/v1/accounts", json!({ "id": "alice" })).await;
+    it.client.post("/v1/accounts/alice/start", json!({})).await;
+    for (accept, holds) in [
+        ("application/json", &b"{"[..]),
+        ("image/png", b"\x89PNG\r\n"),
+        ("image/svg+xml", b"<?xml"),
+        ("text/plain", "█".as_bytes()),
+    ] {
+        let request = it.client.request("GET", "/v1/accounts/alice/qr").header("accept", accept);
+        let answer = it.client.try_send(request).await.unwrap();
+        assert_eq!(answer.status, 200, "{accept}");
+        assert!(answer.content_type.starts_with(accept), "{accept}: {}", answer.content_type);
+        assert!(answer.bytes.windows(holds.len()).any(|part| part == holds), "{accept}");
+    }
+}
+
+#[actix_web::test]
+async fn wrong_input_is_answered_clearly() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    it.client.post("/v1/accounts", json!({ "id": "idle" })).await;
+    let text = |to: &str| json!({ "to": to, "type": "text", "text": { "body": "x" } });
+    let send = "/v1/accounts/alice/messages";
+    for (method, path, body, status, code, said) in [
+        ("GET", "/v1/accounts/nobody", json!(null), 404, "account_not_found", "nobody"),
+        ("POST", "/v1/accounts/nobody/messages", text(BOB), 404, "account_not_found", "nobody"),
+        ("POST", send, text("12x"), 400, "invalid_field", "to: "),
+        ("POST", send, text(""), 400, "invalid_field", "to: "),
+        ("POST", send, json!({ "to": BOB, "type": "text", "text": { "body": "" } }), 400, "invalid_field", "text.body"),
+        ("POST", send, json!({ "to": BOB, "type": "text" }), 400, "invalid_field", "text: "),
+        ("POST", send, json!({ "to": BOB, "type": "hologram" }), 400, "invalid_field", "type: "),
+        ("POST", send, json!({ "to": BOB, "txt": {} }), 400, "invalid_body", "txt"),
+        ("POST", "/v1/accounts/idle/messages", text(BOB), 409, "not_linked", "scan its QR code"),
+        ("GET", "/v1/accounts/alice/messages/3EB0", json!(null), 404, "message_not_found", "3EB0"),
+        ("GET", "/v1/accounts/alice/qr", json!(null), 409, "no_code", "linked already"),
+        ("POST", "/v1/accounts", json!({ "id": "Bad Id" }), 400, "invalid_body", "account id"),
+        ("POST", "/v1/accounts", json!({ "id": "alice" }), 409, "account_exists", "alice"),
+        ("GET", "/v1/events?after=x-1", json!(null), 410, "cursor_expired", "cursor"),
+        ("POST", "/v1/webhooks", json!({ "url": "nowhere" }), 400, "invalid_field", "url"),
+        ("DELETE", "/v1/webhooks/wh_0", json!(null), 404, "webhook_not_found", "wh_0"),
+        ("GET", "/v1/nothing", json!(null), 404, "not_found", "/v1/nothing"),
+    ] {
+        let mut request = it.client.request(method, path);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = it.client.try_send(request).await.unwrap();
+        let problem = answer.json();
+        assert_eq!(
+            (answer.status, problem["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path} {body}: {problem}"
+        );
+        assert_eq!(answer.content_type, "application/problem+json", "{method} {path}");
+        assert!(problem["detail"].as_str().unwrap().contains(said), "{method} {path}: {problem}");
+    }
+}
+
+#[actix_web::test]
+async fn without_the_key_nothing_is_told() {
+    let it = Served::start().await;
+    for (header, value) in [("authorization", "Bearer wrong"), ("x-api-key", "wrong"), ("x-other", "")] {
+        let request = it.client.http.get(format!("{}/v1/accounts", it.client.wharf)).header(header, value);
+        assert_eq!(it.client.try_send(request).await.unwrap().status, 401, "{header}");
+    }
+    let request = it.client.http.get(format!("{}/v1/accounts", it.client.wharf)).header("x-api-key", KEY);
+    assert_eq!(it.client.try_send(request).await.unwrap().status, 200);
+    for path in ["/healthz", "/readyz"] {
+        let request = it.client.http.get(format!("{}{path}", it.client.wharf));
+        assert_eq!(it.client.try_send(request).await.unwrap().status, 200, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn an_idempotency_key_makes_one_message_of_many_requests() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    let request = |body| it.client.text("alice", BOB, body).header("idempotency-key", "k1");
+    let first = it.client.try_send(request("once")).await.unwrap();
+    let second = it.client.try_send(request("once")).await.unwrap();
+    assert_eq!((first.status, first.json()), (202, second.json()));
+    let other = it.client.try_send(request("another")).await.unwrap();
+    assert_eq!((other.status, other.json()["code"].as_str()), (422, Some("idempotency_mismatch")));
+    it.client.try_send(it.client.text("alice", BOB, "last")).await.unwrap();
+    let texts = until("the last message is there", async || {
+        Some(it.client.read(BOB).await).filter(|texts| texts.last().is_some_and(|text| text == "last"))
+    })
+    .await;
+    assert_eq!(texts, ["once", "last"]);
+}
+
+#[actix_web::test]
+async fn the_same_creation_gives_the_same_answer() {
+    let it = Served::start().await;
+    for path in ["/v1/accounts", "/v1/webhooks"] {
+        let body = if path.ends_with("accounts") { json!({}) } else { json!({ "url": "http://127.0.0.1:1/" }) };
+        let request = || it.client.request("POST", path).header("idempotency-key", "k").json(&body);
+        let first = it.client.try_send(request()).await.unwrap();
+        let second = it.client.try_send(request()).await.unwrap();
+        assert_eq!((first.status, first.json()), (201, second.json()), "{path}");
+    }
+    assert_eq!(it.client.get("/v1/accounts").await["data"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn events_are_read_by_cursor_and_awaited() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    let all = it.client.get("/v1/events?account=alice").await;
+    let after = all["next"].as_str().unwrap().to_owned();
+    let waiting = {
+        let client = it.client.clone();
+        let path = format!("/v1/events?after={after}&type=message.received&wait=10");
+        actix_web::rt::spawn(async move { client.get(&path).await })
+    };
+    it.client.control("POST", &format!("/phones/{BOB}/messages"), Some(json!({ "to": ALICE, "text": "hi" }))).await;
+    let page = waiting.await.unwrap();
+    let event = &page["data"][0];
+    assert_eq!(event["type"], "message.received");
+    assert_eq!(event["account"], "alice");
+    assert_eq!(event["data"]["text"]["body"], "hi");
+    assert!(event["id"].as_str().unwrap().starts_with("evt_"));
+    let rest = format!("/v1/events?after={}&type=message.received", page["next"].as_str().unwrap());
+    assert_eq!(it.client.get(&rest).await["data"], json!([]));
+}
+
+#[actix_web::test]
+async fn a_stopped_account_stays_stopped_and_a_started_one_comes_back() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    it.client.post("/v1/accounts/alice/stop", json!({})).await;
+    assert_eq!(it.client.state("alice").await, "stopped");
+    it.client.post("/v1/accounts/alice/start", json!({})).await;
+    it.client.online("alice").await;
+}

@@ -1,0 +1,110 @@
+//! Panics: each child's brings down its own account's tree, which comes back; the others notice nothing.
+
+use crate::served::{Served, until};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use wharf::app::Parts;
+use wharf::base::hooks::Hooks;
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+const CAROL: &str = "15550003333";
+
+/// Panics once at one point of one account, when armed.
+struct PanicAt {
+    point: &'static str,
+    armed: AtomicBool,
+    panics: AtomicUsize,
+}
+
+impl Hooks for PanicAt {
+    fn reach(&self, point: &'static str, subject: &str) {
+        if point == self.point && subject == "alice" && self.armed.swap(false, Ordering::SeqCst) {
+            self.panics.fetch_add(1, Ordering::SeqCst);
+            panic!("planted at {point}");
+        }
+    }
+}
+
+async fn recovers_from_a_panic_at(point: &'static str) {
+    let hooks = Arc::new(PanicAt { point, armed: AtomicBool::new(false), panics: AtomicUsize::new(0) });
+    let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.linked("bob", BOB).await;
+    it.client.phone(CAROL).await;
+    hooks.armed.store(true, Ordering::SeqCst);
+    // A first message both ways makes every child work: devices are looked up, sessions set up, prekeys used.
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("the panic happened", async || (hooks.panics.load(Ordering::SeqCst) == 1).then_some(())).await;
+    until("the account accepts a message again", async || {
+        let request = it.client.text("alice", CAROL, "out").header("idempotency-key", "one");
+        let answer = it.client.try_send(request).await.unwrap();
+        assert!(matches!(answer.status, 202 | 503), "{}", answer.json());
+        (answer.status == 202).then_some(())
+    })
+    .await;
+    it.client.online("alice").await;
+    until("the message is read", async || it.client.read(CAROL).await.contains(&"out".to_owned()).then_some(())).await;
+    until("what came in is logged", async || {
+        (it.client.events("alice", "message.received").await.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(it.client.read(CAROL).await, ["out"], "sent once");
+    assert_eq!(it.client.get("/v1/accounts/alice").await["restarts"], 1);
+    let bob = it.client.get("/v1/accounts/bob").await;
+    assert_eq!((bob["restarts"].as_u64(), bob["state"].as_str()), (Some(0), Some("online")));
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_session_cipher() {
+    recovers_from_a_panic_at("session_cipher").await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_device_sync() {
+    recovers_from_a_panic_at("device_sync").await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_prekeys() {
+    recovers_from_a_panic_at("prekeys").await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_router() {
+    recovers_from_a_panic_at("router").await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_link() {
+    recovers_from_a_panic_at("link").await;
+}
+
+/// Panics at every turn of one account.
+struct AlwaysPanic(AtomicBool);
+
+impl Hooks for AlwaysPanic {
+    fn reach(&self, point: &'static str, subject: &str) {
+        assert!(!(point == "router" && subject == "alice" && self.0.load(Ordering::SeqCst)), "planted");
+    }
+}
+
+#[actix_web::test]
+async fn a_tree_that_keeps_going_down_is_quarantined_until_it_is_started() {
+    let hooks = Arc::new(AlwaysPanic(AtomicBool::new(false)));
+    let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    hooks.0.store(true, Ordering::SeqCst);
+    it.client.post("/v1/accounts/alice/stop", json!({})).await;
+    until("the account is quarantined", async || (it.client.state("alice").await == "quarantined").then_some(())).await;
+    let account = it.client.get("/v1/accounts/alice").await;
+    assert!(account["reason"].as_str().unwrap().contains("planted"), "{account}");
+    hooks.0.store(false, Ordering::SeqCst);
+    until("a start releases it", async || {
+        let answer = it.client.post("/v1/accounts/alice/start", json!({})).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    it.client.online("alice").await;
+}

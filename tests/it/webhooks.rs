@@ -1,0 +1,149 @@
+//! Webhooks, received by a server of one's own.
+
+use crate::served::{Served, until};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha2::Sha256;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use wharf::app::Parts;
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+
+#[derive(Clone, Debug, PartialEq)]
+struct Hit {
+    id: String,
+    timestamp: String,
+    signature: String,
+    body: String,
+}
+
+/// A webhook that answers as told, and remembers.
+#[derive(Clone)]
+struct Hook {
+    url: String,
+    hits: Arc<Mutex<Vec<Hit>>>,
+    answers: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Hook {
+    /// Answers with these status codes first, then with 200.
+    fn start(answers: &[u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let answers = answers.iter().rev().copied().collect();
+        let hook = Self { url, hits: Arc::default(), answers: Arc::new(Mutex::new(answers)) };
+        let state = web::Data::new(hook.clone());
+        let server = HttpServer::new(move || {
+            App::new().app_data(state.clone()).route(
+                "/hook",
+                web::post().to(|hook: web::Data<Self>, request: HttpRequest, body: String| async move {
+                    let header = |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
+                    hook.hits.lock().unwrap().push(Hit {
+                        id: header("webhook-id"),
+                        timestamp: header("webhook-timestamp"),
+                        signature: header("webhook-signature"),
+                        body,
+                    });
+                    let status = hook.answers.lock().unwrap().pop().unwrap_or(200);
+                    HttpResponse::build(status.try_into().unwrap()).finish()
+                }),
+            )
+        });
+        actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
+        hook
+    }
+
+    async fn hits(&self, count: usize) -> Vec<Hit> {
+        until("the webhook was called", async || {
+            Some(self.hits.lock().unwrap().clone()).filter(|hits| hits.len() >= count)
+        })
+        .await
+    }
+}
+
+async fn served() -> Served {
+    let retry_steps = vec![Duration::from_millis(50); 2];
+    let it = Served::with(Parts { retry_steps, ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    it
+}
+
+async fn subscribe(it: &Served, hook: &Hook) -> String {
+    let answer = it.client.post("/v1/webhooks", json!({ "url": hook.url, "events": ["message.received"] })).await;
+    assert_eq!(answer.status, 201);
+    answer.json()["secret"].as_str().unwrap().to_owned()
+}
+
+async fn bob_writes(it: &Served, text: &str) {
+    it.client.control("POST", &format!("/phones/{BOB}/messages"), Some(json!({ "to": ALICE, "text": text }))).await;
+}
+
+#[actix_web::test]
+async fn a_delivery_is_the_event_signed_by_standard_webhooks() {
+    let it = served().await;
+    let hook = Hook::start(&[]);
+    let secret = subscribe(&it, &hook).await;
+    bob_writes(&it, "hello").await;
+    let hit = hook.hits(1).await.remove(0);
+    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(format!("{}.{}.{}", hit.id, hit.timestamp, hit.body).as_bytes());
+    assert_eq!(hit.signature, format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())));
+    let logged = it.client.get("/v1/events?type=message.received").await;
+    let event: serde_json::Value = serde_json::from_str(&hit.body).unwrap();
+    assert_eq!(event, logged["data"][0]);
+    assert_eq!(event["id"], hit.id);
+    assert_eq!(event["data"]["text"]["body"], "hello");
+}
+
+#[actix_web::test]
+async fn a_failed_delivery_is_repeated_byte_for_byte_and_keeps_its_place_in_the_chat() {
+    let it = served().await;
+    let hook = Hook::start(&[500, 503]);
+    subscribe(&it, &hook).await;
+    bob_writes(&it, "first").await;
+    bob_writes(&it, "second").await;
+    let hits = hook.hits(4).await;
+    assert_eq!((&hits[0].id, &hits[0].body), (&hits[1].id, &hits[1].body));
+    assert_eq!((&hits[0].id, &hits[0].body), (&hits[2].id, &hits[2].body));
+    assert!(hits[0].body.contains("first") && hits[3].body.contains("second"));
+}
+
+#[actix_web::test]
+async fn after_the_last_attempt_the_lane_goes_on_without_the_dead_delivery() {
+    let it = served().await;
+    let hook = Hook::start(&[500, 500, 500]);
+    subscribe(&it, &hook).await;
+    bob_writes(&it, "dead").await;
+    bob_writes(&it, "alive").await;
+    let hits = hook.hits(4).await;
+    assert!(hits[..3].iter().all(|hit| hit.body.contains("dead")));
+    assert!(hits[3].body.contains("alive"));
+}
+
+#[actix_web::test]
+async fn an_endpoint_that_is_gone_gets_no_more() {
+    let it = served().await;
+    let hook = Hook::start(&[410]);
+    subscribe(&it, &hook).await;
+    bob_writes(&it, "only one").await;
+    hook.hits(1).await;
+    until("the webhook is disabled", async || {
+        let webhooks = it.client.get("/v1/webhooks").await;
+        (webhooks["data"][0]["disabled"] == true).then_some(())
+    })
+    .await;
+    bob_writes(&it, "no more").await;
+    until("the second message is logged", async || {
+        (it.client.events("alice", "message.received").await.len() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(hook.hits(1).await.len(), 1);
+}
