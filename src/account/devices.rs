@@ -8,14 +8,16 @@ use super::proto::{DeviceList, device_list};
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::adv::read_key_indexes;
 use crate::wire::{Jid, Node, Server, WireError};
+use std::collections::HashMap;
 
 type Writes = ChangeSet<owner::DeviceSync>;
 
 pub struct DeviceSync {
     store: AccountStore,
     /// Mappings learned in the current turn are not in the store yet.
-    mappings: std::collections::HashMap<Jid, Jid>,
-    lists: std::collections::HashMap<Jid, DeviceList>,
+    lids: HashMap<Jid, Jid>,
+    pns: HashMap<Jid, Jid>,
+    lists: HashMap<Jid, DeviceList>,
 }
 
 /// A user as we address it.
@@ -38,7 +40,7 @@ pub struct UsyncUser {
 
 impl DeviceSync {
     pub fn new(store: AccountStore) -> Self {
-        Self { store, mappings: Default::default(), lists: Default::default() }
+        Self { store, lids: HashMap::new(), pns: HashMap::new(), lists: HashMap::new() }
     }
 
     /// The user's devices, if the registry has them.
@@ -87,8 +89,8 @@ impl DeviceSync {
         }
         writes.put(kind::LID_OF, pn.user(), lid.user());
         writes.put(kind::PN_OF, lid.user(), pn.user());
-        self.mappings.insert(pn.clone(), lid.clone());
-        self.mappings.insert(lid.clone(), pn.clone());
+        self.lids.insert(pn.clone(), lid.clone());
+        self.pns.insert(lid.clone(), pn.clone());
         if self.list(pn)?.is_some() {
             writes.delete(kind::DEVICES, pn.to_string());
             self.lists.remove(pn);
@@ -117,16 +119,18 @@ impl DeviceSync {
         Ok(jid.clone())
     }
 
+    /// The LID of a phone number.
     pub fn lid_of(&mut self, pn: &Jid) -> Result<Option<Jid>, AccountError> {
-        if let Some(lid) = self.mappings.get(pn) {
+        if let Some(lid) = self.lids.get(pn) {
             return Ok(Some(lid.clone()));
         }
         let stored = self.store.get(kind::LID_OF, pn.user().as_bytes())?;
         stored.map(|user| user_of(user, Server::Lid)).transpose()
     }
 
+    /// The phone number of a LID.
     pub fn pn_of(&mut self, lid: &Jid) -> Result<Option<Jid>, AccountError> {
-        if let Some(pn) = self.mappings.get(lid) {
+        if let Some(pn) = self.pns.get(lid) {
             return Ok(Some(pn.clone()));
         }
         let stored = self.store.get(kind::PN_OF, lid.user().as_bytes())?;
@@ -200,9 +204,25 @@ fn read_user(user: &Node) -> Result<UsyncUser, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::AccountKey;
     use crate::signal::IdentityKeyPair;
     use crate::signal::testing::rng;
+    use crate::storage::{MemoryEngine, Overlay, Records};
     use crate::wire::adv::sign_key_indexes;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_mapping_leads_each_way_and_no_further() {
+        let records = Records::new(Arc::new(MemoryEngine::default()));
+        let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), Overlay::default());
+        let mut devices = DeviceSync::new(store);
+        let (pn, lid) = (Jid::pn("5511"), Jid::new("77", Server::Lid));
+        devices.learn_mapping(&pn.with_device(3), &lid).unwrap();
+        assert_eq!(devices.lid_of(&pn).unwrap(), Some(lid.clone()));
+        assert_eq!(devices.pn_of(&lid).unwrap(), Some(pn.clone()));
+        assert_eq!(devices.pn_of(&pn).unwrap(), None, "a number has no number");
+        assert_eq!(devices.canonical(&pn.with_device(3)).unwrap(), lid.with_device(3));
+    }
 
     fn answer(indexes: Option<Vec<u8>>) -> Node {
         let device = |id: u64, index: u64| Node::new("device").attr("id", id).attr("key-index", index);

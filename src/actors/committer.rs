@@ -172,7 +172,7 @@ pub(super) fn load_endpoints(records: &Records) -> Result<Vec<Endpoint>, Storage
     rows.into_iter().map(|(key, value)| decode_endpoint(&key, &value)).collect()
 }
 
-fn decode_endpoint(key: &[u8], value: &[u8]) -> Result<Endpoint, StorageError> {
+pub(super) fn decode_endpoint(key: &[u8], value: &[u8]) -> Result<Endpoint, StorageError> {
     let corrupt = StorageError::Corrupt { kind: kind::ENDPOINT.code(), key: hex::encode(key), what: "endpoint" };
     match value.split_first() {
         Some((&FORMAT, json)) => serde_json::from_slice(json).map_err(|_| corrupt),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a delivery's row is deleted only after a 2xx; the body of every attempt is the stored one, byte for byte.
 
-use super::committer::{EventRow, NewDelivery, Store, decode_delivery, load_endpoints};
+use super::committer::{EventRow, NewDelivery, Store, decode_delivery, decode_endpoint};
 use crate::base::entropy::Entropy;
 use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Clock;
@@ -182,7 +182,8 @@ impl Dispatcher {
 }
 
 fn find(store: &Store, id: &EndpointId) -> Result<Option<Endpoint>, StorageError> {
-    Ok(load_endpoints(&store.records)?.into_iter().find(|endpoint| endpoint.id == *id))
+    let key = id.as_str().as_bytes();
+    store.records.get(AccountKey::SERVER, kind::ENDPOINT, key)?.map(|value| decode_endpoint(key, &value)).transpose()
 }
 
 async fn attempt(

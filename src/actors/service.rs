@@ -23,8 +23,20 @@ use std::time::Duration;
 const FORMAT: u8 = 1;
 /// The format of the data as a whole.
 const DATA_FORMAT: u32 = 1;
-/// Rows of the log that one request looks at.
+/// Rows of the log that one request looks at, and that are read at a time.
 const MAX_SCAN: usize = 20_000;
+const SCAN_STEP: usize = 256;
+
+/// Refuses data of another format. Returns the epoch of the event log, whose cursors are the only good ones; `None` before
+/// the first start has written it.
+fn check_format(store: &Store) -> Result<Option<String>, StorageError> {
+    let meta = |name: &[u8]| store.records.get(AccountKey::SERVER, kind::META, name);
+    let found = meta(b"format")?.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    match found {
+        Some(found) if found != DATA_FORMAT => Err(StorageError::Format { found, expected: DATA_FORMAT }),
+        _ => Ok(meta(b"epoch")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+    }
+}
 
 /// What the server is made of.
 pub struct ServiceConfig {
@@ -82,6 +94,7 @@ impl Service {
     /// Starts the committer, the fleet and the dispatcher. Must run inside an actix system.
     pub fn start(config: ServiceConfig) -> Result<Self, Error> {
         let (store, new_deliveries) = open_store(config.engine, config.hooks.clone())?;
+        let epoch = check_format(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
         let allow_private = config.allow_private_webhooks;
         let dispatcher =
@@ -97,27 +110,13 @@ impl Service {
             hooks: config.hooks,
         };
         let fleet = Fleet::load(environment, config.arbiters)?.start();
-        let mut service = Self { fleet, dispatcher, store, clock, entropy, allow_private, epoch: String::new() };
-        service.epoch = service.open_epoch()?;
-        Ok(service)
+        Ok(Self { fleet, dispatcher, store, clock, entropy, allow_private, epoch: epoch.unwrap_or_default() })
     }
 
-    /// The epoch of the log: cursors of another one are refused. Written at the first start.
-    fn open_epoch(&self) -> Result<String, StorageError> {
-        match self.store.records.get(AccountKey::SERVER, kind::META, b"epoch")? {
-            Some(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            None => Ok(String::new()),
-        }
-    }
-
-    /// Checks the data's format, and writes what a first start must. To be awaited once after [`start`](Self::start).
+    /// Writes what a first start must. To be awaited once after [`start`](Self::start).
     pub async fn prepare(&mut self) -> Result<(), Error> {
-        let format = self.store.records.get(AccountKey::SERVER, kind::META, b"format")?;
-        let found = format.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        match found {
-            Some(DATA_FORMAT) => return Ok(()),
-            Some(found) => return Err(StorageError::Format { found, expected: DATA_FORMAT }.into()),
-            None => {}
+        if !self.epoch.is_empty() {
+            return Ok(());
         }
         self.epoch = random_hex::<4>(&mut self.entropy.fork());
         let mut writes = ChangeSet::<owner::Server>::default();
@@ -284,9 +283,19 @@ impl Service {
         wanted: Option<&str>,
     ) -> Result<(Vec<String>, u64), Error> {
         let (mut events, mut position) = (Vec::new(), after);
-        let start = after.to_be_bytes();
-        let rows = self.store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], Some(&start), MAX_SCAN)?;
-        for (key, owner) in rows {
+        let (mut looked_at, mut rows) = (0, Vec::new().into_iter());
+        while events.len() < limit && looked_at < MAX_SCAN {
+            let Some((key, owner)) = rows.next() else {
+                let from = position.to_be_bytes();
+                let index =
+                    self.store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], Some(&from), SCAN_STEP)?;
+                if index.is_empty() {
+                    break;
+                }
+                rows = index.into_iter();
+                continue;
+            };
+            looked_at += 1;
             let (Ok(at), Ok(owner)) = (key.as_slice().try_into(), owner.as_slice().try_into()) else { continue };
             position = u64::from_be_bytes(at);
             let owner = AccountKey::from_bytes(owner);
@@ -301,9 +310,6 @@ impl Service {
             });
             if fits {
                 events.push(event.body);
-            }
-            if events.len() >= limit {
-                break;
             }
         }
         Ok((events, position))

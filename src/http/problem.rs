@@ -6,7 +6,7 @@ use crate::base::ids::IdError;
 use crate::storage::StorageError;
 use crate::webhook::TargetError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
 use std::fmt;
@@ -97,13 +97,5 @@ impl From<ActorError> for Problem {
 
 /// For paths and methods that do not exist.
 pub(super) async fn no_route(request: HttpRequest) -> HttpResponse {
-    let mut response = Problem::new(404, "not_found", format!("there is no {} {}", request.method(), request.path()));
-    // A path that exists for other methods is matched by its resource and lands here without a handler.
-    if request.match_pattern().is_some() {
-        response.status = StatusCode::METHOD_NOT_ALLOWED;
-        response.code = "method_not_allowed";
-    }
-    let mut response = response.error_response();
-    response.headers_mut().remove(ALLOW);
-    response
+    Problem::new(404, "not_found", format!("there is no {} {}", request.method(), request.path())).error_response()
 }

@@ -18,9 +18,11 @@ pub fn run(open: Open<'_>, survives_reopening: bool) {
     let put = |key: &[u8], value: &[u8]| (key.to_vec(), Some(value.to_vec()));
 
     let engine = open();
-    let first = Batch { writes: vec![put(b"a1", b"1"), put(b"a2", b"2"), put(b"b1", b"3"), put(b"a1", b"4")] };
+    let batch = |writes: Vec<(Vec<u8>, Option<Vec<u8>>)>| Batch { writes: writes.into_iter().collect() };
+    let first = batch(vec![put(b"a1", b"1"), put(b"a2", b"2"), put(b"b1", b"3")]);
     check("a batch is applied", engine.apply(first).and_then(|()| engine.sync()).map(|()| true));
-    check("the last write to a key wins", engine.get(b"a1").map(|v| v.as_deref() == Some(b"4")));
+    check("a key is written over", engine.apply(batch(vec![put(b"a1", b"4")])).map(|()| true));
+    check("the last write to a key counts", engine.get(b"a1").map(|v| v.as_deref() == Some(b"4")));
     check("an absent key is none", engine.get(b"zz").map(|v| v.is_none()));
     let keys = |prefix: &[u8], after: Option<&[u8]>, limit| {
         engine.scan(prefix, after, limit).map(|rows| rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>())
@@ -30,7 +32,7 @@ pub fn run(open: Open<'_>, survives_reopening: bool) {
     check("a scan keeps to its limit", keys(b"", None, 2).map(|k| k == [b"a1", b"a2"]));
     check("a scan past the end is empty", keys(b"a", Some(b"a2"), 9).map(|k| k.is_empty()));
     check("the last row of a prefix is found", engine.last(b"a").map(|row| row.is_some_and(|(k, _)| k == b"a2")));
-    let second = Batch { writes: vec![(b"a2".to_vec(), None), (b"zz".to_vec(), None)] };
+    let second = batch(vec![(b"a2".to_vec(), None), (b"zz".to_vec(), None)]);
     check("a delete is applied, of an absent key too", engine.apply(second).map(|()| true));
     check("a deleted key is gone", engine.get(b"a2").map(|v| v.is_none()));
     check("sync succeeds", engine.sync().map(|()| true));

@@ -1,16 +1,17 @@
 //! What a storage engine must do; `conformance.rs` is the suite that every engine passes.
 
 use super::StorageError;
+use std::collections::BTreeMap;
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 /// In order of their keys.
 pub type Rows = Vec<Row>;
 
-/// Writes by full key, in order; `None` deletes.
+/// Writes by full key; the last to a key counts, and `None` deletes.
 #[derive(Default)]
 pub struct Batch {
-    pub writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 /// An ordered store of bytes. One thread writes; any thread reads.

@@ -95,9 +95,8 @@ impl Records {
     pub fn stage(&self, batch: &mut Batch, account: AccountKey, write: Write) -> Result<(), StorageError> {
         let Write { kind, key, value, .. } = write;
         let full = full_key(account, kind, &key);
-        let staged = batch.writes.iter().rev().find(|(other, _)| *other == full).map(|(_, value)| value.clone());
-        let old = match staged {
-            Some(staged) => staged,
+        let old = match batch.writes.get(&full) {
+            Some(staged) => staged.clone(),
             None => self.engine.get(&full)?,
         };
         let old_parts = old.as_deref().map_or(0, parts);
@@ -111,16 +110,16 @@ impl Records {
                     why: format!("a value of {} bytes is too long", value.len()),
                 })?;
                 for (part, bytes) in (0..count).zip(value.chunks(PART)) {
-                    batch.writes.push((chunk_key(account, kind, &key, part), Some(bytes.to_vec())));
+                    batch.writes.insert(chunk_key(account, kind, &key, part), Some(bytes.to_vec()));
                 }
                 new_parts = count;
                 Some([&[CHUNKED], &count.to_be_bytes()[..]].concat())
             }
         };
         for part in new_parts..old_parts {
-            batch.writes.push((chunk_key(account, kind, &key, part), None));
+            batch.writes.insert(chunk_key(account, kind, &key, part), None);
         }
-        batch.writes.push((full, stored));
+        batch.writes.insert(full, stored);
         Ok(())
     }
 }

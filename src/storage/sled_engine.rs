@@ -124,7 +124,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         {
             let engine = SledEngine::open(folder.path()).unwrap();
-            engine.apply(Batch { writes: vec![(b"k".to_vec(), Some(b"v".to_vec()))] }).unwrap();
+            engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into() }).unwrap();
             engine.sync().unwrap();
         }
         fs::write(folder.path().join("snap.0000000000000BAD.generating"), b"torn").unwrap();
