@@ -29,6 +29,7 @@ impl Node {
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(if std::env::var_os("BAILEYS_LOG").is_some() { Stdio::inherit() } else { Stdio::null() })
             .spawn()
             .unwrap();
         let (sender, events) = channel();
