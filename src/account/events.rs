@@ -40,6 +40,7 @@ impl Router {
             });
             self.event(turn, "account.state", "", &data);
         }
-        turn.effects.push(Effect::View(Box::new(view)));
+        // Whoever gets this turn's reply must find the view that belongs to it.
+        turn.effects.insert(0, Effect::View(Box::new(view)));
     }
 }

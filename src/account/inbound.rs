@@ -16,6 +16,13 @@ use crate::wire::{Jid, Node, WireError, adv};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+/// An inbox record begins with one of these, and with how often the message was asked for again; the time follows. A copy
+/// of what was read is only answered; a copy of what was unreadable is tried, and makes no second event when it fails.
+const READ: u8 = 1;
+const UNREADABLE: u8 = 2;
+/// A message is asked for again this often.
+const MAX_RETRIES: u8 = 5;
+
 /// A message stanza, read once.
 struct Envelope {
     id: MessageId,
@@ -68,30 +75,40 @@ impl Router {
         self.learn_addresses(turn, node).await?;
         let envelope = self.envelope(node)?;
         let inbox = inbox_key(&envelope);
-        if self.store.get(kind::INBOX, &inbox)?.is_some() {
-            self.receipt(turn, &envelope, None);
-            return Ok(());
-        }
+        let attempts = match self.store.get(kind::INBOX, &inbox)?.as_deref() {
+            Some([READ, ..]) => {
+                self.receipt(turn, &envelope, None);
+                return Ok(());
+            }
+            Some([UNREADABLE, attempts, ..]) => *attempts,
+            _ => 0,
+        };
         let opened = self.open(turn, node, &envelope).await?;
-        let mut writes = ChangeSet::<owner::Router>::default();
-        match opened {
+        let mark = match opened {
             // Decrypted before its inbox record existed: no second event, but an answer.
             Err(Unreadable::Signal(SignalError::Duplicate { .. })) => {
                 self.receipt(turn, &envelope, None);
                 return Ok(());
             }
             Err(why) => {
-                self.report_unreadable(turn, &envelope, &why).await?;
-                self.ask_again(turn, node, &envelope, &why);
+                if attempts == 0 {
+                    self.report_unreadable(turn, &envelope, &why).await?;
+                }
+                if attempts < MAX_RETRIES {
+                    self.ask_again(turn, node, &envelope, &why, attempts + 1);
+                }
                 self.acknowledge(turn, node);
+                [UNREADABLE, attempts.saturating_add(1)]
             }
             Ok(decoded) => {
                 let hist_sync = decoded.incoming == Incoming::Protocol && envelope.peer;
                 self.report_message(turn, &envelope, decoded).await?;
                 self.receipt(turn, &envelope, hist_sync.then_some("hist_sync"));
+                [READ, 0]
             }
-        }
-        writes.put(kind::INBOX, inbox, turn.now.0.to_be_bytes());
+        };
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::INBOX, inbox, [&mark[..], &turn.now.0.to_be_bytes()].concat());
         turn.absorb(writes);
         Ok(())
     }
@@ -269,11 +286,11 @@ impl Router {
     }
 
     /// Asks the sender to encrypt the message anew.
-    fn ask_again<C>(&self, turn: &mut Turn<'_, C>, node: &Node, envelope: &Envelope, why: &Unreadable) {
+    fn ask_again<C>(&self, turn: &mut Turn<'_, C>, node: &Node, envelope: &Envelope, why: &Unreadable, count: u8) {
         let t = node.text("t").unwrap_or_default().into_owned();
         let retry = Node::new("retry")
             .attr("v", "1")
-            .attr("count", "1")
+            .attr("count", u64::from(count))
             .attr("id", envelope.id.as_str().to_owned())
             .attr("t", t)
             .attr("error", why.retry_code());

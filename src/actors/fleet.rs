@@ -21,6 +21,8 @@ use tokio::sync::{oneshot, watch};
 /// More restarts than this within the window quarantine an account.
 const MAX_RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
+/// How long a call waits for a tree that is being loaded.
+const TREE_WAIT: Duration = Duration::from_secs(5);
 const RESTART_WAIT: Duration = Duration::from_millis(100);
 const FORMAT: u8 = 1;
 
@@ -52,6 +54,8 @@ struct Entry {
     view: watch::Sender<AccountView>,
     restarts: VecDeque<Timestamp>,
     quarantine: Option<String>,
+    /// Calls that came while there was no tree.
+    waiting: Vec<oneshot::Sender<Addr<Account>>>,
 }
 
 pub struct Fleet {
@@ -113,6 +117,10 @@ impl Fleet {
         let tree = Account::start_in_arbiter(&self.arbiters[self.next_arbiter].handle(), move |_| {
             Account::new(account, key, generation, environment, fleet, view)
         });
+        for waiting in entry.waiting.drain(..) {
+            // A caller that has gone needs no tree.
+            let _ = waiting.send(tree.clone());
+        }
         entry.tree = Some(tree);
     }
 }
@@ -127,6 +135,20 @@ impl Entry {
             view,
             restarts: VecDeque::new(),
             quarantine: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The tree, now or when it stands.
+    fn tree(&mut self) -> impl Future<Output = Result<Addr<Account>, ActorError>> + use<> {
+        let (sender, standing) = oneshot::channel();
+        match &self.tree {
+            Some(tree) => drop(sender.send(tree.clone())),
+            None => self.waiting.push(sender),
+        }
+        async move {
+            let standing = tokio::time::timeout(TREE_WAIT, standing).await;
+            standing.ok().and_then(Result::ok).ok_or(ActorError::Restarting)
         }
     }
 }
@@ -167,6 +189,7 @@ impl Handler<TreeDown> for Fleet {
         if entry.restarts.len() > MAX_RESTARTS {
             tracing::error!(%account, why, "an account is quarantined");
             entry.quarantine = Some(why.clone());
+            entry.waiting.clear();
             entry.view.send_modify(|view| {
                 view.state = AccountState::Quarantined;
                 view.reason = Some(why);
@@ -279,18 +302,17 @@ impl Handler<Call> for Fleet {
         let Some(entry) = self.accounts.get_mut(&id) else {
             return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
         };
+        let released = matches!(command, Command::Start) && entry.quarantine.take().is_some();
         if let Some(why) = entry.quarantine.clone() {
-            if !matches!(command, Command::Start) {
-                return Box::pin(async move { Err(ActorError::Quarantined(why)) }.into_actor(self));
-            }
-            entry.quarantine = None;
+            return Box::pin(async move { Err(ActorError::Quarantined(why)) }.into_actor(self));
+        }
+        let tree = entry.tree();
+        if released {
             entry.restarts.clear();
             self.launch(&id, ctx);
-            return Box::pin(async { Err(ActorError::Restarting) }.into_actor(self));
         }
-        let tree = entry.tree.clone();
         let call = async move {
-            let tree = tree.ok_or(ActorError::Restarting)?;
+            let tree = tree.await?;
             let (reply, answered) = oneshot::channel();
             let taken = tree.send(Request(command, reply)).await.map_err(|_| ActorError::Restarting)?;
             if !taken {

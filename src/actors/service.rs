@@ -179,14 +179,7 @@ impl Service {
     }
 
     pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
-        match self.ask(Call(id.clone(), Command::Start)).await? {
-            // A quarantined account has been released; its new tree takes the wish when it stands.
-            Err(Error::Restarting) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                self.ask(Call(id.clone(), Command::Start)).await?.map(|_| ())
-            }
-            other => other.map(|_| ()),
-        }
+        self.ask(Call(id.clone(), Command::Start)).await?.map(|_| ())
     }
 
     pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
@@ -200,7 +193,8 @@ impl Service {
             loop {
                 {
                     let view = view.borrow_and_update();
-                    if view.code.is_some() || !matches!(view.state, AccountState::Linking | AccountState::Created) {
+                    let on_its_way = matches!(view.state, AccountState::Linking | AccountState::Reconnecting);
+                    if view.code.is_some() || view.jid.is_some() || !on_its_way {
                         return view.code.clone();
                     }
                 }

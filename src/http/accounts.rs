@@ -1,8 +1,9 @@
 //! `/v1/accounts`.
 
 use super::auth::Admin;
+use super::body::{self, Body};
 use super::problem::Problem;
-use super::{State, body, idempotency};
+use super::{State, idempotency};
 use crate::actors::AccountInfo;
 use crate::base::ids::AccountId;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -60,7 +61,7 @@ pub(super) async fn create(
     admin: Admin,
     state: web::Data<State>,
     request: HttpRequest,
-    bytes: web::Bytes,
+    Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
     let fingerprint = idempotency::fingerprint(&request, &admin, &bytes)?;
     if let Some(answer) = idempotency::repeated(&state.service, fingerprint)? {

@@ -1,7 +1,33 @@
 //! JSON bodies, read strictly: unknown fields are errors that name the field.
 
+use super::MAX_BODY;
 use super::problem::Problem;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::pin::Pin;
+
+/// The bytes of a request's body, of bounded length.
+pub(super) struct Body(pub(super) web::Bytes);
+
+impl FromRequest for Body {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = web::Bytes::from_request(request, payload);
+        Box::pin(async move {
+            bytes.await.map(Self).map_err(|error| match error.as_error::<PayloadError>() {
+                Some(PayloadError::Overflow) => {
+                    Problem::new(413, "body_too_large", format!("the body must be {MAX_BODY} bytes or smaller"))
+                }
+                _ => Problem::new(400, "invalid_body", "the body could not be read"),
+            })
+        })
+    }
+}
 
 /// Reads a body; an empty one counts as `{}`.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

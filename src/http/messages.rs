@@ -2,8 +2,9 @@
 
 use super::accounts::id_of;
 use super::auth::Admin;
+use super::body::{self, Body};
 use super::problem::Problem;
-use super::{State, body, idempotency};
+use super::{State, idempotency};
 use crate::account::MessageRecord;
 use crate::actors::SendText;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -50,7 +51,7 @@ pub(super) async fn send(
     state: web::Data<State>,
     request: HttpRequest,
     path: web::Path<String>,
-    bytes: web::Bytes,
+    Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
     let id = id_of(&path)?;
     let idempotency = idempotency::fingerprint(&request, &admin, &bytes)?;

@@ -37,6 +37,10 @@ pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
         App::new()
             .app_data(state.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
+            .app_data(
+                web::QueryConfig::default()
+                    .error_handler(|error, _| Problem::new(400, "invalid_query", format!("the query: {error}")).into()),
+            )
             .configure(routes)
             .default_service(web::to(problem::no_route))
     });

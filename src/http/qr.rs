@@ -5,6 +5,7 @@ use super::accounts::id_of;
 use super::auth::Admin;
 use super::problem::Problem;
 use actix_web::{HttpRequest, HttpResponse, web};
+use qrcode::render::unicode::Dense1x2;
 use qrcode::{Color, QrCode};
 use serde_json::json;
 use std::time::Duration;
@@ -40,7 +41,10 @@ pub(super) async fn get(
             response.content_type("image/svg+xml").body(svg)
         }
         "text/plain" => {
-            let text = qr()?.render::<qrcode::render::unicode::Dense1x2>().build();
+            // Terminals are mostly dark: light modules are drawn, dark ones left out.
+            let qr = qr()?;
+            let mut text = qr.render::<Dense1x2>();
+            let text = text.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
             response.content_type("text/plain; charset=utf-8").body(text + "\n")
         }
         _ => response.json(json!({ "code": code.text, "expires_at": code.expires_at.rfc3339() })),

@@ -1,8 +1,9 @@
 //! `/v1/webhooks`: endpoints that events are delivered to.
 
 use super::auth::Admin;
+use super::body::{self, Body};
 use super::problem::Problem;
-use super::{State, body, idempotency};
+use super::{State, idempotency};
 use crate::webhook::{Endpoint, NewEndpoint};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -43,7 +44,7 @@ pub(super) async fn create(
     admin: Admin,
     state: web::Data<State>,
     request: HttpRequest,
-    bytes: web::Bytes,
+    Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
     let fingerprint = idempotency::fingerprint(&request, &admin, &bytes)?;
     if let Some(answer) = idempotency::repeated(&state.service, fingerprint)? {

@@ -7,6 +7,7 @@
 use super::StorageError;
 use super::engine::{Batch, Engine, Row, Rows};
 use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,7 +33,12 @@ fn io_failed(action: &'static str) -> impl Fn(std::io::Error) -> StorageError {
 impl SledEngine {
     /// Opens the store in `folder`, creating it where needed. The folder is locked until the engine is dropped.
     pub fn open(folder: &Path) -> Result<Self, StorageError> {
-        fs::create_dir_all(folder).map_err(io_failed("create the data folder"))?;
+        // The data are keys, as they are: nobody else's business.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(io_failed("create the data folder"))?;
         remove_unfinished_snapshots(folder)?;
         let db = open_patiently(folder)?;
         let file = File::open(folder.join("db")).map_err(io_failed("open its log"))?;

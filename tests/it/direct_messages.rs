@@ -5,8 +5,8 @@ use std::time::Duration;
 use wharf::account::{AccountState, Command, MessageStatus, Refusal, Reply, SendRequest};
 use wharf::base::ids::Fingerprint;
 use wharf::signal::KeyPair;
-use wharf::wire::Jid;
 use wharf::wire::message::OutgoingText;
+use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -247,6 +247,25 @@ fn a_service_with_another_root_is_refused_and_no_code_is_shown() {
     let reason = net.accounts["alice"].local.router.view().reason.clone().unwrap();
     assert!(reason.contains("network.root_key"), "{reason}");
     assert_eq!(net.code("alice"), None);
+}
+
+#[test]
+fn a_message_that_cannot_be_decrypted_is_one_event_and_is_asked_for_again() {
+    let mut net = two_accounts();
+    let stanza = |bytes: &[u8]| {
+        Node::new("message")
+            .attr("from", Jid::pn(BOB))
+            .attr("id", "3EB0AA")
+            .attr("t", "1760000000")
+            .child(Node::new("enc").attr("v", "2").attr("type", "msg").bytes(bytes))
+    };
+    for copy in 0..7 {
+        net.stanza("alice", stanza(&[0x33; 60]));
+        net.settle();
+        assert_eq!(net.events("alice", "message.undecryptable").len(), 1, "copy {copy}");
+    }
+    let asked = net.world.stanzas().filter(|log| log.stanza.contains("<retry ")).count();
+    assert_eq!(asked, 5, "it is asked for five times");
 }
 
 #[test]

@@ -13,10 +13,10 @@ use wharf::base::time::Timestamp;
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::KeyPair;
 use wharf::storage::{Engine, MemoryEngine};
-use wharf::wire::Jid;
 use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::message::OutgoingText;
 use wharf::wire::payload::ClientVersion;
+use wharf::wire::{Jid, Node};
 
 pub struct Account {
     pub local: Local,
@@ -134,6 +134,12 @@ impl Net {
         let events = self.accounts[name].local.committed.iter().flat_map(|changes| &changes.events);
         let bodies = events.filter(|event| event.kind == kind).map(|event| &event.body);
         bodies.map(|body| serde_json::from_str::<Value>(body).unwrap()["data"].take()).collect()
+    }
+
+    /// Hands the account a stanza as if the service had sent it.
+    pub fn stanza(&mut self, name: &str, node: Node) {
+        let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
+        self.input(name, Input::Stanza(generation, Box::new(node)));
     }
 
     pub fn input(&mut self, name: &str, input: Input) {

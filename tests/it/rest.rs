@@ -68,6 +68,8 @@ async fn wrong_input_is_answered_clearly() {
         ("GET", "/v1/events?after=x-1", json!(null), 410, "cursor_expired", "cursor"),
         ("POST", "/v1/webhooks", json!({ "url": "nowhere" }), 400, "invalid_field", "url"),
         ("DELETE", "/v1/webhooks/wh_0", json!(null), 404, "webhook_not_found", "wh_0"),
+        ("GET", "/v1/accounts/idle/qr", json!(null), 409, "no_code", "start the account"),
+        ("GET", "/v1/events?limit=many", json!(null), 400, "invalid_query", "query"),
         ("GET", "/v1/nothing", json!(null), 404, "not_found", "/v1/nothing"),
     ] {
         let mut request = it.client.request(method, path);
@@ -84,6 +86,14 @@ async fn wrong_input_is_answered_clearly() {
         assert_eq!(answer.content_type, "application/problem+json", "{method} {path}");
         assert!(problem["detail"].as_str().unwrap().contains(said), "{method} {path}: {problem}");
     }
+}
+
+#[actix_web::test]
+async fn a_body_above_the_limit_is_refused() {
+    let it = Served::start().await;
+    let body = json!({ "label": "x".repeat(2 * 1024 * 1024) });
+    let answer = it.client.post("/v1/accounts", body).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("body_too_large")));
 }
 
 #[actix_web::test]
