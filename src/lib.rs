@@ -15,3 +15,20 @@ pub mod signal;
 pub mod storage;
 pub mod webhook;
 pub mod wire;
+
+#[cfg(test)]
+mod golden {
+    //! Golden files: the stored forms that later versions must still read.
+
+    /// Compares with `tests/golden/{name}`. `WHARF_GOLDEN=write` writes the file anew, to be reviewed as a change of format.
+    pub fn check(name: &str, actual: &[u8]) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let text =
+            if actual.first() == Some(&b'{') { String::from_utf8_lossy(actual).into() } else { hex::encode(actual) };
+        if std::env::var("WHARF_GOLDEN").is_ok_and(|mode| mode == "write") {
+            std::fs::write(&path, format!("{text}\n")).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(text, golden.trim_end(), "{name}: the stored form has changed");
+    }
+}

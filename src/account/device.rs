@@ -125,3 +125,43 @@ fn read_link(link: proto::Link) -> Result<Link, AccountError> {
         lid_migrated: link.lid_migrated(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::AccountKey;
+    use crate::storage::{MemoryEngine, Overlay, Records};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_device_record_has_the_golden_form_and_is_read_back() {
+        let key = |n| KeyPair::from_secret(SecretKey::from_bytes([n; 32]));
+        let device = Device {
+            noise: key(1),
+            local: LocalParty { identity: IdentityKeyPair(key(2)), registration_id: 3 },
+            adv_secret: Secret::new([4; 32]),
+            login_counter: 5,
+            routing_info: Some(vec![6]),
+            link: Some(Link {
+                jid: Jid::pn("15550001111").with_device(7),
+                lid: Some(Jid::new("99", crate::wire::Server::Lid).with_device(7)),
+                device_identity: vec![8],
+                push_name: "Name".into(),
+                linked_at: Timestamp(9),
+                lid_migrated: true,
+            }),
+        };
+        let mut changes = Changes::default();
+        changes.absorb(device.to_writes());
+        crate::golden::check("device-v1.hex", changes.writes[0].value.as_ref().unwrap());
+
+        let overlay = Overlay::default();
+        overlay.pin(1, &changes);
+        let records = Records::new(Arc::new(MemoryEngine::default()));
+        let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay);
+        let read = Device::load(&store).unwrap().unwrap();
+        assert_eq!(read.link, device.link);
+        assert_eq!(read.noise.public(), device.noise.public());
+        assert_eq!((read.login_counter, read.routing_info), (5, Some(vec![6])));
+    }
+}

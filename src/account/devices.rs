@@ -212,6 +212,13 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
+    fn a_device_list_has_the_golden_form() {
+        let entry = |id, key_index| device_list::Entry { id: Some(id), key_index: Some(key_index) };
+        let list = DeviceList { raw_id: Some(77), devices: vec![entry(0, 0), entry(12, 3)] };
+        crate::golden::check("device-list-v1.hex", &encode(&list));
+    }
+
+    #[test]
     fn a_mapping_leads_each_way_and_no_further() {
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), Overlay::default());

@@ -101,7 +101,7 @@ impl Router {
                 [UNREADABLE, attempts.saturating_add(1)]
             }
             Ok(decoded) => {
-                let hist_sync = decoded.incoming == Incoming::Protocol && envelope.peer;
+                let hist_sync = decoded.incoming == Incoming::Protocol { history: true } && envelope.peer;
                 self.report_message(turn, &envelope, decoded).await?;
                 self.receipt(turn, &envelope, hist_sync.then_some("hist_sync"));
                 [READ, 0]
@@ -250,7 +250,7 @@ impl Router {
             data["from_name"] = json!(name);
         }
         match decoded.incoming {
-            Incoming::Protocol => return Ok(()),
+            Incoming::Protocol { .. } => return Ok(()),
             Incoming::Text { body, quoted_id, mentions } => {
                 data["type"] = json!("text");
                 data["text"] = json!({ "body": body });

@@ -48,14 +48,23 @@ impl Router {
             Purpose::Bundles { seq, devices } => self.on_bundles(turn, seq, devices, iq).await,
             Purpose::PreKeyCount => {
                 let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
-                if left <= MIN_PREKEYS { self.upload_prekeys(turn).await } else { Ok(()) }
+                if left <= MIN_PREKEYS {
+                    self.upload_prekeys(turn).await
+                } else {
+                    self.activate(turn);
+                    Ok(())
+                }
+            }
+            Purpose::PreKeyUpload => {
+                self.activate(turn);
+                Ok(())
             }
             Purpose::Active => {
                 self.view.state = AccountState::Online;
                 self.view.reason = None;
                 Ok(())
             }
-            Purpose::PreKeyUpload | Purpose::Ping => Ok(()),
+            Purpose::Ping => Ok(()),
         }
     }
 
@@ -68,7 +77,12 @@ impl Router {
                 self.view.state = AccountState::Online;
                 Ok(())
             }
-            Purpose::PreKeyCount | Purpose::PreKeyUpload | Purpose::Ping => Ok(()),
+            // Prekeys are tried again at the next login; without them peers still use the signed one.
+            Purpose::PreKeyCount | Purpose::PreKeyUpload => {
+                self.activate(turn);
+                Ok(())
+            }
+            Purpose::Ping => Ok(()),
         }
     }
 
@@ -89,13 +103,20 @@ impl Router {
 
         let count = self.ask(turn, Purpose::PreKeyCount, "encrypt", "get").child(Node::new("count"));
         self.write(turn, count);
-        let active = self.ask(turn, Purpose::Active, "passive", "set").child(Node::new("active"));
-        self.write(turn, active);
         let name = self.device.link.as_ref().map(|link| link.push_name.clone()).unwrap_or_default();
         if !name.is_empty() {
             self.write(turn, Node::new("presence").attr("type", "available").attr("name", name));
         }
         Ok(())
+    }
+
+    /// The last step of a login, once the service has prekeys to give to those who write to us.
+    fn activate<C>(&mut self, turn: &mut Turn<'_, C>) {
+        if self.view.state == AccountState::Online || self.pending.is_waiting(&Purpose::Active) {
+            return;
+        }
+        let active = self.ask(turn, Purpose::Active, "passive", "set").child(Node::new("active"));
+        self.write(turn, active);
     }
 
     /// An `<iq>` to the service whose answer will be taken up.

@@ -60,6 +60,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_record_has_the_golden_form() {
+        let record = MessageRecord {
+            id: MessageId::new("3EB0AA"),
+            to: "15550002222@s.whatsapp.net".into(),
+            kind: "text".into(),
+            text: "hello".into(),
+            created_at: Timestamp(1),
+            status: MessageStatus::Delivered,
+            recipients: vec![RecipientStatus { jid: "a".into(), status: MessageStatus::Delivered, at: Timestamp(2) }],
+            failure: Some(("service_463".into(), "meaning".into())),
+        };
+        let stored = super::super::codec::encode_json(&record);
+        crate::golden::check("message-v1.json", &stored[1..]);
+        let read: MessageRecord = super::super::codec::decode_json(&stored, "message").unwrap();
+        assert_eq!(read, record);
+    }
+
+    #[test]
     fn a_status_only_rises() {
         let mut record = MessageRecord {
             id: MessageId::new("1"),

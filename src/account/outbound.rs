@@ -540,3 +540,25 @@ impl Targets {
         self.theirs.iter().chain(&self.ours)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outgoing_message_has_the_golden_form() {
+        let entry = Outgoing {
+            id: MessageId::new("3EB0AA"),
+            to: Jid::pn("15550002222"),
+            text: OutgoingText { body: "hello".into(), ..OutgoingText::default() },
+            stage: Stage::Queued,
+            tries: 0,
+            unreachable: HashSet::new(),
+        };
+        let mut writes = ChangeSet::<owner::Router>::default();
+        put_outgoing(&mut writes, 1, &entry, Some(&Node::new("message").attr("id", "3EB0AA")));
+        let mut changes = crate::storage::Changes::default();
+        changes.absorb(writes);
+        crate::golden::check("outgoing-v1.hex", changes.writes[0].value.as_ref().unwrap());
+    }
+}

@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn prekey_records_have_the_golden_form() {
+        let block = PreKeyBlock { keys: vec![pre_key_block::Entry { id: Some(31), secret: Some(vec![1; 32]) }] };
+        crate::golden::check("prekey-block-v1.hex", &encode(&block));
+        let signed = SignedPreKey { id: Some(1), secret: Some(vec![2; 32]), signature: Some(vec![3; 64]) };
+        crate::golden::check("signed-prekey-v1.hex", &encode(&signed));
+        crate::golden::check("prekey-marks-v1.hex", &encode(&PreKeyMarks { next_id: Some(813) }));
+    }
+
+    #[test]
     fn a_consumed_prekey_is_gone_and_its_neighbours_stay() {
         let mut it = Fixture::new();
         let identity = IdentityKeyPair::generate(&mut rng(2));

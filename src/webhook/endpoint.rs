@@ -92,6 +92,13 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_has_the_golden_form() {
+        let stored = r#"{"id":"wh_1","url":"http://a/","events":["*"],"accounts":["support"],"headers":{"x":"y"},"secrets":["whsec_AA=="],"disabled":false,"created_at":1}"#;
+        let endpoint: Endpoint = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::to_string(&endpoint).unwrap(), stored);
+    }
+
+    #[test]
     fn a_delivery_key_is_read_back() {
         let id = EndpointId::new("wh_1");
         assert_eq!(position_of(&delivery_key(&id, 7)), Some((id, 7)));

@@ -90,8 +90,10 @@ pub enum Incoming {
         quoted_id: Option<String>,
         mentions: Vec<String>,
     },
-    /// Bookkeeping between devices: no message for a person.
-    Protocol,
+    /// Bookkeeping between devices: no message for a person. `history` when it brings a piece of history.
+    Protocol {
+        history: bool,
+    },
     /// A kind this version does not know.
     Unsupported,
 }
@@ -109,8 +111,8 @@ pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
         Some(sent) => (sent.destination_jid, sent.message.map(|inner| *inner).unwrap_or_default()),
         None => (None, message),
     };
-    let incoming = if message.protocol_message.is_some() {
-        Incoming::Protocol
+    let incoming = if let Some(protocol) = message.protocol_message {
+        Incoming::Protocol { history: protocol.history_sync_notification.is_some() }
     } else if let Some(body) = message.conversation {
         Incoming::Text { body, quoted_id: None, mentions: Vec::new() }
     } else if let Some(text) = message.extended_text_message {
