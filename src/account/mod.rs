@@ -20,9 +20,11 @@ mod local;
 mod login;
 mod message_record;
 mod outbound;
+mod outbox;
 mod prekeys;
 mod router;
 mod sessions;
+mod targets;
 mod view;
 
 pub use device::{Device, Link};

@@ -4,24 +4,26 @@
 //! written again after a reconnect is that stanza, byte for byte. Within a chat messages go out in order.
 
 use super::device::Link;
-use super::devices::{KnownUser, read_usync, usync_query};
+use super::devices::{read_usync, usync_query};
 use super::error::AccountError;
 use super::inbound::failure_data;
 use super::iq::Purpose;
 use super::message_record::{MessageRecord, MessageStatus};
+use super::outbox::{Outgoing, Stage, put_outgoing};
 use super::router::{Refusal, Reply, Router, Turn};
+use super::targets::Targets;
 use super::view::AccountState;
-use super::{Children, codec, proto};
+use super::{Children, codec};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::{Fingerprint, MessageId, random_hex};
 use crate::signal::{Ciphertext, VerifiedBundle};
-use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
 use crate::wire::prekeys::{FetchedBundle, read_user};
-use crate::wire::{Jid, Node, adv, decode_frame, encode_frame};
+use crate::wire::{Jid, Node, adv};
 use prost::Message;
 use serde_json::json;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// Messages that may wait in one account.
 const MAX_WAITING: usize = 10_000;
@@ -37,35 +39,6 @@ pub struct SendRequest {
     pub idempotency: Option<Fingerprint>,
 }
 
-#[derive(Debug)]
-enum Stage {
-    Queued,
-    /// A question about it is with the service.
-    Asking,
-    Sealed {
-        stanza: Box<Node>,
-        written: bool,
-    },
-}
-
-#[derive(Debug)]
-struct Outgoing {
-    id: MessageId,
-    to: Jid,
-    text: OutgoingText,
-    stage: Stage,
-    tries: u32,
-    /// Devices that have no usable prekeys.
-    unreachable: HashSet<Jid>,
-}
-
-/// The queue, by sequence number.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    entries: BTreeMap<u64, Outgoing>,
-    next: u64,
-}
-
 /// What can be done with a message now.
 enum Step {
     Asked,
@@ -78,52 +51,6 @@ const NO_DEVICES: Step = Step::Failed {
     code: "no_recipient_devices",
     meaning: "the message could be encrypted for none of the recipient's devices",
 };
-
-impl Outbox {
-    pub(super) fn load(store: &AccountStore) -> Result<Self, AccountError> {
-        let mut outbox = Self::default();
-        for (key, value) in store.load(kind::OUTBOX)? {
-            let corrupt = || AccountError::Record { what: "outgoing message" };
-            let seq = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
-            let record: proto::Outgoing = codec::decode(&value, "outgoing message")?;
-            let stage = match &record.stanza {
-                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: false },
-                None => Stage::Queued,
-            };
-            let entry = Outgoing {
-                id: MessageId::new(record.id()),
-                to: Jid::parse(record.to())?,
-                text: serde_json::from_str(record.text()).map_err(|_| corrupt())?,
-                stage,
-                tries: 0,
-                unreachable: HashSet::new(),
-            };
-            outbox.entries.insert(seq, entry);
-            outbox.next = seq + 1;
-        }
-        Ok(outbox)
-    }
-
-    /// The connection is gone: what was written may be lost, what was asked will not be answered.
-    pub(super) fn disconnected(&mut self) {
-        for entry in self.entries.values_mut() {
-            match &mut entry.stage {
-                Stage::Sealed { written, .. } => *written = false,
-                stage => *stage = Stage::Queued,
-            }
-        }
-    }
-}
-
-fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entry: &Outgoing, stanza: Option<&Node>) {
-    let record = proto::Outgoing {
-        id: Some(entry.id.to_string()),
-        to: Some(entry.to.to_string()),
-        text: serde_json::to_string(&entry.text).ok(),
-        stanza: stanza.map(encode_frame),
-    };
-    writes.put(kind::OUTBOX, seq.to_be_bytes(), codec::encode(&record));
-}
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct IdempotencyRecord {
@@ -504,61 +431,5 @@ fn refusal_meaning(code: &str) -> &'static str {
         "479" => "the service found the stanza invalid",
         "503" => "the service is unavailable",
         _ => "the service refused the message",
-    }
-}
-
-/// The devices that get a message, in one namespace.
-struct Targets {
-    to: Jid,
-    theirs: Vec<Jid>,
-    ours: Vec<Jid>,
-}
-
-impl Targets {
-    /// By LID when the account is migrated and both sides have one, else by phone number.
-    fn choose(link: &Link, recipient: &KnownUser, ourselves: &KnownUser, unreachable: &HashSet<Jid>) -> Self {
-        let by_lid = link.lid_migrated && link.lid.is_some() && recipient.lid.is_some();
-        let name = |user: &KnownUser| match (&user.lid, &user.pn) {
-            (Some(lid), None) => lid.clone(),
-            (Some(lid), Some(_)) if by_lid => lid.clone(),
-            (_, Some(pn)) => pn.clone(),
-            (None, None) => Jid::service(),
-        };
-        let to = name(recipient);
-        let devices = |user: &KnownUser, bare: &Jid| {
-            let devices = user.devices.iter().map(|device| bare.with_device(*device));
-            let wanted = |jid: &Jid| !jid.is_hosted() && !link.is_this_device(jid) && !unreachable.contains(jid);
-            devices.filter(wanted).collect::<Vec<_>>()
-        };
-        let own = if by_lid { link.lid.as_ref().unwrap_or(&link.jid).bare() } else { link.jid.bare() };
-        let (theirs, mut ours) = (devices(recipient, &to), devices(ourselves, &own));
-        ours.retain(|jid| !theirs.contains(jid));
-        Self { to, theirs, ours }
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Jid> {
-        self.theirs.iter().chain(&self.ours)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_outgoing_message_has_the_golden_form() {
-        let entry = Outgoing {
-            id: MessageId::new("3EB0AA"),
-            to: Jid::pn("15550002222"),
-            text: OutgoingText { body: "hello".into(), ..OutgoingText::default() },
-            stage: Stage::Queued,
-            tries: 0,
-            unreachable: HashSet::new(),
-        };
-        let mut writes = ChangeSet::<owner::Router>::default();
-        put_outgoing(&mut writes, 1, &entry, Some(&Node::new("message").attr("id", "3EB0AA")));
-        let mut changes = crate::storage::Changes::default();
-        changes.absorb(writes);
-        crate::golden::check("outgoing-v1.hex", changes.writes[0].value.as_ref().unwrap());
     }
 }

@@ -63,7 +63,7 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
         let (mut sending, mut writing, mut texts) = (Vec::new(), Vec::new(), Vec::new());
         // A thread of its own: this one is busy with the stream.
         let (first_accepted, wait) = mpsc::channel::<()>();
-        let moment = Duration::from_millis(rng.random_range(0..20));
+        let moment = Duration::from_millis(rng.random_range(0..10));
         let killer = std::thread::spawn(move || {
             wait.recv().unwrap();
             let (_never, timer) = mpsc::channel::<()>();

@@ -4,6 +4,7 @@ mod crash;
 mod demo;
 mod direct_messages;
 mod layering;
+mod logs;
 mod net;
 mod rest;
 mod served;

@@ -1,0 +1,109 @@
+//! The durable queue of messages that the service has not acknowledged, and its records.
+//!
+//! Invariant: an entry that is sealed keeps its stanza: what is written again is that, byte for byte.
+
+use super::error::AccountError;
+use super::{codec, proto};
+use crate::base::ids::MessageId;
+use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use crate::wire::message::OutgoingText;
+use crate::wire::{Jid, Node, decode_frame, encode_frame};
+use std::collections::{BTreeMap, HashSet};
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Queued,
+    /// A question about it is with the service.
+    Asking,
+    Sealed {
+        stanza: Box<Node>,
+        written: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) id: MessageId,
+    pub(super) to: Jid,
+    pub(super) text: OutgoingText,
+    pub(super) stage: Stage,
+    pub(super) tries: u32,
+    /// Devices that have no usable prekeys.
+    pub(super) unreachable: HashSet<Jid>,
+}
+
+/// The queue, by sequence number.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) entries: BTreeMap<u64, Outgoing>,
+    pub(super) next: u64,
+}
+
+impl Outbox {
+    pub(super) fn load(store: &AccountStore) -> Result<Self, AccountError> {
+        let mut outbox = Self::default();
+        for (key, value) in store.load(kind::OUTBOX)? {
+            let corrupt = || AccountError::Record { what: "outgoing message" };
+            let seq = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
+            let record: proto::Outgoing = codec::decode(&value, "outgoing message")?;
+            let stage = match &record.stanza {
+                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: false },
+                None => Stage::Queued,
+            };
+            let entry = Outgoing {
+                id: MessageId::new(record.id()),
+                to: Jid::parse(record.to())?,
+                text: serde_json::from_str(record.text()).map_err(|_| corrupt())?,
+                stage,
+                tries: 0,
+                unreachable: HashSet::new(),
+            };
+            outbox.entries.insert(seq, entry);
+            outbox.next = seq + 1;
+        }
+        Ok(outbox)
+    }
+
+    /// The connection is gone: what was written may be lost, what was asked will not be answered.
+    pub(super) fn disconnected(&mut self) {
+        for entry in self.entries.values_mut() {
+            match &mut entry.stage {
+                Stage::Sealed { written, .. } => *written = false,
+                stage => *stage = Stage::Queued,
+            }
+        }
+    }
+}
+
+/// Stages an entry's record.
+pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entry: &Outgoing, stanza: Option<&Node>) {
+    let record = proto::Outgoing {
+        id: Some(entry.id.to_string()),
+        to: Some(entry.to.to_string()),
+        text: serde_json::to_string(&entry.text).ok(),
+        stanza: stanza.map(encode_frame),
+    };
+    writes.put(kind::OUTBOX, seq.to_be_bytes(), codec::encode(&record));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outgoing_message_has_the_golden_form() {
+        let entry = Outgoing {
+            id: MessageId::new("3EB0AA"),
+            to: Jid::pn("15550002222"),
+            text: OutgoingText { body: "hello".into(), ..OutgoingText::default() },
+            stage: Stage::Queued,
+            tries: 0,
+            unreachable: HashSet::new(),
+        };
+        let mut writes = ChangeSet::<owner::Router>::default();
+        put_outgoing(&mut writes, 1, &entry, Some(&Node::new("message").attr("id", "3EB0AA")));
+        let mut changes = crate::storage::Changes::default();
+        changes.absorb(writes);
+        crate::golden::check("outgoing-v1.hex", changes.writes[0].value.as_ref().unwrap());
+    }
+}
