@@ -5,8 +5,8 @@
 use super::error::AccountError;
 use crate::base::address::ProtocolAddress;
 use crate::signal::{
-    Ciphertext, IdentityKey, LocalParty, PreKeyId, PreKeyPair, PreKeySignalMessage, PublicKey, Session, SignalError,
-    SignalMessage, SignedPreKeyPair, VerifiedBundle,
+    Ciphertext, IdentityKey, JumpLimit, LocalParty, PreKeyId, PreKeyPair, PreKeySignalMessage, PublicKey, Session,
+    SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use rand::rngs::StdRng;
@@ -108,11 +108,11 @@ impl SessionCipher {
         prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
     ) -> Result<Result<Opened, SignalError>, AccountError> {
         let session = load(&mut self.sessions, &self.store, address)?;
-        let rng = &mut self.rng;
+        let (rng, limit) = (&mut self.rng, JumpLimit::default());
         let opened = match sealed {
-            Sealed::Signal(message) => session.decrypt(message, rng).map(|plaintext| (plaintext, None)),
+            Sealed::Signal(message) => session.decrypt(message, limit, rng).map(|plaintext| (plaintext, None)),
             Sealed::PreKey(message) => match &prekeys {
-                None => session.decrypt_known(message, rng).map(|plaintext| (plaintext, None)),
+                None => session.decrypt_known(message, limit, rng).map(|plaintext| (plaintext, None)),
                 Some((signed, one_time)) => session.accept(&self.local, signed, one_time.as_ref(), message, rng),
             },
         };

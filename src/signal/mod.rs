@@ -16,6 +16,7 @@ mod ratchet;
 mod record;
 mod root_key;
 mod session;
+mod window;
 mod x3dh;
 pub mod xeddsa;
 
@@ -24,6 +25,7 @@ pub use keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey, SecretKey};
 pub use message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 pub use prekey::{PreKeyBundle, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair, VerifiedBundle};
 pub use session::{LocalParty, Session};
+pub use window::JumpLimit;
 
 /// Protobuf structures of the messages and records, generated from `proto/signal.proto`.
 pub(crate) mod proto {

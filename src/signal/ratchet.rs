@@ -6,11 +6,12 @@
 use super::SignalError;
 use super::chain_key::ChainKey;
 use super::keys::{IdentityKey, KeyPair, PublicKey};
-use super::limits::{MAX_FORWARD_JUMPS, MAX_MESSAGE_KEYS, MAX_RECEIVER_CHAINS, MESSAGE_KEY_PRUNE_THRESHOLD};
+use super::limits::MAX_RECEIVER_CHAINS;
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
-use super::message_key::{MessageKey, MessageSeed};
+use super::message_key::MessageKey;
 use super::prekey::{PreKeyId, SignedPreKeyId};
 use super::root_key::RootKey;
+use super::window::{JumpLimit, KeyWindow};
 use super::x3dh::Agreement;
 use rand::CryptoRng;
 use std::collections::VecDeque;
@@ -24,9 +25,7 @@ pub(super) struct SenderChain {
 #[derive(Clone, Debug)]
 pub(super) struct ReceiverChain {
     pub(super) ratchet_key: PublicKey,
-    pub(super) chain: ChainKey,
-    /// Keys of messages that were passed over, by counter, ascending.
-    pub(super) skipped: VecDeque<(u32, MessageSeed)>,
+    pub(super) window: KeyWindow,
 }
 
 /// What a PreKey message repeats until the peer has answered.
@@ -126,12 +125,17 @@ impl SessionState {
         })
     }
 
-    pub(super) fn decrypt(&mut self, message: &SignalMessage, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignalError> {
+    pub(super) fn decrypt(
+        &mut self,
+        message: &SignalMessage,
+        limit: JumpLimit,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, SignalError> {
         let parties = parties_of(&self.remote_identity, &self.local_identity);
         let known = self.receivers.iter_mut().find(|chain| chain.ratchet_key == message.ratchet_key);
         let plaintext = match known {
-            Some(chain) => chain.open(message, &parties)?,
-            None => self.turn(message, &parties, rng)?,
+            Some(chain) => chain.open(message, &parties, limit)?,
+            None => self.turn(message, &parties, limit, rng)?,
         };
         self.pending = None;
         Ok(plaintext)
@@ -142,11 +146,12 @@ impl SessionState {
         &mut self,
         message: &SignalMessage,
         parties: &[u8; 66],
+        limit: JumpLimit,
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, SignalError> {
         let (root, chain) = self.root.turn(&self.sender.ratchet, &message.ratchet_key)?;
         let mut receiver = ReceiverChain::new(message.ratchet_key, chain);
-        let plaintext = receiver.open(message, parties)?;
+        let plaintext = receiver.open(message, parties, limit)?;
 
         let ratchet = KeyPair::generate(rng);
         let (root, chain) = root.turn(&ratchet, &message.ratchet_key)?;
@@ -163,42 +168,13 @@ impl SessionState {
 
 impl ReceiverChain {
     fn new(ratchet_key: PublicKey, chain: ChainKey) -> Self {
-        Self { ratchet_key, chain, skipped: VecDeque::new() }
+        Self { ratchet_key, window: KeyWindow::new(chain) }
     }
 
-    fn open(&mut self, message: &SignalMessage, parties: &[u8; 66]) -> Result<Vec<u8>, SignalError> {
-        let counter = message.counter;
-        let open = |seed: &MessageSeed| {
+    fn open(&mut self, message: &SignalMessage, parties: &[u8; 66], limit: JumpLimit) -> Result<Vec<u8>, SignalError> {
+        self.window.open(message.counter, limit, |seed| {
             MessageKey::expand(seed).open(parties, &message.framed, &message.mac, &message.ciphertext)
-        };
-        let Some(jump) = counter.checked_sub(self.chain.index()) else {
-            let duplicate = SignalError::Duplicate { chain_index: self.chain.index(), counter };
-            let place = self.skipped.binary_search_by_key(&counter, |(index, _)| *index).map_err(|_| duplicate)?;
-            let plaintext = open(&self.skipped[place].1)?;
-            self.skipped.remove(place);
-            return Ok(plaintext);
-        };
-        if jump > MAX_FORWARD_JUMPS {
-            return Err(SignalError::TooFarInFuture { counter, jump, limit: MAX_FORWARD_JUMPS });
-        }
-        let mut chain = self.chain.clone();
-        let mut passed = VecDeque::new();
-        while chain.index() < counter {
-            let (seed, next) = chain.step()?;
-            passed.push_back((chain.index(), seed));
-            if passed.len() > MAX_MESSAGE_KEYS {
-                passed.pop_front();
-            }
-            chain = next;
-        }
-        let (seed, next) = chain.step()?;
-        let plaintext = open(&seed)?;
-        self.chain = next;
-        self.skipped.append(&mut passed);
-        if self.skipped.len() > MAX_MESSAGE_KEYS + MESSAGE_KEY_PRUNE_THRESHOLD {
-            self.skipped.drain(..self.skipped.len() - MAX_MESSAGE_KEYS);
-        }
-        Ok(plaintext)
+        })
     }
 }
 

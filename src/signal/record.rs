@@ -10,6 +10,7 @@ use super::proto::{RecordStructure, SessionStructure};
 use super::ratchet::{PendingPreKey, ReceiverChain, SenderChain, SessionState};
 use super::root_key::RootKey;
 use super::session::Session;
+use super::window::KeyWindow;
 use crate::base::secret::Secret;
 use prost::Message;
 use std::sync::Arc;
@@ -74,11 +75,11 @@ fn encode_state(state: &SessionState) -> SessionStructure {
 }
 
 fn encode_receiver(receiver: &ReceiverChain) -> fields::Chain {
-    let skipped = receiver.skipped.iter();
+    let skipped = receiver.window.skipped.iter();
     fields::Chain {
         sender_ratchet_key: Some(receiver.ratchet_key.as_bytes().to_vec()),
         sender_ratchet_key_private: None,
-        chain_key: Some(encode_chain_key(&receiver.chain)),
+        chain_key: Some(encode_chain_key(&receiver.window.chain)),
         message_keys: skipped
             .map(|(index, seed)| fields::chain::MessageKey { index: Some(*index), seed: Some(seed.expose().to_vec()) })
             .collect(),
@@ -113,10 +114,12 @@ fn decode_receiver(chain: fields::Chain) -> Result<ReceiverChain, SignalError> {
     let skipped = chain.message_keys.into_iter();
     Ok(ReceiverChain {
         ratchet_key: public(chain.sender_ratchet_key)?,
-        chain: decode_chain_key(chain.chain_key)?,
-        skipped: skipped
-            .map(|key| Ok((key.index.ok_or(corrupt("message key"))?, secret32(key.seed)?)))
-            .collect::<Result<_, SignalError>>()?,
+        window: KeyWindow {
+            chain: decode_chain_key(chain.chain_key)?,
+            skipped: skipped
+                .map(|key| Ok((key.index.ok_or(corrupt("message key"))?, secret32(key.seed)?)))
+                .collect::<Result<_, SignalError>>()?,
+        },
     })
 }
 

@@ -8,6 +8,7 @@ use super::limits::ARCHIVED_STATES_MAX_LENGTH;
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::prekey::{PreKeyId, PreKeyPair, SignedPreKeyPair, VerifiedBundle};
 use super::ratchet::{Parties, PendingPreKey, SessionState};
+use super::window::JumpLimit;
 use super::x3dh;
 use rand::CryptoRng;
 use std::collections::VecDeque;
@@ -93,16 +94,21 @@ impl Session {
     }
 
     /// Decrypts a Signal message with the current or an archived state.
-    pub fn decrypt(&mut self, message: &SignalMessage, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignalError> {
+    pub fn decrypt(
+        &mut self,
+        message: &SignalMessage,
+        limit: JumpLimit,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, SignalError> {
         let Some(current) = &mut self.current else {
             return Err(SignalError::NoSession);
         };
-        let mut worst = match current.decrypt(message, rng) {
+        let mut worst = match current.decrypt(message, limit, rng) {
             Ok(plaintext) => return Ok(plaintext),
             Err(error) => error,
         };
         for index in 0..self.archived.len() {
-            match Arc::make_mut(&mut self.archived[index]).decrypt(message, rng) {
+            match Arc::make_mut(&mut self.archived[index]).decrypt(message, limit, rng) {
                 Ok(plaintext) => {
                     self.promote(index);
                     return Ok(plaintext);
@@ -118,13 +124,14 @@ impl Session {
     pub fn decrypt_known(
         &mut self,
         message: &PreKeySignalMessage,
+        limit: JumpLimit,
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, SignalError> {
         match self.position(&message.base_key) {
             None => Err(SignalError::NoSession),
-            Some(None) => self.current.as_mut().ok_or(SignalError::NoSession)?.decrypt(&message.message, rng),
+            Some(None) => self.current.as_mut().ok_or(SignalError::NoSession)?.decrypt(&message.message, limit, rng),
             Some(Some(index)) => {
-                let plaintext = Arc::make_mut(&mut self.archived[index]).decrypt(&message.message, rng)?;
+                let plaintext = Arc::make_mut(&mut self.archived[index]).decrypt(&message.message, limit, rng)?;
                 self.promote(index);
                 Ok(plaintext)
             }
@@ -163,7 +170,7 @@ impl Session {
             remote_registration_id: message.registration_id,
         };
         let mut state = SessionState::responder(&parties, agreement, signed_prekey.pair.clone(), message.base_key);
-        let plaintext = state.decrypt(&message.message, rng)?;
+        let plaintext = state.decrypt(&message.message, JumpLimit::default(), rng)?;
         self.replace_current(state);
         Ok((plaintext, message.pre_key_id))
     }

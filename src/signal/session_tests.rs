@@ -51,11 +51,13 @@ impl Conversation {
 
     fn bob_receives(&mut self, sent: &Ciphertext) -> Result<Vec<u8>, SignalError> {
         match sent {
-            Ciphertext::Signal(bytes) => self.at_bob.decrypt(&SignalMessage::parse(bytes)?, &mut self.rng),
+            Ciphertext::Signal(bytes) => {
+                self.at_bob.decrypt(&SignalMessage::parse(bytes)?, JumpLimit::default(), &mut self.rng)
+            }
             Ciphertext::PreKey(bytes) => {
                 let message = PreKeySignalMessage::parse(bytes)?;
                 if self.at_bob.knows(&message) {
-                    return self.at_bob.decrypt_known(&message, &mut self.rng);
+                    return self.at_bob.decrypt_known(&message, JumpLimit::default(), &mut self.rng);
                 }
                 let one_time = Some(&self.bob_one_time);
                 let keys = (&self.bob, &self.bob_signed);
@@ -68,7 +70,9 @@ impl Conversation {
 
     fn alice_receives(&mut self, sent: &Ciphertext) -> Result<Vec<u8>, SignalError> {
         match sent {
-            Ciphertext::Signal(bytes) => self.at_alice.decrypt(&SignalMessage::parse(bytes)?, &mut self.rng),
+            Ciphertext::Signal(bytes) => {
+                self.at_alice.decrypt(&SignalMessage::parse(bytes)?, JumpLimit::default(), &mut self.rng)
+            }
             Ciphertext::PreKey(_) => panic!("bob never initiates"),
         }
     }
@@ -170,7 +174,7 @@ fn a_reply_and_the_second_chain_equal_the_known_answers() {
 
     let Ciphertext::Signal(reply) = reply else { panic!() };
     let mut alice_rng = FixedKeys(vec![bytes(&v["alice_ratchet2_priv"])]);
-    at_alice.decrypt(&SignalMessage::parse(&reply).unwrap(), &mut alice_rng).unwrap();
+    at_alice.decrypt(&SignalMessage::parse(&reply).unwrap(), JumpLimit::default(), &mut alice_rng).unwrap();
     let third = at_alice.encrypt(b"third").unwrap();
     let key = "alice_message_2 (plaintext \"third\", counter 0, previousCounter 1)";
     assert_eq!(third, Ciphertext::Signal(vector_bytes(&v[key])));

@@ -7,8 +7,8 @@ use super::{Action, DeviceId, RECEIPT_DELAY, World, WorldError};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::MessageId;
 use crate::signal::{
-    Ciphertext, IdentityKeyPair, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage, Session,
-    SignalError, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
+    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage,
+    Session, SignalError, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
 };
 use crate::wire::message::{Incoming, OutgoingText, decode, device_sent, new_message_id, pad};
 use crate::wire::proto::{HistorySync, Message, history_sync, message as fields};
@@ -94,11 +94,11 @@ impl Phone {
     ) -> Result<Vec<u8>, SignalError> {
         let session = self.sessions.entry(from.clone()).or_default();
         if kind == "msg" {
-            return session.decrypt(&SignalMessage::parse(bytes)?, rng);
+            return session.decrypt(&SignalMessage::parse(bytes)?, JumpLimit::default(), rng);
         }
         let message = PreKeySignalMessage::parse(bytes)?;
         if session.knows(&message) {
-            return session.decrypt_known(&message, rng);
+            return session.decrypt_known(&message, JumpLimit::default(), rng);
         }
         let one_time = message.pre_key_id.and_then(|id| self.prekeys.get(&id));
         let (plaintext, used) = session.accept(&self.local, &self.signed, one_time, &message, rng)?;

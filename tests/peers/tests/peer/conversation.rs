@@ -4,7 +4,7 @@ use crate::libsignal::{PRE_KEY_ID, Peer, SIGNED_PRE_KEY_ID};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wharf::signal::{
-    Ciphertext, IdentityKey, IdentityKeyPair, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage,
+    Ciphertext, IdentityKey, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage,
     PublicKey, Session, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
 };
 
@@ -26,7 +26,7 @@ fn talk(ours: &mut Session, peer: &mut Peer, rng: &mut StdRng) {
         for n in [2, 0, 1u8] {
             let (bytes, is_prekey) = &sent[usize::from(n)];
             assert!(!is_prekey, "the session is confirmed");
-            let opened = ours.decrypt(&SignalMessage::parse(bytes).unwrap(), rng).unwrap();
+            let opened = ours.decrypt(&SignalMessage::parse(bytes).unwrap(), JumpLimit::default(), rng).unwrap();
             assert_eq!(opened, [round, n]);
         }
         let (bytes, is_prekey) = parts(ours.encrypt(&[round]).unwrap());
@@ -55,7 +55,7 @@ fn wharf_initiates_and_the_peer_answers() {
         assert_eq!(peer.decrypt(&bytes, true), text);
     }
     let (bytes, _) = peer.encrypt(b"answer");
-    assert_eq!(session.decrypt(&SignalMessage::parse(&bytes).unwrap(), &mut rng).unwrap(), b"answer");
+    assert_eq!(session.decrypt(&SignalMessage::parse(&bytes).unwrap(), JumpLimit::default(), &mut rng).unwrap(), b"answer");
     talk(&mut session, &mut peer, &mut rng);
 }
 
