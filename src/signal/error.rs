@@ -21,6 +21,8 @@ pub enum SignalError {
     NoSession,
     #[error("no session state fits the message; {tried} were tried")]
     NoMatchingState { tried: usize },
+    #[error("sender key {chain_id} is unknown; its owner must distribute it again")]
+    UnknownSenderKey { chain_id: u32 },
     #[error("one-time prekey {id} is unknown; it was used before or is not ours")]
     UnknownPreKey { id: u32 },
     #[error("signed prekey {id} is unknown; it was rotated away or is not ours")]

@@ -8,6 +8,7 @@
 
 mod chain_key;
 mod error;
+mod group_message;
 pub mod keys;
 mod message;
 mod message_key;
@@ -15,15 +16,19 @@ pub mod prekey;
 mod ratchet;
 mod record;
 mod root_key;
+mod sender_key;
+mod sender_key_record;
 mod session;
 mod window;
 mod x3dh;
 pub mod xeddsa;
 
 pub use error::SignalError;
+pub use group_message::{ChainId, SenderKeyDistribution, SenderKeyMessage};
 pub use keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey, SecretKey};
 pub use message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 pub use prekey::{PreKeyBundle, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair, VerifiedBundle};
+pub use sender_key::{OurSenderKey, TheirSenderKeys};
 pub use session::{LocalParty, Session};
 pub use window::JumpLimit;
 
@@ -45,6 +50,8 @@ pub mod limits {
     pub const MAX_RECEIVER_CHAINS: usize = 5;
     /// Archived states kept for one session.
     pub const ARCHIVED_STATES_MAX_LENGTH: usize = 40;
+    /// Keys kept of one member of a group.
+    pub const MAX_SENDER_KEY_STATES: usize = 5;
     /// The largest prekey id: 24 bits on the wire.
     pub const MAX_PREKEY_ID: u32 = 16_777_215;
 }
@@ -76,4 +83,23 @@ pub(crate) mod testing {
     pub fn rng(seed: u64) -> StdRng {
         StdRng::seed_from_u64(seed)
     }
+
+    /// Yields the given byte strings in order: randomness of known answers.
+    pub struct FixedBytes(pub Vec<Vec<u8>>);
+
+    impl rand::TryRng for FixedBytes {
+        type Error = std::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            panic!("only bytes are drawn")
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            panic!("only bytes are drawn")
+        }
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+            out.copy_from_slice(&self.0.remove(0));
+            Ok(())
+        }
+    }
+
+    impl rand::TryCryptoRng for FixedBytes {}
 }

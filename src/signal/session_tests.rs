@@ -1,7 +1,7 @@
 use super::*;
 use crate::signal::keys::SecretKey;
 use crate::signal::limits::MAX_RECEIVER_CHAINS;
-use crate::signal::testing::{bytes, pair, rng, vector_bytes, vectors};
+use crate::signal::testing::{FixedBytes, bytes, pair, rng, vector_bytes, vectors};
 use crate::signal::{PreKeyBundle, SignedPreKeyId};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -122,24 +122,6 @@ fn the_first_messages_equal_the_known_answers_with_and_without_a_one_time_prekey
     assert_eq!(only, Ciphertext::PreKey(vector_bytes(&without["prekey_signal_message (no preKeyId)"])));
 }
 
-/// Yields the given 32-byte keys in order.
-struct FixedKeys(Vec<[u8; 32]>);
-
-impl rand::TryRng for FixedKeys {
-    type Error = std::convert::Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        panic!("only keys are drawn")
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        panic!("only keys are drawn")
-    }
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        out.copy_from_slice(&self.0.remove(0));
-        Ok(())
-    }
-}
-impl rand::TryCryptoRng for FixedKeys {}
-
 #[test]
 fn a_reply_and_the_second_chain_equal_the_known_answers() {
     let v = &vectors()["double_ratchet"];
@@ -167,13 +149,13 @@ fn a_reply_and_the_second_chain_equal_the_known_answers() {
 
     let mut at_bob = Session::default();
     let message = PreKeySignalMessage::parse(&first).unwrap();
-    let mut bob_rng = FixedKeys(vec![bytes(&v["bob_ratchet_priv"])]);
+    let mut bob_rng = FixedBytes(vec![vector_bytes(&v["bob_ratchet_priv"])]);
     at_bob.accept(&bob, &signed, Some(&one_time), &message, &mut bob_rng).unwrap();
     let reply = at_bob.encrypt(b"hello alice").unwrap();
     assert_eq!(reply, Ciphertext::Signal(vector_bytes(&v["bob_reply_0"])));
 
     let Ciphertext::Signal(reply) = reply else { panic!() };
-    let mut alice_rng = FixedKeys(vec![bytes(&v["alice_ratchet2_priv"])]);
+    let mut alice_rng = FixedBytes(vec![vector_bytes(&v["alice_ratchet2_priv"])]);
     at_alice.decrypt(&SignalMessage::parse(&reply).unwrap(), JumpLimit::default(), &mut alice_rng).unwrap();
     let third = at_alice.encrypt(b"third").unwrap();
     let key = "alice_message_2 (plaintext \"third\", counter 0, previousCounter 1)";
