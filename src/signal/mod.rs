@@ -20,6 +20,8 @@ mod sender_key;
 mod sender_key_record;
 mod session;
 mod window;
+#[cfg(test)]
+mod wycheproof_tests;
 mod x3dh;
 pub mod xeddsa;
 

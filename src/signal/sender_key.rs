@@ -21,7 +21,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The cipher key and iv of one group message.
 #[derive(ZeroizeOnDrop)]
-struct GroupMessageKey {
+pub(super) struct GroupMessageKey {
     iv: [u8; 16],
     cipher: [u8; 32],
 }
@@ -38,11 +38,16 @@ impl GroupMessageKey {
         key
     }
 
-    fn seal(self, plaintext: &[u8]) -> Vec<u8> {
+    #[cfg(test)]
+    pub(super) fn new(iv: [u8; 16], cipher: [u8; 32]) -> Self {
+        Self { iv, cipher }
+    }
+
+    pub(super) fn seal(self, plaintext: &[u8]) -> Vec<u8> {
         cbc::Encryptor::<Aes256>::new(&self.cipher.into(), &self.iv.into()).encrypt_padded_vec::<Pkcs7>(plaintext)
     }
 
-    fn open(self, ciphertext: &[u8]) -> Result<Vec<u8>, SignalError> {
+    pub(super) fn open(self, ciphertext: &[u8]) -> Result<Vec<u8>, SignalError> {
         cbc::Decryptor::<Aes256>::new(&self.cipher.into(), &self.iv.into())
             .decrypt_padded_vec::<Pkcs7>(ciphertext)
             .map_err(|_| SignalError::BadCiphertext)
