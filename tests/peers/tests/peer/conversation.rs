@@ -4,8 +4,8 @@ use crate::libsignal::{PRE_KEY_ID, Peer, SIGNED_PRE_KEY_ID};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wharf::signal::{
-    Ciphertext, IdentityKey, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage,
-    PublicKey, Session, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
+    Ciphertext, IdentityKey, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair,
+    PreKeySignalMessage, PublicKey, Session, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
 };
 
 fn party(rng: &mut StdRng) -> LocalParty {
@@ -55,7 +55,10 @@ fn wharf_initiates_and_the_peer_answers() {
         assert_eq!(peer.decrypt(&bytes, true), text);
     }
     let (bytes, _) = peer.encrypt(b"answer");
-    assert_eq!(session.decrypt(&SignalMessage::parse(&bytes).unwrap(), JumpLimit::default(), &mut rng).unwrap(), b"answer");
+    assert_eq!(
+        session.decrypt(&SignalMessage::parse(&bytes).unwrap(), JumpLimit::default(), &mut rng).unwrap(),
+        b"answer"
+    );
     talk(&mut session, &mut peer, &mut rng);
 }
 

@@ -8,8 +8,10 @@ use wacore_libsignal::protocol::error::Result;
 use wacore_libsignal::protocol::{
     CiphertextMessage, Direction, GenericSignedPreKey, IdentityChange, IdentityKey, IdentityKeyPair, IdentityKeyStore,
     KeyPair, PreKeyBundle, PreKeyId, PreKeyRecord, PreKeySignalMessage, PreKeyStore, ProtocolAddress, PublicKey,
-    SessionRecord, SessionStore, SignalMessage, SignalProtocolError, SignedPreKeyId, SignedPreKeyRecord,
-    SignedPreKeyStore, Timestamp, UsePQRatchet, message_decrypt, message_encrypt, process_prekey_bundle,
+    SenderKeyDistributionMessage, SenderKeyName, SenderKeyRecord, SenderKeyStore, SessionRecord, SessionStore,
+    SignalMessage, SignalProtocolError, SignedPreKeyId, SignedPreKeyRecord, SignedPreKeyStore, Timestamp, UsePQRatchet,
+    create_sender_key_distribution_message, group_decrypt, group_encrypt, message_decrypt, message_encrypt,
+    process_prekey_bundle, process_sender_key_distribution_message,
 };
 
 pub const PRE_KEY_ID: u32 = 31;
@@ -163,11 +165,16 @@ impl Peer {
     }
 
     pub fn decrypt(&mut self, bytes: &[u8], is_prekey: bool) -> Vec<u8> {
+        self.try_decrypt(bytes, is_prekey).unwrap()
+    }
+
+    pub fn try_decrypt(&mut self, bytes: &[u8], is_prekey: bool) -> std::result::Result<Vec<u8>, Refusal> {
         let message = if is_prekey {
-            CiphertextMessage::PreKeySignalMessage(PreKeySignalMessage::try_from(bytes).unwrap())
+            PreKeySignalMessage::try_from(bytes).map(CiphertextMessage::PreKeySignalMessage)
         } else {
-            CiphertextMessage::SignalMessage(SignalMessage::try_from(bytes).unwrap())
+            SignalMessage::try_from(bytes).map(CiphertextMessage::SignalMessage)
         };
+        let message = message.map_err(kind)?;
         let opened = message_decrypt(
             &message,
             &self.wharf,
@@ -178,6 +185,81 @@ impl Peer {
             &mut self.rng,
             UsePQRatchet::No,
         );
-        pollster::block_on(opened).unwrap().plaintext
+        pollster::block_on(opened).map(|opened| opened.plaintext).map_err(kind)
+    }
+}
+
+/// Why a message is not read, as far as both implementations must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Duplicate,
+    UnknownSenderKey,
+    Invalid,
+}
+
+fn kind(error: SignalProtocolError) -> Refusal {
+    match error {
+        SignalProtocolError::DuplicatedMessage(..) => Refusal::Duplicate,
+        SignalProtocolError::NoSenderKeyState(..) => Refusal::UnknownSenderKey,
+        _ => Refusal::Invalid,
+    }
+}
+
+#[derive(Default)]
+struct SenderKeys(HashMap<String, SenderKeyRecord>);
+
+fn name_of(name: &SenderKeyName) -> String {
+    format!("{} {}", name.group_id(), name.sender_id())
+}
+
+#[async_trait]
+impl SenderKeyStore for SenderKeys {
+    async fn store_sender_key(&mut self, name: &SenderKeyName, record: SenderKeyRecord) -> Result<()> {
+        self.0.insert(name_of(name), record);
+        Ok(())
+    }
+    async fn load_sender_key(&self, name: &SenderKeyName) -> Result<Option<SenderKeyRecord>> {
+        Ok(self.0.get(&name_of(name)).cloned())
+    }
+}
+
+/// A group member: its own key, and Wharf's.
+pub struct Member {
+    rng: StdRng,
+    own: SenderKeyName,
+    wharf: SenderKeyName,
+    keys: SenderKeys,
+}
+
+impl Member {
+    pub fn new(seed: u64) -> Self {
+        let name = |sender: &str| SenderKeyName::new("group".into(), sender.into());
+        let (own, wharf) = (name("peer"), name("wharf"));
+        Self { rng: StdRng::seed_from_u64(seed), own, wharf, keys: SenderKeys::default() }
+    }
+
+    pub fn distribution(&mut self) -> Vec<u8> {
+        let made = create_sender_key_distribution_message(&self.own, &mut self.keys, &mut self.rng);
+        pollster::block_on(made).unwrap().serialized().to_vec()
+    }
+
+    /// Forgets its own key: the next distribution is of another.
+    pub fn rotate(&mut self) {
+        self.keys.0.remove(&name_of(&self.own));
+    }
+
+    pub fn encrypt(&mut self, text: &[u8]) -> Vec<u8> {
+        let sent = group_encrypt(&mut self.keys, &self.own, text, &mut self.rng);
+        pollster::block_on(sent).unwrap().serialized().to_vec()
+    }
+
+    pub fn process(&mut self, distribution: &[u8]) {
+        let distribution = SenderKeyDistributionMessage::try_from(distribution).unwrap();
+        let done = process_sender_key_distribution_message(&self.wharf, &distribution, &mut self.keys);
+        pollster::block_on(done).unwrap();
+    }
+
+    pub fn try_decrypt(&mut self, bytes: &[u8]) -> std::result::Result<Vec<u8>, Refusal> {
+        pollster::block_on(group_decrypt(bytes, &mut self.keys, &self.wharf)).map_err(kind)
     }
 }

@@ -4,3 +4,4 @@ mod baileys;
 mod conversation;
 mod dictionary;
 mod libsignal;
+mod random;
