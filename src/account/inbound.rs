@@ -190,7 +190,19 @@ impl Router {
                 }
             }
         };
-        let opened = match turn.children.sessions(move |sessions| sessions.open(&address, &sealed, prekeys)).await?? {
+        let (opened, tried) = turn
+            .children
+            .sessions(move |sessions| {
+                let opened = sessions.open(&address, &sealed, prekeys)?;
+                let failed = opened.as_ref().is_err_and(|error| !matches!(error, SignalError::Duplicate { .. }));
+                let tried = if failed { Some(sessions.explain(&address, &sealed)?) } else { None };
+                Ok::<_, AccountError>((opened, tried))
+            })
+            .await??;
+        if let Some(tried) = tried {
+            tracing::warn!(account = %self.id, tried, "no state of the session fits a message");
+        }
+        let opened = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(Unreadable::Signal(error))),
         };

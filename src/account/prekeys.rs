@@ -6,7 +6,7 @@
 use super::codec::{decode, encode};
 use super::error::AccountError;
 use super::proto::{PreKeyBlock, PreKeyMarks, SignedPreKey, pre_key_block};
-use crate::signal::limits::MAX_PREKEY_ID;
+use crate::signal::prekey::batch_start;
 use crate::signal::{
     IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, PublicKey, SecretKey, SignalError, SignedPreKeyId, SignedPreKeyPair,
 };
@@ -110,22 +110,19 @@ impl PreKeys {
         Ok((publics, writes))
     }
 
-    /// max(counter, highest stored + 1), wrapped into 1..=2^24-1.
     fn start_id(&self) -> Result<PreKeyId, AccountError> {
-        let marks = self.store.get(kind::PREKEY_MARKS, b"")?;
-        if let Some(bytes) = marks {
-            let next = decode::<PreKeyMarks>(&bytes, "prekey watermark")?.next_id();
-            return Ok(PreKeyId::new(next.clamp(1, MAX_PREKEY_ID))?);
-        }
-        let last = self.store.load(kind::PREKEY_BLOCK)?.pop();
-        let highest = match last {
+        let counter = match self.store.get(kind::PREKEY_MARKS, b"")? {
+            Some(bytes) => decode::<PreKeyMarks>(&bytes, "prekey watermark")?.next_id(),
+            None => 0,
+        };
+        let highest = match self.store.last(kind::PREKEY_BLOCK)? {
             Some((_, bytes)) => {
                 let block: PreKeyBlock = decode(&bytes, "prekey block")?;
                 block.keys.iter().filter_map(|entry| entry.id).max().unwrap_or(0)
             }
             None => 0,
         };
-        Ok(PreKeyId::new(highest)?.next())
+        Ok(batch_start(counter, highest))
     }
 
     fn block(&self, number: u32) -> Result<PreKeyBlock, AccountError> {
@@ -153,6 +150,7 @@ fn decode_signed(bytes: &[u8]) -> Result<SignedPreKeyPair, AccountError> {
 mod tests {
     use super::*;
     use crate::base::ids::AccountKey;
+    use crate::signal::limits::MAX_PREKEY_ID;
     use crate::signal::testing::rng;
     use crate::storage::{Changes, MemoryEngine, Overlay, Records};
     use std::sync::Arc;

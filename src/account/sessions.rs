@@ -129,6 +129,15 @@ impl SessionCipher {
         Ok(Ok(Opened { plaintext, used_prekey, identity_changed, writes }))
     }
 
+    /// What was tried for a message that did not open.
+    pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<String, AccountError> {
+        let message = match sealed {
+            Sealed::Signal(message) => message,
+            Sealed::PreKey(message) => &message.message,
+        };
+        Ok(self.session(address)?.report(message).to_string())
+    }
+
     /// Trusts an identity that was proved elsewhere, as the phone's is by linking.
     pub fn trust(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<Writes, AccountError> {
         let mut writes = Writes::default();

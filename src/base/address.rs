@@ -3,6 +3,7 @@
 //! Invariant: an address is built from a JID by `wire::jid` and nowhere else (the layering test looks), so a device has
 //! exactly one spelling and a session can be neither missed nor doubled.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +20,61 @@ impl ProtocolAddress {
     /// The whole address, as it stands in store keys.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Maps keyed by addresses are searched with an [`AddressBuffer`] without building one.
+impl Borrow<str> for ProtocolAddress {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One buffer, rewritten for each device of a long list: no allocation per device.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AddressBuffer(String);
+
+impl AddressBuffer {
+    /// Room for every address that occurs.
+    pub fn new() -> Self {
+        Self(String::with_capacity(64))
+    }
+
+    /// Replaces the text. For `wire::jid` alone.
+    pub(crate) fn rewrite_jid_text(&mut self, write: impl FnOnce(&mut String)) {
+        self.0.clear();
+        write(&mut self.0);
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn to_address(&self) -> ProtocolAddress {
+        ProtocolAddress(self.0.as_str().into())
+    }
+}
+
+/// What a sender key is filed under: `{group}:{user}@{server}.0`. The sender is bare: stanzas name the same member now with a
+/// device, now without, and its key must be found by both.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SenderKeyName(Arc<str>);
+
+impl SenderKeyName {
+    /// Takes the finished text. For `wire::jid` alone.
+    pub(crate) fn from_jid_text(text: String) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SenderKeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (group, sender) = self.0.split_once(':').unwrap_or((&self.0, ""));
+        write!(f, "{}:{}", redact_user(group), redact_user(sender))
     }
 }
 

@@ -5,6 +5,7 @@ use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey};
 use super::limits::MAX_PREKEY_ID;
 use super::xeddsa;
 use rand::CryptoRng;
+use sha1::{Digest, Sha1};
 
 /// The id of a one-time prekey, 1..=16,777,215 (24 bits on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +128,29 @@ impl VerifiedBundle {
     }
 }
 
+/// The digest that the service keeps of a device's keys: SHA-1 over identity ‖ signed prekey ‖ its signature ‖ one-time
+/// prekeys in the order of the list, public keys as 32 raw bytes (`wire-protocol.md` 1.10).
+pub fn bundle_digest<'a>(
+    identity: &IdentityKey,
+    signed_pre_key: &PublicKey,
+    signature: &[u8],
+    one_time: impl IntoIterator<Item = &'a PublicKey>,
+) -> [u8; 20] {
+    let mut hash = Sha1::new().chain_update(identity.0.as_bytes()).chain_update(signed_pre_key.as_bytes());
+    hash.update(signature);
+    for key in one_time {
+        hash.update(key.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+/// The first id of a new batch: max(counter, highest stored + 1), wrapped into 1..=2^24-1.
+pub fn batch_start(counter: u32, highest_stored: u32) -> PreKeyId {
+    let raw = u64::from(counter.max(1)).max(u64::from(highest_stored) + 1);
+    let wrapped = (raw - 1) % u64::from(MAX_PREKEY_ID) + 1;
+    PreKeyId(u32::try_from(wrapped).unwrap_or(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +161,29 @@ mod tests {
         assert_eq!(PreKeyId::new(MAX_PREKEY_ID).unwrap().next(), PreKeyId::FIRST);
         assert!(PreKeyId::new(MAX_PREKEY_ID + 1).is_err());
         assert_eq!(PreKeyId::new(0x01_02_03).unwrap().to_wire(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_batch_starts_above_the_counter_and_above_what_is_stored_and_wraps() {
+        for (counter, highest, expected) in [
+            (0, 0, 1),
+            (5, 3, 5),
+            (5, 9, 10),
+            (0, 9, 10),
+            (MAX_PREKEY_ID, 0, MAX_PREKEY_ID),
+            (MAX_PREKEY_ID + 1, 0, 1),
+            (1, MAX_PREKEY_ID, 1),
+        ] {
+            assert_eq!(batch_start(counter, highest).get(), expected, "{counter} {highest}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_sha1_over_the_keys_in_order() {
+        let key = |byte| PublicKey::from_bytes([byte; 32]);
+        let digest = bundle_digest(&IdentityKey(key(1)), &key(2), &[3; 64], [&key(4), &key(5)]);
+        let bytes = [&[1; 32][..], &[2; 32], &[3; 64], &[4; 32], &[5; 32]].concat();
+        assert_eq!(digest, <[u8; 20]>::from(Sha1::digest(&bytes)));
     }
 
     #[test]

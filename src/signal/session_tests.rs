@@ -230,6 +230,28 @@ fn an_archived_state_still_decrypts_and_becomes_the_current_one() {
 }
 
 #[test]
+fn a_report_tells_every_state_that_was_tried_and_no_secret() {
+    let mut it = Conversation::begin();
+    it.establish();
+    it.bob_one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut it.rng);
+    it.alice_initiates();
+    let anew = it.at_alice.encrypt(b"anew").unwrap();
+    it.bob_receives(&anew).unwrap();
+    let answer = it.at_bob.encrypt(b"answer").unwrap();
+    it.alice_receives(&answer).unwrap();
+    let Ciphertext::Signal(bytes) = it.at_alice.encrypt(b"x").unwrap() else { panic!() };
+    let message = SignalMessage::parse(&bytes).unwrap();
+    let report = it.at_bob.report(&message);
+    assert_eq!((report.counter, report.states.len()), (0, 2));
+    assert_eq!((report.states[0].archived, report.states[1].archived), (None, Some(0)));
+    assert_eq!((report.states[0].chains.len(), report.states[0].chains[0].index), (1, 1));
+    let text = report.to_string();
+    assert!(text.starts_with("message 0 of chain ") && text.contains("2 states tried"), "{text}");
+    let root = it.at_bob.current.as_ref().unwrap().root.key().expose();
+    assert!(!text.contains(&hex::encode(&root[..4])), "{text}");
+}
+
+#[test]
 fn a_used_up_one_time_prekey_is_named() {
     let mut it = Conversation::begin();
     let Ciphertext::PreKey(bytes) = it.at_alice.encrypt(b"x").unwrap() else { panic!() };

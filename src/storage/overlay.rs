@@ -5,7 +5,7 @@
 
 use super::StorageError;
 use super::changes::Changes;
-use super::engine::Rows;
+use super::engine::{Row, Rows};
 use super::kinds::Kind;
 use super::records::Records;
 use crate::base::ids::AccountKey;
@@ -63,6 +63,11 @@ impl AccountStore {
             Some(pinned) => Ok(pinned),
             None => self.records.get(self.account, kind, key),
         }
+    }
+
+    /// The last record of a kind as committed.
+    pub fn last<O>(&self, kind: Kind<O>) -> Result<Option<Row>, StorageError> {
+        self.records.last(self.account, kind)
     }
 
     /// All records of a kind as committed: for loading, when nothing is on its way.

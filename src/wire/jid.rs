@@ -2,8 +2,8 @@
 //! (`signal-protocol.txt`, "Single-Allocation Session Lock Keys").
 
 use super::WireError;
-use crate::base::address::{ProtocolAddress, redact_user};
-use std::fmt;
+use crate::base::address::{AddressBuffer, ProtocolAddress, SenderKeyName, redact_user};
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// The part after the `@`.
@@ -192,22 +192,51 @@ impl Jid {
 
     /// The Signal address of this device: `user[:device]@server.0`, `s.whatsapp.net` written as `c.us`.
     pub fn protocol_address(&self) -> ProtocolAddress {
-        let server = if self.server == Server::Pn { Server::Legacy } else { self.server };
         let mut text = String::with_capacity(self.user.len() + 20);
+        self.write_address(&mut text);
+        ProtocolAddress::from_jid_text(text)
+    }
+
+    /// The same, into a buffer that is used again.
+    pub fn rewrite_address(&self, buffer: &mut AddressBuffer) {
+        buffer.rewrite_jid_text(|text| self.write_address(text));
+    }
+
+    fn write_address(&self, text: &mut String) {
+        let server = if self.server == Server::Pn { Server::Legacy } else { self.server };
         text.push_str(&self.user);
         if self.device != 0 {
-            text.push_str(&format!(":{}", self.device));
+            // Writing into a string cannot fail.
+            let _ = write!(text, ":{}", self.device);
         }
         text.push('@');
         text.push_str(server.as_str());
         text.push_str(".0");
-        ProtocolAddress::from_jid_text(text)
+    }
+
+    /// What the sender key of `self` in `group` is filed under, whichever of its devices was named.
+    pub fn sender_key_name(&self, group: &Self) -> SenderKeyName {
+        let mut text = format!("{group}:");
+        self.bare().write_address(&mut text);
+        SenderKeyName::from_jid_text(text)
     }
 
     /// For logs: all but the last four characters of the user hidden.
     pub fn redacted(&self) -> String {
         redact_user(&self.to_string())
     }
+}
+
+/// Sorts, and keeps one JID of each user.
+pub fn sort_dedup_by_user(jids: &mut Vec<Jid>) {
+    jids.sort_unstable_by(|a, b| (&a.user, a.server).cmp(&(&b.user, b.server)));
+    jids.dedup_by(|a, b| a.is_same_user_as(b));
+}
+
+/// Sorts, and keeps each device once.
+pub fn sort_dedup_by_device(jids: &mut Vec<Jid>) {
+    jids.sort_unstable();
+    jids.dedup();
 }
 
 impl fmt::Display for Jid {
@@ -248,8 +277,33 @@ mod tests {
             ("123456789@lid", "123456789@lid.0"),
             ("123456789:33@lid", "123456789:33@lid.0"),
         ] {
-            assert_eq!(Jid::parse(jid).unwrap().protocol_address().as_str(), address);
+            let jid = Jid::parse(jid).unwrap();
+            assert_eq!(jid.protocol_address().as_str(), address);
+            let mut buffer = AddressBuffer::new();
+            Jid::parse("99999999999999999999:65535@hosted.lid").unwrap().rewrite_address(&mut buffer);
+            jid.rewrite_address(&mut buffer);
+            assert_eq!(buffer.as_str(), address);
+            assert_eq!(buffer.to_address(), jid.protocol_address());
         }
+    }
+
+    #[test]
+    fn a_member_has_one_sender_key_name_whichever_device_is_named() {
+        let group = Jid::parse("120363021033254949@g.us").unwrap();
+        let (device, bare) =
+            (Jid::parse("100000000000001:75@lid").unwrap(), Jid::parse("100000000000001@lid").unwrap());
+        assert_eq!(device.sender_key_name(&group), bare.sender_key_name(&group));
+        assert_eq!(bare.sender_key_name(&group).as_str(), "120363021033254949@g.us:100000000000001@lid.0");
+    }
+
+    #[test]
+    fn lists_are_deduplicated_in_place_by_user_and_by_device() {
+        let list =
+            || ["1:2@lid", "1@lid", "1:2@lid", "1@s.whatsapp.net"].map(|text| Jid::parse(text).unwrap()).to_vec();
+        let (mut users, mut devices) = (list(), list());
+        sort_dedup_by_user(&mut users);
+        sort_dedup_by_device(&mut devices);
+        assert_eq!((users.len(), devices.len()), (2, 3));
     }
 
     #[test]

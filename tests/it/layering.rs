@@ -19,6 +19,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "hmac",
             "prost",
             "rand",
+            "sha1",
             "sha2",
             "subtle",
             "thiserror",
@@ -121,6 +122,7 @@ const CRATES: &[&str] = &[
     "serde",
     "serde_json",
     "serde_saphyr",
+    "sha1",
     "sha2",
     "sled",
     "strsim",
@@ -231,7 +233,7 @@ fn violations(layer: &str, name: &str, source: &str) -> Vec<String> {
         if let Some(owner) = owner.filter(|owner| layer == "account" && !may_write(name, owner)) {
             found.push(format!("{name}: writes records of {owner}"));
         }
-        if path.last().is_some_and(|last| last == "from_jid_text") && !name.ends_with("wire/jid.rs") {
+        if path.last().is_some_and(|last| last.ends_with("_jid_text")) && !name.ends_with("wire/jid.rs") {
             found.push(format!("{name}: builds a protocol address"));
         }
         if path.last().is_some_and(|last| last == "do_send") {
