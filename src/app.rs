@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
 use crate::http::{self, Keyring, State};
 use crate::sandbox::serve::WorldHost;
 use crate::sandbox::world::World;
-use crate::signal::PublicKey;
+use crate::signal::{JumpLimit, PublicKey};
 use crate::storage::{Engine, SledEngine, StorageError};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
@@ -91,6 +91,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             version: config.client_version()?,
             device_name: config.accounts.device_name.clone(),
             prekey_batch: config.accounts.prekey_batch,
+            jump_limit: JumpLimit(config.accounts.forward_jumps),
+            jump_limit_own: JumpLimit(config.accounts.forward_jumps_own),
         },
         allow_private_webhooks: config.allow_private_webhooks(),
         clock: Arc::new(SystemClock),

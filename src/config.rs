@@ -1,6 +1,7 @@
 //! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. Unknown keys are errors that name their nearest neighbour.
 
 use crate::signal::PublicKey;
+use crate::signal::limits::MAX_FORWARD_JUMPS;
 use crate::wire::payload::ClientVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +53,8 @@ pub struct NetworkConfig {
 pub struct AccountsConfig {
     pub device_name: String,
     pub prekey_batch: u32,
+    pub forward_jumps: u32,
+    pub forward_jumps_own: u32,
     pub threads: usize,
 }
 
@@ -73,7 +76,13 @@ impl Default for Config {
                 client_version: None,
                 ca_file: None,
             },
-            accounts: AccountsConfig { device_name: "Wharf".into(), prekey_batch: 812, threads: 2 },
+            accounts: AccountsConfig {
+                device_name: "Wharf".into(),
+                prekey_batch: 812,
+                forward_jumps: MAX_FORWARD_JUMPS,
+                forward_jumps_own: MAX_FORWARD_JUMPS,
+                threads: 2,
+            },
             webhooks: WebhooksConfig { allow_private: None },
         }
     }

@@ -190,10 +190,11 @@ impl Router {
                 }
             }
         };
+        let limit = if envelope.own { self.settings.jump_limit_own } else { self.settings.jump_limit };
         let (opened, tried) = turn
             .children
             .sessions(move |sessions| {
-                let opened = sessions.open(&address, &sealed, prekeys)?;
+                let opened = sessions.open(&address, &sealed, prekeys, limit)?;
                 let failed = opened.as_ref().is_err_and(|error| !matches!(error, SignalError::Duplicate { .. }));
                 let tried = if failed { Some(sessions.explain(&address, &sealed)?) } else { None };
                 Ok::<_, AccountError>((opened, tried))

@@ -11,7 +11,7 @@ use super::view::{AccountState, AccountView};
 use super::{Children, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
 use crate::base::time::Timestamp;
-use crate::signal::PublicKey;
+use crate::signal::{JumpLimit, PublicKey};
 use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
 use crate::wire::payload::{ClientVersion, NoiseKeys};
 use crate::wire::{Jid, Node};
@@ -28,6 +28,9 @@ pub struct Settings {
     pub device_name: String,
     /// One-time prekeys uploaded at a time.
     pub prekey_batch: u32,
+    /// How far a message may lie ahead of its chain: from others, and from our own devices.
+    pub jump_limit: JumpLimit,
+    pub jump_limit_own: JumpLimit,
 }
 
 /// What a turn is about.

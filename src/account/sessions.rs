@@ -106,14 +106,15 @@ impl SessionCipher {
         address: &ProtocolAddress,
         sealed: &Sealed,
         prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
+        limit: JumpLimit,
     ) -> Result<Result<Opened, SignalError>, AccountError> {
         let session = load(&mut self.sessions, &self.store, address)?;
-        let (rng, limit) = (&mut self.rng, JumpLimit::default());
+        let rng = &mut self.rng;
         let opened = match sealed {
             Sealed::Signal(message) => session.decrypt(message, limit, rng).map(|plaintext| (plaintext, None)),
             Sealed::PreKey(message) => match &prekeys {
                 None => session.decrypt_known(message, limit, rng).map(|plaintext| (plaintext, None)),
-                Some((signed, one_time)) => session.accept(&self.local, signed, one_time.as_ref(), message, rng),
+                Some((signed, one_time)) => session.accept(&self.local, signed, one_time.as_ref(), message, limit, rng),
             },
         };
         let (plaintext, used_prekey) = match opened {

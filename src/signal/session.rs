@@ -148,6 +148,7 @@ impl Session {
         signed_prekey: &SignedPreKeyPair,
         one_time: Option<&PreKeyPair>,
         message: &PreKeySignalMessage,
+        limit: JumpLimit,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, Option<PreKeyId>), SignalError> {
         if signed_prekey.id != message.signed_pre_key_id {
@@ -170,7 +171,7 @@ impl Session {
             remote_registration_id: message.registration_id,
         };
         let mut state = SessionState::responder(&parties, agreement, signed_prekey.pair.clone(), message.base_key);
-        let plaintext = state.decrypt(&message.message, JumpLimit::default(), rng)?;
+        let plaintext = state.decrypt(&message.message, limit, rng)?;
         self.replace_current(state);
         Ok((plaintext, message.pre_key_id))
     }

@@ -61,7 +61,8 @@ impl Conversation {
                 }
                 let one_time = Some(&self.bob_one_time);
                 let keys = (&self.bob, &self.bob_signed);
-                let (plaintext, used) = self.at_bob.accept(keys.0, keys.1, one_time, &message, &mut self.rng)?;
+                let (plaintext, used) =
+                    self.at_bob.accept(keys.0, keys.1, one_time, &message, JumpLimit::default(), &mut self.rng)?;
                 assert_eq!(used, Some(self.bob_one_time.id));
                 Ok(plaintext)
             }
@@ -150,7 +151,7 @@ fn a_reply_and_the_second_chain_equal_the_known_answers() {
     let mut at_bob = Session::default();
     let message = PreKeySignalMessage::parse(&first).unwrap();
     let mut bob_rng = FixedBytes(vec![vector_bytes(&v["bob_ratchet_priv"])]);
-    at_bob.accept(&bob, &signed, Some(&one_time), &message, &mut bob_rng).unwrap();
+    at_bob.accept(&bob, &signed, Some(&one_time), &message, JumpLimit::default(), &mut bob_rng).unwrap();
     let reply = at_bob.encrypt(b"hello alice").unwrap();
     assert_eq!(reply, Ciphertext::Signal(vector_bytes(&v["bob_reply_0"])));
 
@@ -256,7 +257,7 @@ fn a_used_up_one_time_prekey_is_named() {
     let mut it = Conversation::begin();
     let Ciphertext::PreKey(bytes) = it.at_alice.encrypt(b"x").unwrap() else { panic!() };
     let message = PreKeySignalMessage::parse(&bytes).unwrap();
-    let result = Session::default().accept(&it.bob, &it.bob_signed, None, &message, &mut it.rng);
+    let result = Session::default().accept(&it.bob, &it.bob_signed, None, &message, JumpLimit::default(), &mut it.rng);
     assert_eq!(result.err(), Some(SignalError::UnknownPreKey { id: 1 }));
 }
 

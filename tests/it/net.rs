@@ -11,7 +11,7 @@ use wharf::account::{AccountState, Command, Effect, Input, Local, MessageRecord,
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
 use wharf::base::time::Timestamp;
 use wharf::sandbox::world::{ConnectionId, Output, World};
-use wharf::signal::KeyPair;
+use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Engine, MemoryEngine};
 use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::message::OutgoingText;
@@ -44,6 +44,8 @@ impl Net {
             version: ClientVersion::DEFAULT,
             device_name: "Wharf".into(),
             prekey_batch: 40,
+            jump_limit: JumpLimit(2000),
+            jump_limit_own: JumpLimit::default(),
         };
         let rng = StdRng::seed_from_u64(2);
         Self { now, world, accounts: BTreeMap::new(), settings: Arc::new(settings), next_connection: 0, rng }

@@ -101,7 +101,8 @@ impl Phone {
             return session.decrypt_known(&message, JumpLimit::default(), rng);
         }
         let one_time = message.pre_key_id.and_then(|id| self.prekeys.get(&id));
-        let (plaintext, used) = session.accept(&self.local, &self.signed, one_time, &message, rng)?;
+        let (plaintext, used) =
+            session.accept(&self.local, &self.signed, one_time, &message, JumpLimit::default(), rng)?;
         if let Some(id) = used {
             self.prekeys.remove(&id);
         }
