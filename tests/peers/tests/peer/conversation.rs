@@ -80,7 +80,8 @@ fn the_peer_initiates_and_wharf_answers_with_and_without_a_one_time_prekey() {
         assert!(is_prekey);
         let message = PreKeySignalMessage::parse(&bytes).unwrap();
         let mut session = Session::default();
-        let (opened, used) = session.accept(&local, &signed, one_time.as_ref(), &message, JumpLimit::default(), &mut rng).unwrap();
+        let (opened, used) =
+            session.accept(&local, &signed, one_time.as_ref(), &message, JumpLimit::default(), &mut rng).unwrap();
         assert_eq!((opened.as_slice(), used), (b"hello".as_slice(), one_time.map(|key| key.id)));
         let (bytes, is_prekey) = parts(session.encrypt(b"answer").unwrap());
         assert_eq!(peer.decrypt(&bytes, is_prekey), b"answer");
