@@ -4,7 +4,7 @@ use super::SignalError;
 use super::keys::PublicKey;
 use super::message::VERSION_BYTE;
 use super::proto;
-use super::xeddsa;
+use super::xeddsa::Verifier;
 use crate::base::secret::Secret;
 use prost::Message;
 
@@ -38,8 +38,8 @@ impl SenderKeyMessage {
         Ok(Self { chain_id: ChainId(id), iteration, ciphertext, signed: signed.to_vec(), signature: *signature })
     }
 
-    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
-        xeddsa::verify(key, &self.signed, &self.signature)
+    pub(super) fn is_signed_by(&self, key: &Verifier) -> bool {
+        key.verify(&self.signed, &self.signature)
     }
 
     /// Version byte and protobuf: what is signed, and what the signature is appended to.

@@ -4,10 +4,13 @@
 
 use super::SignalError;
 use crate::base::secret::Secret;
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use rand::CryptoRng;
 use std::fmt;
+use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey as DalekPublic, StaticSecret};
-use zeroize::ZeroizeOnDrop;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The type byte before a public key in Signal's own messages (`wire-protocol.md` 2.1).
 pub const KEY_TYPE: u8 = 0x05;
@@ -76,13 +79,38 @@ impl SecretKey {
     }
 
     /// X25519. Fails for a low-order `theirs`.
+    ///
+    /// Computed on the birationally equivalent Edwards curve, where it is faster than by the ladder; a point that is not on
+    /// that curve but on its twist goes by the ladder.
     pub fn agree(&self, theirs: &PublicKey) -> Result<Secret<32>, SignalError> {
-        let shared = self.0.diffie_hellman(&DalekPublic::from(theirs.0));
-        if shared.was_contributory() {
-            Ok(Secret::new(shared.to_bytes()))
-        } else {
-            Err(SignalError::InvalidKey { what: "peer's public key" })
-        }
+        self.agree_prepared(&PreparedPublicKey::new(theirs))
+    }
+
+    /// The same, with a key that is used more than once.
+    pub fn agree_prepared(&self, theirs: &PreparedPublicKey) -> Result<Secret<32>, SignalError> {
+        let shared = match &theirs.point {
+            Some(point) => {
+                let mut product = point.mul_clamped(*self.0.as_bytes());
+                let shared = Secret::new(product.to_montgomery().to_bytes());
+                product.zeroize();
+                shared
+            }
+            None => Secret::new(self.0.diffie_hellman(&DalekPublic::from(theirs.key.0)).to_bytes()),
+        };
+        let contributory = !bool::from(shared.expose().ct_eq(&[0; 32]));
+        if contributory { Ok(shared) } else { Err(SignalError::InvalidKey { what: "peer's public key" }) }
+    }
+}
+
+/// A peer's key, carried over to the Edwards curve once for several agreements.
+pub struct PreparedPublicKey {
+    key: PublicKey,
+    point: Option<EdwardsPoint>,
+}
+
+impl PreparedPublicKey {
+    pub fn new(key: &PublicKey) -> Self {
+        Self { key: *key, point: MontgomeryPoint(key.0).to_edwards(0) }
     }
 }
 
@@ -158,6 +186,29 @@ mod tests {
             let result = ours.agree(&PublicKey::from_bytes(point));
             assert_eq!(result.err(), Some(SignalError::InvalidKey { what: "peer's public key" }));
         }
+    }
+
+    /// On the curve, on its twist, of low order, and not canonical: both ways must agree on all of them.
+    #[test]
+    fn agreement_by_edwards_equals_the_ladder() {
+        use crate::signal::testing::rng;
+        let mut rng = rng(1);
+        let mut on_curve = 0;
+        let special = (0..=30u8).flat_map(|low| [[low; 1].to_vec(), [0xed + (low & 0x12)].to_vec()]).map(|start| {
+            let mut point = if start[0] >= 0xe0 { [0xff; 32] } else { [0; 32] };
+            point[0] = start[0];
+            point
+        });
+        let random = std::iter::repeat_with(|| *Secret::<32>::generate(&mut rng).expose()).take(400);
+        for point in special.chain(random.collect::<Vec<_>>()) {
+            let secret = SecretKey::from_bytes(point.map(|byte| byte.wrapping_mul(7).wrapping_add(3)));
+            let ladder = secret.0.diffie_hellman(&DalekPublic::from(point));
+            let theirs = PreparedPublicKey::new(&PublicKey::from_bytes(point));
+            on_curve += usize::from(theirs.point.is_some());
+            let expected = ladder.was_contributory().then(|| ladder.to_bytes());
+            assert_eq!(secret.agree_prepared(&theirs).ok().map(|shared| *shared.expose()), expected, "{point:?}");
+        }
+        assert!((150..350).contains(&on_curve), "both ways were taken: {on_curve}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{IdentityKey, KeyPair, PublicKey};
+use super::keys::{IdentityKey, KeyPair, PreparedPublicKey, PublicKey};
 use super::limits::MAX_RECEIVER_CHAINS;
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::message_key::MessageKey;
@@ -65,11 +65,11 @@ impl SessionState {
     pub(super) fn initiator(
         parties: &Parties,
         agreement: Agreement,
-        their_signed_prekey: PublicKey,
+        (their_signed_prekey, prepared): (PublicKey, &PreparedPublicKey),
         ratchet: KeyPair,
         pending: PendingPreKey,
     ) -> Result<Self, SignalError> {
-        let (root, chain) = agreement.root.turn(&ratchet, &their_signed_prekey)?;
+        let (root, chain) = agreement.root.turn(&ratchet, prepared)?;
         let base_key = pending.base_key;
         let receiver = ReceiverChain::new(their_signed_prekey, agreement.chain);
         Ok(Self::new(parties, root, SenderChain { ratchet, chain }, [receiver].into(), Some(pending), base_key))
@@ -149,12 +149,13 @@ impl SessionState {
         limit: JumpLimit,
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, SignalError> {
-        let (root, chain) = self.root.turn(&self.sender.ratchet, &message.ratchet_key)?;
+        let theirs = PreparedPublicKey::new(&message.ratchet_key);
+        let (root, chain) = self.root.turn(&self.sender.ratchet, &theirs)?;
         let mut receiver = ReceiverChain::new(message.ratchet_key, chain);
         let plaintext = receiver.open(message, parties, limit)?;
 
         let ratchet = KeyPair::generate(rng);
-        let (root, chain) = root.turn(&ratchet, &message.ratchet_key)?;
+        let (root, chain) = root.turn(&ratchet, &theirs)?;
         self.previous_counter = self.sender.chain.index().saturating_sub(1);
         self.root = root;
         self.sender = SenderChain { ratchet, chain };

@@ -2,7 +2,7 @@
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{KeyPair, PublicKey};
+use super::keys::{KeyPair, PreparedPublicKey};
 use super::message_key::hkdf_expand;
 use crate::base::secret::Secret;
 use zeroize::Zeroize;
@@ -20,8 +20,8 @@ impl RootKey {
     }
 
     /// HKDF(salt = root, DH(ours, theirs), "WhisperRatchet", 64) = new root 32, new chain 32.
-    pub(super) fn turn(&self, ours: &KeyPair, theirs: &PublicKey) -> Result<(Self, ChainKey), SignalError> {
-        let shared = ours.secret().agree(theirs)?;
+    pub(super) fn turn(&self, ours: &KeyPair, theirs: &PreparedPublicKey) -> Result<(Self, ChainKey), SignalError> {
+        let shared = ours.secret().agree_prepared(theirs)?;
         let mut okm = [0; 64];
         hkdf_expand(Some(self.0.expose()), shared.expose(), b"WhisperRatchet", &mut okm);
         let (root, chain) = split(&okm);

@@ -6,11 +6,11 @@
 use super::SignalError;
 use super::chain_key::ChainKey;
 use super::group_message::{ChainId, SenderKeyDistribution, SenderKeyMessage};
-use super::keys::{KeyPair, PublicKey};
+use super::keys::KeyPair;
 use super::limits::MAX_SENDER_KEY_STATES;
 use super::message_key::{MessageSeed, hkdf_expand};
 use super::window::{JumpLimit, KeyWindow};
-use super::xeddsa;
+use super::xeddsa::{Signer, Verifier};
 use crate::base::secret::Secret;
 use aes::Aes256;
 use cbc::cipher::block_padding::Pkcs7;
@@ -60,13 +60,19 @@ pub struct OurSenderKey {
     pub(super) chain_id: ChainId,
     pub(super) chain: ChainKey,
     pub(super) signing: KeyPair,
+    signer: Signer,
 }
 
 impl OurSenderKey {
     /// A fresh key; its id has 31 bits.
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
         let chain_id = ChainId(rng.next_u32() >> 1);
-        Self { chain_id, chain: ChainKey::new(Secret::generate(rng), 0), signing: KeyPair::generate(rng) }
+        Self::new(chain_id, ChainKey::new(Secret::generate(rng), 0), KeyPair::generate(rng))
+    }
+
+    pub(super) fn new(chain_id: ChainId, chain: ChainKey, signing: KeyPair) -> Self {
+        let signer = Signer::new(signing.secret());
+        Self { chain_id, chain, signing, signer }
     }
 
     pub fn chain_id(&self) -> ChainId {
@@ -94,7 +100,7 @@ impl OurSenderKey {
         let (seed, next) = self.chain.step()?;
         let ciphertext = GroupMessageKey::expand(&seed).seal(plaintext);
         let mut message = SenderKeyMessage::frame(self.chain_id, iteration, ciphertext);
-        let signature = xeddsa::sign(self.signing.secret(), &message, rng);
+        let signature = self.signer.sign(&message, rng);
         message.extend_from_slice(&signature);
         self.chain = next;
         Ok(message)
@@ -104,7 +110,7 @@ impl OurSenderKey {
 #[derive(Clone, Debug)]
 pub(super) struct TheirState {
     pub(super) chain_id: ChainId,
-    pub(super) signing_key: PublicKey,
+    pub(super) verifier: Verifier,
     pub(super) window: KeyWindow,
 }
 
@@ -121,8 +127,12 @@ impl TheirSenderKeys {
         let SenderKeyDistribution { chain_id, iteration, chain_key, signing_key } = distribution.clone();
         let known = self.states.iter().position(|state| state.chain_id == chain_id);
         let state = match known.and_then(|place| self.states.remove(place)) {
-            Some(state) if state.signing_key == signing_key => state,
-            _ => TheirState { chain_id, signing_key, window: KeyWindow::new(ChainKey::new(chain_key, iteration)) },
+            Some(state) if *state.verifier.key() == signing_key => state,
+            _ => TheirState {
+                chain_id,
+                verifier: Verifier::new(&signing_key),
+                window: KeyWindow::new(ChainKey::new(chain_key, iteration)),
+            },
         };
         self.states.push_front(state);
         self.states.truncate(MAX_SENDER_KEY_STATES);
@@ -132,7 +142,7 @@ impl TheirSenderKeys {
     pub fn decrypt(&mut self, message: &SenderKeyMessage, limit: JumpLimit) -> Result<Vec<u8>, SignalError> {
         let unknown = SignalError::UnknownSenderKey { chain_id: message.chain_id.0 };
         let state = self.states.iter_mut().find(|state| state.chain_id == message.chain_id).ok_or(unknown)?;
-        if !message.is_signed_by(&state.signing_key) {
+        if !message.is_signed_by(&state.verifier) {
             return Err(SignalError::BadSignature { what: "sender key message" });
         }
         state.window.open(message.iteration, limit, |seed| GroupMessageKey::expand(seed).open(&message.ciphertext))

@@ -7,6 +7,7 @@ use super::keys::{KeyPair, PublicKey, SecretKey};
 use super::proto::{SenderKeyRecordStructure, SenderKeyStateStructure, sender_key_state_structure as fields};
 use super::sender_key::{OurSenderKey, TheirSenderKeys, TheirState};
 use super::window::KeyWindow;
+use super::xeddsa::Verifier;
 use crate::base::secret::Secret;
 use prost::Message;
 use zeroize::Zeroizing;
@@ -32,11 +33,8 @@ impl OurSenderKey {
         let signing = state.sender_signing_key.unwrap_or_default();
         let secret = Zeroizing::new(signing.private.unwrap_or_default());
         let secret = SecretKey::parse(&secret, "stored signing key").map_err(|_| corrupt("signing key"))?;
-        Ok(Self {
-            chain_id: ChainId(state.sender_key_id.ok_or(corrupt("chain id"))?),
-            chain: read_chain_key(state.sender_chain_key)?,
-            signing: KeyPair::from_secret(secret),
-        })
+        let chain_id = ChainId(state.sender_key_id.ok_or(corrupt("chain id"))?);
+        Ok(Self::new(chain_id, read_chain_key(state.sender_chain_key)?, KeyPair::from_secret(secret)))
     }
 }
 
@@ -46,7 +44,7 @@ impl TheirSenderKeys {
             sender_key_id: Some(state.chain_id.0),
             sender_chain_key: Some(chain_key(&state.window.chain)),
             sender_signing_key: Some(fields::SenderSigningKey {
-                public: Some(state.signing_key.as_bytes().to_vec()),
+                public: Some(state.verifier.key().as_bytes().to_vec()),
                 private: None,
             }),
             sender_message_keys: (state.window.skipped.iter())
@@ -67,10 +65,11 @@ impl TheirSenderKeys {
 
 fn read_state(state: SenderKeyStateStructure) -> Result<TheirState, SignalError> {
     let signing = state.sender_signing_key.and_then(|key| key.public).unwrap_or_default();
+    let signing = PublicKey::parse(&signing, "stored signing key").map_err(|_| corrupt("signing key"))?;
     let skipped = state.sender_message_keys.into_iter();
     Ok(TheirState {
         chain_id: ChainId(state.sender_key_id.ok_or(corrupt("chain id"))?),
-        signing_key: PublicKey::parse(&signing, "stored signing key").map_err(|_| corrupt("signing key"))?,
+        verifier: Verifier::new(&signing),
         window: KeyWindow {
             chain: read_chain_key(state.sender_chain_key)?,
             skipped: skipped

@@ -15,11 +15,9 @@ fn read(theirs: &mut TheirSenderKeys, sent: &[u8]) -> Result<Vec<u8>, SignalErro
 #[test]
 fn distribution_and_messages_equal_the_known_answers_byte_for_byte() {
     let v = &vectors()["sender_key"];
-    let mut ours = OurSenderKey {
-        chain_id: ChainId(v["chain_id"].as_u64().unwrap().try_into().unwrap()),
-        chain: ChainKey::new(Secret::new(bytes(&v["chain_key0"])), 0),
-        signing: pair(&v["signing_priv"]),
-    };
+    let chain_id = ChainId(v["chain_id"].as_u64().unwrap().try_into().unwrap());
+    let chain = ChainKey::new(Secret::new(bytes(&v["chain_key0"])), 0);
+    let mut ours = OurSenderKey::new(chain_id, chain, pair(&v["signing_priv"]));
     let distribution = vector_bytes(&v["skdm"]);
     assert_eq!(ours.distribution().encode(), distribution);
     let mut theirs = TheirSenderKeys::default();
@@ -68,7 +66,7 @@ fn an_unknown_key_is_an_error_of_its_own() {
 #[test]
 fn a_message_signed_by_another_member_is_refused_and_leaves_no_trace() {
     let (mut ours, mut theirs) = pair_of_ends();
-    let mut forger = OurSenderKey { signing: KeyPair::generate(&mut rng(9)), ..ours.clone() };
+    let mut forger = OurSenderKey::new(ours.chain_id(), ours.chain.clone(), KeyPair::generate(&mut rng(9)));
     let forged = forger.encrypt(b"forged", &mut rng(2)).unwrap();
     let before = theirs.encode();
     assert_eq!(read(&mut theirs, &forged), Err(SignalError::BadSignature { what: "sender key message" }));
@@ -121,7 +119,7 @@ fn cut_off_messages_are_malformed_and_never_panic() {
     for length in 0..message.len() {
         // A message may end earlier and still look like one; its signature then covers something else.
         if let Ok(cut) = SenderKeyMessage::parse(&message[..length]) {
-            assert!(!cut.is_signed_by(ours.signing.public()));
+            assert!(!cut.is_signed_by(&Verifier::new(ours.signing.public())));
         }
     }
     for length in 0..distribution.len() {

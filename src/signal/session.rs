@@ -3,7 +3,7 @@
 //! Invariants: a failed operation leaves the session as it was; a state that decrypts becomes the current one.
 
 use super::SignalError;
-use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey};
+use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
 use super::limits::ARCHIVED_STATES_MAX_LENGTH;
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::prekey::{PreKeyId, PreKeyPair, SignedPreKeyPair, VerifiedBundle};
@@ -66,7 +66,8 @@ impl Session {
     ) -> Result<(), SignalError> {
         let bundle = bundle.get();
         let one_time = bundle.one_time.as_ref().map(|(_, key)| key);
-        let agreement = x3dh::initiate(&local.identity, base, &bundle.identity, &bundle.signed_pre_key, one_time)?;
+        let signed = PreparedPublicKey::new(&bundle.signed_pre_key);
+        let agreement = x3dh::initiate(&local.identity, base, &bundle.identity, &signed, one_time)?;
         let parties = Parties {
             local: local.identity.public(),
             remote: bundle.identity,
@@ -78,7 +79,7 @@ impl Session {
             signed_pre_key_id: bundle.signed_pre_key_id,
             base_key: *base.public(),
         };
-        let state = SessionState::initiator(&parties, agreement, bundle.signed_pre_key, ratchet, pending)?;
+        let state = SessionState::initiator(&parties, agreement, (bundle.signed_pre_key, &signed), ratchet, pending)?;
         self.replace_current(state);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey};
+use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
 use super::message_key::hkdf_expand;
 use super::root_key::{RootKey, split};
 use crate::base::secret::Secret;
@@ -20,14 +20,14 @@ pub(super) fn initiate(
     ours: &IdentityKeyPair,
     base: &KeyPair,
     their_identity: &IdentityKey,
-    their_signed_prekey: &PublicKey,
+    their_signed_prekey: &PreparedPublicKey,
     their_one_time_prekey: Option<&PublicKey>,
 ) -> Result<Agreement, SignalError> {
     let one_time = their_one_time_prekey.map(|key| base.secret().agree(key)).transpose()?;
     Ok(derive(
-        &ours.secret().agree(their_signed_prekey)?,
+        &ours.secret().agree_prepared(their_signed_prekey)?,
         &base.secret().agree(&their_identity.0)?,
-        &base.secret().agree(their_signed_prekey)?,
+        &base.secret().agree_prepared(their_signed_prekey)?,
         one_time.as_ref(),
     ))
 }
@@ -40,11 +40,12 @@ pub(super) fn respond(
     their_identity: &IdentityKey,
     their_base: &PublicKey,
 ) -> Result<Agreement, SignalError> {
-    let one_time = one_time_prekey.map(|pair| pair.secret().agree(their_base)).transpose()?;
+    let their_base = PreparedPublicKey::new(their_base);
+    let one_time = one_time_prekey.map(|pair| pair.secret().agree_prepared(&their_base)).transpose()?;
     Ok(derive(
         &signed_prekey.secret().agree(&their_identity.0)?,
-        &ours.secret().agree(their_base)?,
-        &signed_prekey.secret().agree(their_base)?,
+        &ours.secret().agree_prepared(&their_base)?,
+        &signed_prekey.secret().agree_prepared(&their_base)?,
         one_time.as_ref(),
     ))
 }
@@ -78,9 +79,9 @@ mod tests {
         let bob = IdentityKeyPair(pair(&v["bob_identity_priv"]));
         let (signed, one_time) = (pair(&v["bob_signed_prekey_priv"]), pair(&v["bob_one_time_prekey_priv"]));
         let base = pair(&v["alice_base_priv"]);
+        let prepared = PreparedPublicKey::new(signed.public());
         for (expected, one_time) in [(v, Some(&one_time)), (&v["without_one_time_prekey"], None)] {
-            let by_alice =
-                initiate(&alice, &base, &bob.public(), signed.public(), one_time.map(KeyPair::public)).unwrap();
+            let by_alice = initiate(&alice, &base, &bob.public(), &prepared, one_time.map(KeyPair::public)).unwrap();
             let by_bob = respond(&bob, &signed, one_time, &alice.public(), base.public()).unwrap();
             for agreement in [by_alice, by_bob] {
                 assert_eq!(agreement.root.key().expose(), &bytes::<32>(&expected["x3dh_root"]));

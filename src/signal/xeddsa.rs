@@ -3,68 +3,108 @@
 
 use super::keys::{PublicKey, SecretKey};
 use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
-use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use rand::CryptoRng;
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
-/// Signs `message`; 64 random bytes are drawn from `rng`.
+/// A secret key made ready to sign: keep it where one key signs often.
+#[derive(Clone)]
+pub struct Signer {
+    secret: SecretKey,
+    scalar: Zeroizing<Scalar>,
+    public: CompressedEdwardsY,
+}
+
+impl Signer {
+    pub fn new(secret: &SecretKey) -> Self {
+        let scalar = Zeroizing::new(Scalar::from_bytes_mod_order(clamp_integer(*secret.expose())));
+        let public = (&*scalar * ED25519_BASEPOINT_TABLE).compress();
+        Self { secret: secret.clone(), scalar, public }
+    }
+
+    /// Signs `message`; 64 random bytes are drawn from `rng`.
+    pub fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> [u8; 64] {
+        let mut random = Zeroizing::new([0; 64]);
+        rng.fill_bytes(&mut *random);
+        self.sign_with_nonce(message, &random)
+    }
+
+    /// Signs with given randomness, for known answers.
+    fn sign_with_nonce(&self, message: &[u8], random: &[u8; 64]) -> [u8; 64] {
+        let mut prefix = [0xff; 32];
+        prefix[0] = 0xfe;
+        let nonce = Sha512::new().chain_update(prefix).chain_update(self.secret.expose());
+        let r = Zeroizing::new(Scalar::from_hash(nonce.chain_update(message).chain_update(random)));
+        let big_r = (&*r * ED25519_BASEPOINT_TABLE).compress();
+        let h = challenge(big_r.as_bytes(), self.public.as_bytes(), message);
+        let s = *r + h * *self.scalar;
+
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(big_r.as_bytes());
+        signature[32..].copy_from_slice(s.as_bytes());
+        signature[63] = (signature[63] & 0x7f) | (self.public.as_bytes()[31] & 0x80);
+        signature
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signer(…)")
+    }
+}
+
+/// A public key made ready to verify: keep it where one key is verified often.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    key: PublicKey,
+    /// The point with sign 0, and its negative: the signature says which of the two it is. None is off the curve.
+    points: Option<[(EdwardsPoint, CompressedEdwardsY); 2]>,
+}
+
+impl Verifier {
+    pub fn new(key: &PublicKey) -> Self {
+        let point = MontgomeryPoint(*key.as_bytes()).to_edwards(0);
+        Self { key: *key, points: point.map(|point| [point, -point].map(|point| (point, point.compress()))) }
+    }
+
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Whether `signature` over `message` is this key's. Anything malformed is simply not a signature.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        let (Ok(signature), Some(points)) = (<&[u8; 64]>::try_from(signature), &self.points) else {
+            return false;
+        };
+        let sign = usize::from(signature[63] >> 7);
+        let (big_r, tail) = signature.split_at(32);
+        let mut s_bytes = [0; 32];
+        s_bytes.copy_from_slice(tail);
+        s_bytes[31] &= 0x7f;
+        if s_bytes[31] & 0xe0 != 0 {
+            return false;
+        }
+        let s = Scalar::from_bytes_mod_order(s_bytes);
+        let h = challenge(big_r, points[sign].1.as_bytes(), message);
+        let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&h, &points[1 - sign].0, &s).compress();
+        expected.as_bytes().as_slice().ct_eq(big_r).into()
+    }
+}
+
+/// Signs once. See [`Signer::sign`].
 pub fn sign(secret: &SecretKey, message: &[u8], rng: &mut dyn CryptoRng) -> [u8; 64] {
-    let mut random = [0; 64];
-    rng.fill_bytes(&mut random);
-    let signature = sign_with_nonce(secret, message, &random);
-    random.zeroize();
-    signature
+    Signer::new(secret).sign(message, rng)
 }
 
-/// Signs with given randomness, for known answers.
-fn sign_with_nonce(secret: &SecretKey, message: &[u8], random: &[u8; 64]) -> [u8; 64] {
-    let mut a = Scalar::from_bytes_mod_order(clamp_integer(*secret.expose()));
-    let public = (&a * ED25519_BASEPOINT_TABLE).compress();
-    let sign_bit = public.as_bytes()[31] & 0x80;
-
-    let mut prefix = [0xff; 32];
-    prefix[0] = 0xfe;
-    let mut r = Scalar::from_hash(
-        Sha512::new().chain_update(prefix).chain_update(secret.expose()).chain_update(message).chain_update(random),
-    );
-    let big_r = (&r * ED25519_BASEPOINT_TABLE).compress();
-    let h = challenge(big_r.as_bytes(), public.as_bytes(), message);
-    let s = r + h * a;
-    a.zeroize();
-    r.zeroize();
-
-    let mut signature = [0; 64];
-    signature[..32].copy_from_slice(big_r.as_bytes());
-    signature[32..].copy_from_slice(s.as_bytes());
-    signature[63] = (signature[63] & 0x7f) | sign_bit;
-    signature
-}
-
-/// Whether `signature` over `message` is `public`'s. Anything malformed is simply not a signature.
+/// Verifies once. See [`Verifier::verify`].
 #[must_use]
 pub fn verify(public: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    let Ok(signature) = <&[u8; 64]>::try_from(signature) else {
-        return false;
-    };
-    let sign_bit = signature[63] >> 7;
-    let Some(point) = MontgomeryPoint(*public.as_bytes()).to_edwards(sign_bit) else {
-        return false;
-    };
-    let (big_r, tail) = signature.split_at(32);
-    let mut s_bytes = [0; 32];
-    s_bytes.copy_from_slice(tail);
-    s_bytes[31] &= 0x7f;
-    if s_bytes[31] & 0xe0 != 0 {
-        return false;
-    }
-    let s = Scalar::from_bytes_mod_order(s_bytes);
-    let h = challenge(big_r, point.compress().as_bytes(), message);
-    let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&h, &-point, &s).compress();
-    expected.as_bytes().as_slice().ct_eq(big_r).into()
+    Verifier::new(public).verify(message, signature)
 }
 
 fn challenge(big_r: &[u8], public: &[u8; 32], message: &[u8]) -> Scalar {
@@ -83,7 +123,7 @@ mod tests {
         for case in [v, &v["other_sign_bit"]] {
             let secret = SecretKey::from_bytes(bytes(&case["private_clamped"]));
             assert_eq!(secret.public().as_bytes(), &bytes::<32>(&case["public_montgomery"]));
-            let signature = sign_with_nonce(&secret, message, &bytes(&case["random64"]));
+            let signature = Signer::new(&secret).sign_with_nonce(message, &bytes(&case["random64"]));
             assert_eq!(signature, bytes::<64>(&case["signature"]));
             assert!(verify(&secret.public(), message, &signature));
         }
