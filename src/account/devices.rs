@@ -188,7 +188,8 @@ fn read_user(user: &Node) -> Result<UsyncUser, WireError> {
     let indexes = devices.find("key-index-list").map(|node| read_key_indexes(node.content_bytes())).transpose()?;
     let mut kept = vec![(0, 0)];
     for device in devices.require_child("device-list")?.all("device") {
-        let id = device.number("id").and_then(|id| u16::try_from(id).ok());
+        // The wire has one byte for a device: a higher one could not be addressed.
+        let id = device.number("id").and_then(|id| u8::try_from(id).ok()).map(u16::from);
         let index = device.number("key-index").and_then(|index| u32::try_from(index).ok());
         if let (Some(id @ 1..), Some(index), Some(indexes)) = (id, index, &indexes)
             && indexes.vouches_for(index)

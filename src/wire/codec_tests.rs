@@ -105,6 +105,14 @@ fn a_compressed_frame_is_inflated() {
 }
 
 #[test]
+fn an_empty_list_of_children_is_no_content() {
+    let empty = Node::new("iq").children([]);
+    assert_eq!(encode_node(&empty), encode_node(&Node::new("iq")));
+    let written_with_an_empty_list = [0xf8, 0x02, 0x19, 0xf8, 0x00];
+    assert_eq!(decode_node(&written_with_an_empty_list).unwrap(), Node::new("iq"));
+}
+
+#[test]
 fn a_bomb_is_refused() {
     use flate2::{Compression, write::ZlibEncoder};
     use std::io::Write;
@@ -119,6 +127,8 @@ fn malformed_nodes_are_refused() {
     for (what, bytes) in vectors()["nodes"]["more"]["must be refused"].as_object().unwrap() {
         assert!(decode_node(&vector_bytes(bytes)).is_err(), "{what}");
     }
+    let nobodys_device = [0xf8, 0x03, 0x11, 0x0c, 0xf7, 0x00, 0x07, 0xfc, 0x00];
+    assert_eq!(decode_node(&nobodys_device), Err(WireError::Malformed { what: "jid: a device of nobody" }));
     let deep = [[0xf8, 0x02, 0x11, 0xf8, 0x01].repeat(200), vec![0xf8, 0x01, 0x11]].concat();
     assert_eq!(decode_node(&deep), Err(WireError::Malformed { what: "node: nested too deeply" }));
 }

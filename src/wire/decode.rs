@@ -118,6 +118,9 @@ impl<'a> Reader<'a> {
             tag::LIST_EMPTY => Ok(Content::None),
             list @ (tag::LIST_8 | tag::LIST_16) => {
                 let size = self.list_size(list)?;
+                if size == 0 {
+                    return Ok(Content::None);
+                }
                 // No reserve by the announced size: each node takes at least two bytes that must be there.
                 let mut nodes = Vec::with_capacity(size.min(self.bytes.len() / 2));
                 for _ in 0..size {
@@ -153,6 +156,9 @@ impl<'a> Reader<'a> {
                 let domain = self.byte()?;
                 let device = u16::from(self.byte()?);
                 let user = self.jid_part()?;
+                if user.is_empty() {
+                    return Err(WireError::Malformed { what: "jid: a device of nobody" });
+                }
                 let server = Server::from_domain(domain).ok_or(WireError::Malformed { what: "jid: unknown domain" })?;
                 Str::Jid(Jid::new(user.as_ref(), server).with_device(device))
             }

@@ -39,8 +39,12 @@ pub fn encode_node(node: &Node) -> Vec<u8> {
 }
 
 fn write_node(out: &mut Vec<u8>, node: &Node) {
-    let has_content = usize::from(!matches!(node.content, Content::None));
-    write_list(out, 1 + 2 * node.attrs.len() + has_content);
+    let empty = match &node.content {
+        Content::None => true,
+        Content::Nodes(nodes) => nodes.is_empty(),
+        _ => false,
+    };
+    write_list(out, 1 + 2 * node.attrs.len() + usize::from(!empty));
     write_text(out, &node.tag);
     for (key, value) in &node.attrs {
         write_text(out, key);
@@ -50,6 +54,7 @@ fn write_node(out: &mut Vec<u8>, node: &Node) {
         }
     }
     match &node.content {
+        _ if empty => {}
         Content::None => {}
         Content::Nodes(nodes) => {
             write_list(out, nodes.len());

@@ -129,8 +129,10 @@ impl Jid {
             None => (user, 0),
         };
         // The agent, as in 1234.0:5@lid, is part of the text form only; a LID user may itself hold a dot.
+        let too_high = server.domain().is_some() && device > u16::from(u8::MAX);
         let plain = user.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'+'));
-        if user.len() > MAX_USER || !plain {
+        let nobodys_device = user.is_empty() && device > 0;
+        if user.len() > MAX_USER || !plain || too_high || nobodys_device {
             return Err(bad());
         }
         Ok(Self::new(user, server).with_device(device))
@@ -280,7 +282,7 @@ mod tests {
             let jid = Jid::parse(jid).unwrap();
             assert_eq!(jid.protocol_address().as_str(), address);
             let mut buffer = AddressBuffer::new();
-            Jid::parse("99999999999999999999:65535@hosted.lid").unwrap().rewrite_address(&mut buffer);
+            Jid::parse("99999999999999999999:255@hosted.lid").unwrap().rewrite_address(&mut buffer);
             jid.rewrite_address(&mut buffer);
             assert_eq!(buffer.as_str(), address);
             assert_eq!(buffer.to_address(), jid.protocol_address());
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_no_jid_is_refused() {
-        for text in ["", "a@b", "1:x@lid", "1:70000@lid", "a b@lid", "someone@example.org"] {
+        for text in ["", "a@b", "1:x@lid", "1:70000@lid", "1:256@lid", ":5@lid", "a b@lid", "someone@example.org"] {
             assert!(Jid::parse(text).is_err(), "{text}");
         }
     }
