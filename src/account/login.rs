@@ -22,7 +22,14 @@ impl Router {
             Some("get") => self.write(turn, result_of(iq)),
             Some("result") => {
                 if let Some(purpose) = self.pending.answered(&id) {
-                    self.answered(turn, purpose, iq).await?;
+                    match self.answered(turn, purpose.clone(), iq).await {
+                        // What waits for the answer must not wait for ever.
+                        Err(AccountError::Wire(error)) => {
+                            tracing::warn!(account = %self.id, ?purpose, %error, "an answer makes no sense");
+                            self.unanswered(turn, purpose)?;
+                        }
+                        other => other?,
+                    }
                 }
             }
             Some("error") => {

@@ -23,7 +23,7 @@ use crate::wire::prekeys::{FetchedBundle, read_user};
 use crate::wire::{Jid, Node, adv};
 use prost::Message;
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Messages that may wait in one account.
 const MAX_WAITING: usize = 10_000;
@@ -95,6 +95,7 @@ impl Router {
             text: request.text,
             stage: Stage::Queued,
             tries: 0,
+            looked_up: false,
             unreachable: HashSet::new(),
         };
         let mut writes = ChangeSet::<owner::Router>::default();
@@ -175,10 +176,9 @@ impl Router {
             .devices(move |devices| Ok::<_, AccountError>([devices.known(&asked[0])?, devices.known(&asked[1])?]))
             .await??;
         let (Some(recipient), Some(ourselves)) = (recipient.clone(), ourselves.clone()) else {
-            if entry.tries >= MAX_TRIES {
+            if entry.looked_up {
                 return Ok(NOT_FOUND);
             }
-            entry.tries += 1;
             let missing: Vec<Jid> = [(recipient.is_none(), to), (ourselves.is_none(), own)]
                 .into_iter()
                 .filter_map(|(missing, user)| missing.then_some(user))
@@ -288,8 +288,7 @@ impl Router {
         let writes = turn.children.devices(move |devices| devices.learn(&users)).await??;
         turn.absorb(writes);
         if let Some(entry) = self.outbox.entries.get_mut(&seq) {
-            // Asked and answered: what is still unknown does not exist.
-            entry.tries = MAX_TRIES;
+            entry.looked_up = true;
             entry.stage = Stage::Queued;
         }
         Ok(())
@@ -304,7 +303,7 @@ impl Router {
     ) -> Result<(), AccountError> {
         let fetched: Vec<FetchedBundle> =
             iq.require_child("list")?.all("user").map(read_user).collect::<Result<_, _>>()?;
-        let mut usable = Vec::new();
+        let (mut usable, mut by_address) = (Vec::new(), HashMap::new());
         let mut unreachable: HashSet<Jid> = asked.into_iter().collect();
         for FetchedBundle { device, result } in fetched {
             match result {
@@ -312,7 +311,9 @@ impl Router {
                 Ok((bundle, identity)) => match self.verify_bundle(turn, &device, bundle, identity.as_deref()).await? {
                     Ok(bundle) => {
                         unreachable.remove(&device);
-                        usable.push((self.address(turn, &device).await?, bundle));
+                        let address = self.address(turn, &device).await?;
+                        by_address.insert(address.clone(), device);
+                        usable.push((address, bundle));
                     }
                     Err(reason) => {
                         tracing::warn!(account = %self.id, device = %device.redacted(), reason, "prekeys are refused");
@@ -324,6 +325,8 @@ impl Router {
         turn.absorb(writes);
         for (address, error) in refused {
             tracing::warn!(account = %self.id, %address, %error, "no session could be set up");
+            // Asked again, the service would give the same.
+            unreachable.extend(by_address.remove(&address));
         }
         if let Some(entry) = self.outbox.entries.get_mut(&seq) {
             entry.unreachable.extend(unreachable);

@@ -28,6 +28,8 @@ pub(super) struct Outgoing {
     pub(super) text: OutgoingText,
     pub(super) stage: Stage,
     pub(super) tries: u32,
+    /// The service was asked for the devices: who is still unknown does not exist.
+    pub(super) looked_up: bool,
     /// Devices that have no usable prekeys.
     pub(super) unreachable: HashSet<Jid>,
 }
@@ -56,6 +58,7 @@ impl Outbox {
                 text: serde_json::from_str(record.text()).map_err(|_| corrupt())?,
                 stage,
                 tries: 0,
+                looked_up: false,
                 unreachable: HashSet::new(),
             };
             outbox.entries.insert(seq, entry);
@@ -98,6 +101,7 @@ mod tests {
             text: OutgoingText { body: "hello".into(), ..OutgoingText::default() },
             stage: Stage::Queued,
             tries: 0,
+            looked_up: false,
             unreachable: HashSet::new(),
         };
         let mut writes = ChangeSet::<owner::Router>::default();

@@ -154,11 +154,6 @@ impl Router {
         &self.view
     }
 
-    /// Whether this device is linked to a phone.
-    pub fn is_linked(&self) -> bool {
-        self.device.link.is_some()
-    }
-
     /// Takes one turn: returns what to commit, and what to do after that.
     pub async fn turn<C: Children>(
         &mut self,

@@ -8,7 +8,7 @@ use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Clock;
 use crate::storage::{ChangeSet, StorageError, kind, owner};
 use crate::webhook::{Delivery, DeliveryStatus, Endpoint, is_public, next_attempt, position_of, signature};
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, StreamHandler, WrapFuture};
 use futures_util::stream::unfold;
 use rand::rngs::StdRng;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -278,18 +278,5 @@ impl StreamHandler<NewDelivery> for Dispatcher {
         let lane = (delivery.endpoint.clone(), delivery.row.chat.clone());
         self.lanes.entry(lane.clone()).or_default().waiting.push_back(delivery);
         self.kick(lane, ctx);
-    }
-}
-
-/// How many deliveries are waiting.
-#[derive(Message)]
-#[rtype(result = "usize")]
-pub(super) struct Waiting;
-
-impl Handler<Waiting> for Dispatcher {
-    type Result = usize;
-
-    fn handle(&mut self, _: Waiting, _: &mut Self::Context) -> usize {
-        self.lanes.values().map(|queue| queue.waiting.len()).sum()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::account::Environment;
 use super::committer::{EventRow, Store, load_endpoints, open_store};
-use super::dispatcher::{Dispatcher, Waiting};
+use super::dispatcher::Dispatcher;
 use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, Watch};
 use super::transport::Network;
 use super::{ActorError, ActorError as Error};
@@ -341,11 +341,6 @@ impl Service {
         let mut writes = ChangeSet::<owner::Server>::default();
         writes.delete(kind::ENDPOINT, id);
         Ok(self.store.commit_server(writes).await?)
-    }
-
-    /// Deliveries that are still owed.
-    pub async fn deliveries_waiting(&self) -> Result<usize, Error> {
-        self.dispatcher.send(Waiting).await.map_err(|_| Error::ShuttingDown)
     }
 
     /// An answer that was given before to the same request.

@@ -1,7 +1,7 @@
 //! Binary XML nodes as values. Attributes are typed, JID or text: nothing is guessed from an `@` in a string.
 
+use super::WireError;
 use super::jid::Jid;
-use super::{Server, WireError};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -182,11 +182,6 @@ impl Node {
             Content::Text(text) => text.as_bytes(),
             _ => &[],
         }
-    }
-
-    /// Whether the attribute names the service itself.
-    pub fn is_service(&self, key: &str) -> bool {
-        self.jid(key).is_some_and(|jid| jid.user().is_empty() && jid.server() == Server::Pn)
     }
 }
 

@@ -4,8 +4,9 @@ use crate::net::Net;
 use std::time::Duration;
 use wharf::account::{AccountState, Command, MessageStatus, Refusal, Reply, SendRequest};
 use wharf::base::ids::Fingerprint;
-use wharf::signal::KeyPair;
+use wharf::signal::{IdentityKeyPair, KeyPair, PublicKey, SignedPreKeyId};
 use wharf::wire::message::OutgoingText;
+use wharf::wire::prekeys::skey_node;
 use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
@@ -319,6 +320,54 @@ fn the_stanzas_of_a_login_and_a_first_message_are_the_golden_ones() {
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(story, golden.trim_end());
+}
+
+/// The id of the last question of this kind that the account has put to the service.
+fn last_question(net: &Net, xmlns: &str) -> String {
+    let xmlns = format!("xmlns=\"{xmlns}\"");
+    let asked = net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.contains(&xmlns));
+    let stanza = &asked.last().expect("the service was asked").stanza;
+    stanza.split("id=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+fn answer(id: String, content: Node) -> Node {
+    Node::new("iq").attr("from", Jid::service()).attr("type", "result").attr("id", id).child(content)
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_holds_no_message_back() {
+    let mut net = two_accounts();
+    let id = net.send("alice", BOB, "hello");
+    let question = last_question(&net, "usync");
+    net.stanza("alice", answer(question, Node::new("nonsense")));
+    net.settle();
+    assert_eq!(net.message("alice", &id).status, MessageStatus::Read);
+}
+
+#[test]
+fn prekeys_that_make_no_session_are_asked_for_once() {
+    let mut net = two_accounts();
+    let id = net.send("alice", BOB, "hello");
+    let device_list =
+        || Node::new("devices").child(Node::new("device-list").child(Node::new("device").attr("id", "0")));
+    let users = [BOB, ALICE].map(|number| Node::new("user").attr("jid", Jid::pn(number)).child(device_list()));
+    let question = last_question(&net, "usync");
+    net.stanza("alice", answer(question, Node::new("usync").child(Node::new("list").children(users))));
+
+    let mut rng: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(5);
+    let identity = IdentityKeyPair::generate(&mut rng);
+    let low_order = PublicKey::from_bytes([0; 32]);
+    let signature = identity.sign(&low_order.typed(), &mut rng);
+    let user = Node::new("user").attr("jid", Jid::pn(BOB)).children([
+        Node::new("registration").bytes([0, 0, 0, 1]),
+        Node::new("identity").bytes(*identity.public().0.as_bytes()),
+        skey_node(SignedPreKeyId::FIRST, &low_order, &signature),
+    ]);
+    let question = last_question(&net, "encrypt");
+    net.stanza("alice", answer(question, Node::new("list").child(user)));
+    net.settle();
+    let record = net.message("alice", &id);
+    assert_eq!(record.failure.map(|(code, _)| code).as_deref(), Some("no_recipient_devices"));
 }
 
 #[test]
