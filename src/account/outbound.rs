@@ -175,7 +175,7 @@ impl Router {
             .children
             .devices(move |devices| Ok::<_, AccountError>([devices.known(&asked[0])?, devices.known(&asked[1])?]))
             .await??;
-        let (Some(recipient), Some(ourselves)) = (recipient.clone(), ourselves.clone()) else {
+        let (Some(recipient), Some(ourselves)) = (&recipient, &ourselves) else {
             if entry.looked_up {
                 return Ok(NOT_FOUND);
             }
@@ -188,7 +188,7 @@ impl Router {
             self.write(turn, usync_query(&id, &sid, &missing));
             return Ok(Step::Asked);
         };
-        let targets = Targets::choose(link, &recipient, &ourselves, &entry.unreachable);
+        let targets = Targets::choose(link, recipient, ourselves, &entry.unreachable);
         if targets.theirs.is_empty() {
             return Ok(NO_DEVICES);
         }

@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 use std::hint::black_box;
 use std::time::Instant;
 use wharf::signal::{
-    Ciphertext, IdentityKey, IdentityKeyPair, JumpLimit, LocalParty, OurSenderKey, PreKeyBundle, PreKeyId, PreKeyPair,
-    PreKeySignalMessage, PublicKey, SenderKeyDistribution, SenderKeyMessage, Session, SignalMessage, SignedPreKeyId,
+    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, OurSenderKey, PreKeyBundle, PreKeyId, PreKeyPair,
+    PreKeySignalMessage, SenderKeyDistribution, SenderKeyMessage, Session, SignalMessage, SignedPreKeyId,
     SignedPreKeyPair, TheirSenderKeys,
 };
 
@@ -48,21 +48,6 @@ fn timed(work: impl FnOnce()) -> f64 {
 
 fn local(rng: &mut StdRng) -> LocalParty {
     LocalParty { identity: IdentityKeyPair::generate(rng), registration_id: 5 }
-}
-
-fn key(bytes: &[u8]) -> PublicKey {
-    PublicKey::parse(bytes, "key").unwrap()
-}
-
-fn bundle_of(peer: &Peer) -> PreKeyBundle {
-    PreKeyBundle {
-        registration_id: 77,
-        identity: IdentityKey(key(&peer.identity_key())),
-        signed_pre_key_id: SignedPreKeyId::new(SIGNED_PRE_KEY_ID).unwrap(),
-        signed_pre_key: key(&peer.signed_pair.public_key.serialize()),
-        signature: peer.signature.clone(),
-        one_time: Some((PreKeyId::new(PRE_KEY_ID).unwrap(), key(&peer.one_time.public_key.serialize()))),
-    }
 }
 
 /// Bytes of a message of ours.
@@ -130,7 +115,7 @@ fn main() {
             timed(|| {
                 for _ in 0..20 {
                     let mut session = Session::default();
-                    session.initiate(&us, &bundle_of(&target).verify().unwrap(), &mut rng2).unwrap();
+                    session.initiate(&us, &target.bundle().verify().unwrap(), &mut rng2).unwrap();
                     black_box(&session);
                 }
             })

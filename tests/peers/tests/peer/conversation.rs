@@ -1,11 +1,11 @@
 //! One conversation with `wacore-libsignal` in each role, with turns of the ratchet and messages out of order.
 
-use crate::libsignal::{PRE_KEY_ID, Peer, SIGNED_PRE_KEY_ID};
+use crate::libsignal::Peer;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wharf::signal::{
-    Ciphertext, IdentityKey, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair,
-    PreKeySignalMessage, PublicKey, Session, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
+    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, PreKeyId, PreKeyPair, PreKeySignalMessage, Session,
+    SignalMessage, SignedPreKeyId, SignedPreKeyPair,
 };
 
 fn party(rng: &mut StdRng) -> LocalParty {
@@ -38,17 +38,8 @@ fn talk(ours: &mut Session, peer: &mut Peer, rng: &mut StdRng) {
 fn wharf_initiates_and_the_peer_answers() {
     let mut rng = StdRng::seed_from_u64(1);
     let (local, mut peer) = (party(&mut rng), Peer::new(2));
-    let key = |bytes: &[u8]| PublicKey::parse(bytes, "key").unwrap();
-    let bundle = PreKeyBundle {
-        registration_id: 77,
-        identity: IdentityKey(key(&peer.identity_key())),
-        signed_pre_key_id: SignedPreKeyId::new(SIGNED_PRE_KEY_ID).unwrap(),
-        signed_pre_key: key(&peer.signed_pair.public_key.serialize()),
-        signature: peer.signature.clone(),
-        one_time: Some((PreKeyId::new(PRE_KEY_ID).unwrap(), key(&peer.one_time.public_key.serialize()))),
-    };
     let mut session = Session::default();
-    session.initiate(&local, &bundle.verify().unwrap(), &mut rng).unwrap();
+    session.initiate(&local, &peer.bundle().verify().unwrap(), &mut rng).unwrap();
     for text in [b"first", b"again"] {
         let (bytes, is_prekey) = parts(session.encrypt(text).unwrap());
         assert!(is_prekey);

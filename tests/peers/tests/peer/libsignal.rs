@@ -130,6 +130,22 @@ impl Peer {
         }
     }
 
+    /// What a service would hand out of this peer, in Wharf's type.
+    pub fn bundle(&self) -> wharf::signal::PreKeyBundle {
+        let key = |bytes: &[u8]| wharf::signal::PublicKey::parse(bytes, "key").unwrap();
+        wharf::signal::PreKeyBundle {
+            registration_id: 77,
+            identity: wharf::signal::IdentityKey(key(&self.identity_key())),
+            signed_pre_key_id: wharf::signal::SignedPreKeyId::new(SIGNED_PRE_KEY_ID).unwrap(),
+            signed_pre_key: key(&self.signed_pair.public_key.serialize()),
+            signature: self.signature.clone(),
+            one_time: Some((
+                wharf::signal::PreKeyId::new(PRE_KEY_ID).unwrap(),
+                key(&self.one_time.public_key.serialize()),
+            )),
+        }
+    }
+
     pub fn identity_key(&self) -> [u8; 33] {
         self.identity.pair.identity_key().serialize()
     }

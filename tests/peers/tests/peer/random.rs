@@ -1,12 +1,12 @@
 //! Random conversations with `wacore-libsignal`: whatever the network does, both read the same texts, and refuse the same
 //! copies for the same kind of reason. Seeded; `WHARF_SEEDS=5000` runs more of them.
 
-use crate::libsignal::{Member, PRE_KEY_ID, Peer, Refusal, SIGNED_PRE_KEY_ID};
+use crate::libsignal::{Member, Peer, Refusal};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wharf::signal::{
-    Ciphertext, IdentityKey, IdentityKeyPair, JumpLimit, LocalParty, OurSenderKey, PreKeyBundle, PreKeyId, PublicKey,
-    SenderKeyDistribution, SenderKeyMessage, Session, SignalError, SignalMessage, SignedPreKeyId, TheirSenderKeys,
+    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, OurSenderKey, SenderKeyDistribution, SenderKeyMessage, Session,
+    SignalError, SignalMessage, TheirSenderKeys,
 };
 
 fn seeds() -> u64 {
@@ -56,17 +56,8 @@ fn kind(error: SignalError) -> Refusal {
 fn established(rng: &mut StdRng) -> (Session, Peer) {
     let local = LocalParty { identity: IdentityKeyPair::generate(rng), registration_id: 5 };
     let mut peer = Peer::new(rng.random_range(0..u64::MAX));
-    let key = |bytes: &[u8]| PublicKey::parse(bytes, "key").unwrap();
-    let bundle = PreKeyBundle {
-        registration_id: 77,
-        identity: IdentityKey(key(&peer.identity_key())),
-        signed_pre_key_id: SignedPreKeyId::new(SIGNED_PRE_KEY_ID).unwrap(),
-        signed_pre_key: key(&peer.signed_pair.public_key.serialize()),
-        signature: peer.signature.clone(),
-        one_time: Some((PreKeyId::new(PRE_KEY_ID).unwrap(), key(&peer.one_time.public_key.serialize()))),
-    };
     let mut session = Session::default();
-    session.initiate(&local, &bundle.verify().unwrap(), rng).unwrap();
+    session.initiate(&local, &peer.bundle().verify().unwrap(), rng).unwrap();
     let Ciphertext::PreKey(hello) = session.encrypt(b"hello").unwrap() else { panic!() };
     assert_eq!(peer.decrypt(&hello, true), b"hello");
     let (answer, _) = peer.encrypt(b"answer");
