@@ -6,6 +6,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed={file}");
     }
     let descriptors = protox::compile(files, ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    // What holds keys is wiped when it is dropped.
+    let mut config = prost_build::Config::new();
+    for message in [
+        "SessionHead",
+        "SessionStructure",
+        "KeyBlock",
+        "SenderKeyDistributionMessage",
+        "SenderKeyStateStructure",
+        "SenderKeyRecordStructure",
+    ] {
+        config.type_attribute(format!(".signal.{message}"), "#[derive(zeroize::Zeroize, zeroize::ZeroizeOnDrop)]");
+    }
+    config.compile_fds(descriptors)?;
     Ok(())
 }

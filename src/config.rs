@@ -1,7 +1,7 @@
 //! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. Unknown keys are errors that name their nearest neighbour.
 
 use crate::signal::PublicKey;
-use crate::signal::limits::MAX_FORWARD_JUMPS;
+use crate::signal::limits::{MAX_FORWARD_JUMPS, PREKEY_BATCH};
 use crate::wire::payload::ClientVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,7 +78,7 @@ impl Default for Config {
             },
             accounts: AccountsConfig {
                 device_name: "Wharf".into(),
-                prekey_batch: 812,
+                prekey_batch: PREKEY_BATCH,
                 forward_jumps: MAX_FORWARD_JUMPS,
                 forward_jumps_own: MAX_FORWARD_JUMPS,
                 threads: 2,

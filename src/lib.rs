@@ -22,9 +22,15 @@ mod golden {
 
     /// Compares with `tests/golden/{name}`. `WHARF_GOLDEN=write` writes the file anew, to be reviewed as a change of format.
     pub fn check(name: &str, actual: &[u8]) {
+        match actual.first() {
+            Some(b'{') => check_text(name, &String::from_utf8_lossy(actual)),
+            _ => check_text(name, &hex::encode(actual)),
+        }
+    }
+
+    /// The same, of a form that is text already.
+    pub fn check_text(name: &str, text: &str) {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-        let text =
-            if actual.first() == Some(&b'{') { String::from_utf8_lossy(actual).into() } else { hex::encode(actual) };
         if std::env::var("WHARF_GOLDEN").is_ok_and(|mode| mode == "write") {
             std::fs::write(&path, format!("{text}\n")).unwrap();
         }

@@ -5,7 +5,7 @@
 use super::error::AccountError;
 use super::message_record::MessageStatus;
 use super::router::{Router, Turn};
-use super::sessions::Sealed;
+use super::sessions::{Opening, Sealed};
 use super::{Children, codec};
 use crate::base::ids::MessageId;
 use crate::base::time::Timestamp;
@@ -191,10 +191,11 @@ impl Router {
             }
         };
         let limit = if envelope.own { self.settings.jump_limit_own } else { self.settings.jump_limit };
+        let now = turn.now;
         let (opened, tried) = turn
             .children
             .sessions(move |sessions| {
-                let opened = sessions.open(&address, &sealed, prekeys, limit)?;
+                let opened = sessions.open(&address, &sealed, &Opening { prekeys, limit, now })?;
                 let failed = opened.as_ref().is_err_and(|error| !matches!(error, SignalError::Duplicate { .. }));
                 let tried = if failed { Some(sessions.explain(&address, &sealed)?) } else { None };
                 Ok::<_, AccountError>((opened, tried))
@@ -213,10 +214,20 @@ impl Router {
             turn.absorb(writes);
         }
         if opened.identity_changed {
-            let chat = self.shown(turn, &envelope.from.bare()).await?;
-            self.event(turn, "identity.changed", &chat, &json!({ "contact": chat }));
+            self.identity_changed(turn, &envelope.from).await?;
         }
         Ok(decode(&opened.plaintext).map_err(Unreadable::Wire))
+    }
+
+    /// A contact has a new identity, which is trusted from now on: the bot may want to know.
+    pub(super) async fn identity_changed<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+    ) -> Result<(), AccountError> {
+        let chat = self.shown(turn, &device.bare()).await?;
+        self.event(turn, "identity.changed", &chat, &json!({ "contact": chat }));
+        Ok(())
     }
 
     /// A companion's first message must bear its phone's signature, by the identity that we know the phone by.

@@ -7,11 +7,9 @@ use super::linking::result_of;
 use super::router::{Router, Turn};
 use super::view::AccountState;
 use crate::signal::keys::KEY_TYPE;
+use crate::signal::limits::PREKEY_MINIMUM;
 use crate::wire::prekeys::{key_node, skey_node};
 use crate::wire::{Jid, Node};
-
-/// At this many or fewer prekeys left, a new batch is uploaded.
-const MIN_PREKEYS: u64 = 5;
 
 impl Router {
     pub(super) async fn on_iq<C: Children>(&mut self, turn: &mut Turn<'_, C>, iq: &Node) -> Result<(), AccountError> {
@@ -55,7 +53,7 @@ impl Router {
             Purpose::Bundles { seq, devices } => self.on_bundles(turn, seq, devices, iq).await,
             Purpose::PreKeyCount => {
                 let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
-                if left <= MIN_PREKEYS {
+                if left <= u64::from(PREKEY_MINIMUM) {
                     self.upload_prekeys(turn).await
                 } else {
                     self.activate(turn);

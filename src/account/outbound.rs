@@ -11,12 +11,13 @@ use super::iq::Purpose;
 use super::message_record::{MessageRecord, MessageStatus};
 use super::outbox::{Outgoing, Stage, put_outgoing};
 use super::router::{Refusal, Reply, Router, Turn};
+use super::sessions::Enciphered;
 use super::targets::Targets;
 use super::view::AccountState;
 use super::{Children, codec};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::{Fingerprint, MessageId, random_hex};
-use crate::signal::{Ciphertext, VerifiedBundle};
+use crate::signal::VerifiedBundle;
 use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
 use crate::wire::prekeys::{FetchedBundle, read_user};
@@ -214,7 +215,8 @@ impl Router {
             by_address.push((self.address(turn, device).await?, device.clone()));
         }
         let addresses = by_address.iter().map(|(address, _)| address.clone()).collect();
-        let missing = turn.children.sessions(move |sessions| sessions.missing(addresses)).await??;
+        let now = turn.now;
+        let missing = turn.children.sessions(move |sessions| sessions.missing(addresses, now)).await??;
         let missing: HashSet<_> = missing.into_iter().collect();
         Ok(by_address.into_iter().filter(|(address, _)| missing.contains(address)).map(|(_, jid)| jid).collect())
     }
@@ -247,13 +249,13 @@ impl Router {
         for device in &targets.ours {
             plaintexts.push((self.address(turn, device).await?, pad(copy.clone(), &mut self.rng)));
         }
-        let (sealed, writes) = turn.children.sessions(move |sessions| sessions.seal(plaintexts)).await??;
+        let now = turn.now;
+        let (sealed, writes) = turn.children.sessions(move |sessions| sessions.seal(plaintexts, now)).await??;
         turn.absorb(writes);
         let (mut participants, mut with_prekeys, mut reached) = (Vec::new(), false, 0);
         for (index, (device, sealed)) in targets.all().zip(sealed).enumerate() {
             let (kind, bytes) = match sealed {
-                Ok(Ciphertext::Signal(bytes)) => ("msg", bytes),
-                Ok(Ciphertext::PreKey(bytes)) => ("pkmsg", bytes),
+                Ok(Enciphered { kind, bytes }) => (kind, bytes),
                 Err(error) => {
                     tracing::warn!(account = %self.id, device = %device.redacted(), %error, "a device is left out");
                     continue;
@@ -321,9 +323,13 @@ impl Router {
                 },
             }
         }
-        let (refused, writes) = turn.children.sessions(move |sessions| sessions.establish(usable)).await??;
-        turn.absorb(writes);
-        for (address, error) in refused {
+        let now = turn.now;
+        let done = turn.children.sessions(move |sessions| sessions.establish(usable, now)).await??;
+        turn.absorb(done.writes);
+        for device in done.changed.iter().filter_map(|address| by_address.get(address)) {
+            self.identity_changed(turn, device).await?;
+        }
+        for (address, error) in done.refused {
             tracing::warn!(account = %self.id, %address, %error, "no session could be set up");
             // Asked again, the service would give the same.
             unreachable.extend(by_address.remove(&address));

@@ -4,9 +4,10 @@
 
 use super::error::AccountError;
 use crate::base::address::ProtocolAddress;
+use crate::base::time::Timestamp;
 use crate::signal::{
-    Ciphertext, IdentityKey, JumpLimit, LocalParty, PreKeyId, PreKeyPair, PreKeySignalMessage, PublicKey, Session,
-    SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
+    Buffer, Ciphertext, Context, IdentityKey, JumpLimit, LocalParty, Part, PreKeyId, PreKeyPair, PreKeySignalMessage,
+    PublicKey, RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use rand::rngs::StdRng;
@@ -14,11 +15,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 type Writes = ChangeSet<owner::SessionCipher>;
+/// With the one-time prekey that is used up.
+type Plaintext = (Vec<u8>, Option<PreKeyId>);
 
 pub struct SessionCipher {
     store: AccountStore,
     local: LocalParty,
     rng: StdRng,
+    buffer: Buffer,
     sessions: HashMap<ProtocolAddress, Session>,
     identities: HashMap<ProtocolAddress, IdentityKey>,
 }
@@ -30,7 +34,34 @@ pub enum Sealed {
     PreKey(Box<PreKeySignalMessage>),
 }
 
+/// A ciphertext to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Enciphered {
+    /// The `type` of its `enc`.
+    pub kind: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+/// What came of setting up sessions.
+#[derive(Default)]
+pub struct Established {
+    /// Addresses whose bundle could not be used.
+    pub refused: Vec<(ProtocolAddress, SignalError)>,
+    /// Addresses whose identity is another than the one we knew.
+    pub changed: Vec<ProtocolAddress>,
+    pub writes: Writes,
+}
+
+/// What a message needs to be opened.
+pub struct Opening {
+    /// Those that a new session needs.
+    pub prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
+    pub limit: JumpLimit,
+    pub now: Timestamp,
+}
+
 /// A decrypted message, and what it did.
+#[derive(Debug)]
 pub struct Opened {
     pub plaintext: Vec<u8>,
     /// Used up: to be deleted with the same commit.
@@ -42,48 +73,71 @@ pub struct Opened {
 
 impl SessionCipher {
     pub fn new(store: AccountStore, local: LocalParty, rng: StdRng) -> Self {
-        Self { store, local, rng, sessions: HashMap::new(), identities: HashMap::new() }
+        let (sessions, identities) = (HashMap::new(), HashMap::new());
+        Self { store, local, rng, buffer: Buffer::new(), sessions, identities }
     }
 
     /// Those of the addresses that have no session to send with.
-    pub fn missing(&mut self, addresses: Vec<ProtocolAddress>) -> Result<Vec<ProtocolAddress>, AccountError> {
+    pub fn missing(
+        &mut self,
+        addresses: Vec<ProtocolAddress>,
+        now: Timestamp,
+    ) -> Result<Vec<ProtocolAddress>, AccountError> {
         let mut missing = Vec::new();
         for address in addresses {
-            if !self.session(&address)?.is_established() {
+            let remote = self.remote(&address)?;
+            if !load(&mut self.sessions, &self.store, &address)?.is_usable(&remote, now) {
                 missing.push(address);
             }
         }
         Ok(missing)
     }
 
-    /// Sets up sessions from verified bundles. Returns the addresses whose bundle could not be used.
+    /// Sets up sessions from verified bundles. The service vouches for their identities: one that changed is trusted anew,
+    /// and reported.
     pub fn establish(
         &mut self,
         bundles: Vec<(ProtocolAddress, VerifiedBundle)>,
-    ) -> Result<(Vec<(ProtocolAddress, SignalError)>, Writes), AccountError> {
-        let (mut refused, mut writes) = (Vec::new(), Writes::default());
+        now: Timestamp,
+    ) -> Result<Established, AccountError> {
+        let mut done = Established::default();
         for (address, bundle) in bundles {
+            let mut remote = self.remote(&address)?;
             let session = load(&mut self.sessions, &self.store, &address)?;
-            match session.initiate(&self.local, &bundle, &mut self.rng) {
+            let mut begun = session.initiate(&self.local, &remote, &bundle, now, &mut self.rng);
+            if let Err(SignalError::UntrustedIdentity { presented, .. }) = begun {
+                remote.identity = Some(presented);
+                begun = session.initiate(&self.local, &remote, &bundle, now, &mut self.rng);
+            }
+            match begun {
                 Ok(()) => {
-                    put_session(&mut writes, &address, session);
-                    self.remember(&address, bundle.get().identity, &mut writes)?;
+                    put_session(&mut done.writes, &address, session);
+                    if self.remember(&address, bundle.get().identity, &mut done.writes)? {
+                        done.changed.push(address);
+                    }
                 }
-                Err(error) => refused.push((address, error)),
+                Err(error) => done.refused.push((address, error)),
             }
         }
-        Ok((refused, writes))
+        Ok(done)
     }
 
     /// Encrypts one plaintext for each address; a failure concerns its address only.
     pub fn seal(
         &mut self,
         plaintexts: Vec<(ProtocolAddress, Vec<u8>)>,
-    ) -> Result<(Vec<Result<Ciphertext, SignalError>>, Writes), AccountError> {
+        now: Timestamp,
+    ) -> Result<(Vec<Result<Enciphered, SignalError>>, Writes), AccountError> {
         let (mut sealed, mut writes) = (Vec::with_capacity(plaintexts.len()), Writes::default());
         for (address, plaintext) in plaintexts {
-            let session = self.session(&address)?;
-            let result = session.encrypt(&plaintext);
+            let remote = self.remote(&address)?;
+            let session = load(&mut self.sessions, &self.store, &address)?;
+            let limit = JumpLimit::default();
+            let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut self.buffer };
+            let result = session.encrypt(&plaintext, ctx).map(|sealed| match sealed {
+                Ciphertext::Signal(bytes) => Enciphered { kind: "msg", bytes: bytes.to_vec() },
+                Ciphertext::PreKey(bytes) => Enciphered { kind: "pkmsg", bytes: bytes.to_vec() },
+            });
             if result.is_ok() {
                 put_session(&mut writes, &address, session);
             }
@@ -92,7 +146,7 @@ impl SessionCipher {
         Ok((sealed, writes))
     }
 
-    /// The ids of our prekeys that this message needs: none when its session is known.
+    /// Whether this message needs our prekeys: not when its session is known.
     pub fn needs_prekeys(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<bool, AccountError> {
         match sealed {
             Sealed::Signal(_) => Ok(false),
@@ -100,23 +154,20 @@ impl SessionCipher {
         }
     }
 
-    /// Decrypts. `prekeys` are those that a new session needs.
+    /// Decrypts. A changed identity is trusted anew once its first message has proved it, and reported; what the old one
+    /// wrote is not read any more.
     pub fn open(
         &mut self,
         address: &ProtocolAddress,
         sealed: &Sealed,
-        prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
-        limit: JumpLimit,
+        opening: &Opening,
     ) -> Result<Result<Opened, SignalError>, AccountError> {
-        let session = load(&mut self.sessions, &self.store, address)?;
-        let rng = &mut self.rng;
-        let opened = match sealed {
-            Sealed::Signal(message) => session.decrypt(message, limit, rng).map(|plaintext| (plaintext, None)),
-            Sealed::PreKey(message) => match &prekeys {
-                None => session.decrypt_known(message, limit, rng).map(|plaintext| (plaintext, None)),
-                Some((signed, one_time)) => session.accept(&self.local, signed, one_time.as_ref(), message, limit, rng),
-            },
-        };
+        let mut remote = self.remote(address)?;
+        let mut opened = self.try_open(&remote, sealed, opening)?;
+        if let (Err(SignalError::UntrustedIdentity { .. }), Sealed::PreKey(message)) = (&opened, sealed) {
+            remote.identity = Some(message.identity_key);
+            opened = self.try_open(&remote, sealed, opening)?;
+        }
         let (plaintext, used_prekey) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
@@ -128,6 +179,25 @@ impl SessionCipher {
             Sealed::Signal(_) => false,
         };
         Ok(Ok(Opened { plaintext, used_prekey, identity_changed, writes }))
+    }
+
+    fn try_open(
+        &mut self,
+        remote: &RemoteParty,
+        sealed: &Sealed,
+        opening: &Opening,
+    ) -> Result<Result<Plaintext, SignalError>, AccountError> {
+        let session = load(&mut self.sessions, &self.store, &remote.address)?;
+        let Opening { prekeys, limit, now } = opening;
+        let ctx = Context { remote, limit: *limit, now: *now, rng: &mut self.rng, buffer: &mut self.buffer };
+        let opened = match (sealed, prekeys) {
+            (Sealed::Signal(message), _) => session.decrypt(message, ctx).map(|plaintext| (plaintext, None)),
+            (Sealed::PreKey(message), None) => session.decrypt_known(message, ctx).map(|plaintext| (plaintext, None)),
+            (Sealed::PreKey(message), Some((signed, one_time))) => {
+                session.accept(&self.local, signed, one_time.as_ref(), message, ctx)
+            }
+        };
+        Ok(opened.map(|(plaintext, used)| (plaintext.to_vec(), used)))
     }
 
     /// What was tried for a message that did not open.
@@ -175,6 +245,10 @@ impl SessionCipher {
         Ok(known.is_some())
     }
 
+    fn remote(&mut self, address: &ProtocolAddress) -> Result<RemoteParty, AccountError> {
+        Ok(RemoteParty { address: address.clone(), identity: self.identity(address)? })
+    }
+
     fn session(&mut self, address: &ProtocolAddress) -> Result<&mut Session, AccountError> {
         load(&mut self.sessions, &self.store, address)
     }
@@ -189,12 +263,26 @@ fn load<'a>(
     match sessions.entry(address.clone()) {
         Entry::Occupied(known) => Ok(known.into_mut()),
         Entry::Vacant(place) => {
-            let stored = store.get(kind::SESSION, address.as_str().as_bytes())?;
-            Ok(place.insert(stored.map(|bytes| Session::decode(&bytes)).transpose()?.unwrap_or_default()))
+            let prefix = part_key(address, &[]);
+            let rows = store.scan(kind::SESSION, &prefix)?;
+            let parts = rows.iter().map(|(key, bytes)| Ok((Part::parse(&key[prefix.len()..])?, bytes)));
+            let parts = parts.collect::<Result<Vec<_>, SignalError>>()?;
+            Ok(place.insert(Session::from_parts(parts)?))
         }
     }
 }
 
-fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &Session) {
-    writes.put(kind::SESSION, address.as_str(), session.encode().to_vec());
+fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &mut Session) {
+    for (part, bytes) in session.take_changes() {
+        let key = part_key(address, &part.suffix());
+        match bytes {
+            Some(mut bytes) => writes.put(kind::SESSION, key, std::mem::take(&mut *bytes)),
+            None => writes.delete(kind::SESSION, key),
+        }
+    }
+}
+
+/// No address has a zero byte, so none is the beginning of another's key.
+fn part_key(address: &ProtocolAddress, suffix: &[u8]) -> Vec<u8> {
+    [address.as_str().as_bytes(), &[0], suffix].concat()
 }

@@ -1,19 +1,33 @@
 //! A symmetric-key ratchet: each step yields one message seed and the next chain key (Double Ratchet section 2.2).
 
 use super::SignalError;
-use super::message_key::{MessageSeed, hmac_sha256};
+use super::message_key::{Keyed, MessageSeed};
 use crate::base::secret::Secret;
+
+/// What a chain's keys encrypt; for errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChainKind {
+    /// One-to-one messages.
+    Message,
+    /// One member's messages to a group.
+    Sender,
+}
 
 /// The key of a chain at an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChainKey {
     key: Secret<32>,
     index: u32,
+    kind: ChainKind,
 }
 
 impl ChainKey {
-    pub(super) fn new(key: Secret<32>, index: u32) -> Self {
-        Self { key, index }
+    pub(super) fn message(key: Secret<32>, index: u32) -> Self {
+        Self { key, index, kind: ChainKind::Message }
+    }
+
+    pub(super) fn sender(key: Secret<32>, index: u32) -> Self {
+        Self { key, index, kind: ChainKind::Sender }
     }
 
     /// The counter of the message that the next [`step`](Self::step) yields.
@@ -27,10 +41,15 @@ impl ChainKey {
 
     /// The seed of message `index`, and the key after it. The counter never wraps: that would use a key twice.
     pub(super) fn step(&self) -> Result<(MessageSeed, Self), SignalError> {
-        let index = self.index.checked_add(1).ok_or(SignalError::ChainExhausted { what: "message chain" })?;
-        let seed = Secret::new(hmac_sha256(self.key.expose(), &[&[0x01]]));
-        let next = Secret::new(hmac_sha256(self.key.expose(), &[&[0x02]]));
-        Ok((seed, Self { key: next, index }))
+        let exhausted = match self.kind {
+            ChainKind::Message => SignalError::ChainExhausted { what: "message chain" },
+            ChainKind::Sender => SignalError::ChainExhausted { what: "sender chain" },
+        };
+        let index = self.index.checked_add(1).ok_or(exhausted)?;
+        let keyed = Keyed::new(self.key.expose());
+        let seed = Secret::new(keyed.clone().code(&[&[0x01]]));
+        let next = Secret::new(keyed.code(&[&[0x02]]));
+        Ok((seed, Self { key: next, index, kind: self.kind }))
     }
 }
 
@@ -42,7 +61,7 @@ mod tests {
     #[test]
     fn a_step_equals_the_known_answer() {
         let v = &vectors()["chain_key"];
-        let chain = ChainKey::new(Secret::new(bytes(&v["chain_key"])), 3);
+        let chain = ChainKey::message(Secret::new(bytes(&v["chain_key"])), 3);
         let (seed, next) = chain.step().unwrap();
         assert_eq!(seed.expose(), &bytes::<32>(&v["message_seed"]));
         assert_eq!(next.key().expose(), &bytes::<32>(&v["next_chain_key"]));
@@ -50,8 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_index_is_an_error_and_never_wraps() {
-        let chain = ChainKey::new(Secret::new([1; 32]), u32::MAX);
-        assert_eq!(chain.step().err(), Some(SignalError::ChainExhausted { what: "message chain" }));
+    fn the_last_index_is_an_error_of_its_chain_and_never_wraps() {
+        let of = |chain: ChainKey| chain.step().err();
+        let key = Secret::new([1; 32]);
+        let exhausted = |what| Some(SignalError::ChainExhausted { what });
+        assert_eq!(of(ChainKey::message(key.clone(), u32::MAX)), exhausted("message chain"));
+        assert_eq!(of(ChainKey::sender(key, u32::MAX)), exhausted("sender chain"));
     }
 }

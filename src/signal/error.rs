@@ -1,5 +1,8 @@
 //! What can go wrong in the Signal layer. No variant carries a secret.
 
+use super::keys::IdentityKey;
+use crate::base::address::ProtocolAddress;
+
 /// An error of the Signal layer. A failed operation has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
@@ -19,8 +22,10 @@ pub enum SignalError {
     TooFarInFuture { counter: u32, jump: u32, limit: u32 },
     #[error("there is no session; fetch the peer's prekeys first")]
     NoSession,
-    #[error("no session state fits the message; {tried} were tried")]
-    NoMatchingState { tried: usize },
+    #[error("the session was begun {age_days} days ago and never answered; fetch the peer's prekeys and begin anew")]
+    StaleSession { age_days: u64 },
+    #[error("{address} presents identity {}, known is {}; trust the new one first", fingerprint(.presented), fingerprint(.known))]
+    UntrustedIdentity { address: ProtocolAddress, known: IdentityKey, presented: IdentityKey },
     #[error("sender key {chain_id} is unknown; its owner must distribute it again")]
     UnknownSenderKey { chain_id: u32 },
     #[error("one-time prekey {id} is unknown; it was used before or is not ours")]
@@ -31,6 +36,11 @@ pub enum SignalError {
     ChainExhausted { what: &'static str },
     #[error("the ciphertext does not decrypt under an authentic message key")]
     BadCiphertext,
-    #[error("the stored session cannot be read: {what}")]
+    #[error("the stored {what} cannot be read")]
     CorruptRecord { what: &'static str },
+}
+
+/// The first eight hex digits of a public key: enough to tell two apart.
+fn fingerprint(identity: &IdentityKey) -> String {
+    hex::encode(&identity.0.as_bytes()[..4])
 }

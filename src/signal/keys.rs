@@ -10,7 +10,7 @@ use rand::CryptoRng;
 use std::fmt;
 use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey as DalekPublic, StaticSecret};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The type byte before a public key in Signal's own messages (`wire-protocol.md` 2.1).
 pub const KEY_TYPE: u8 = 0x05;
@@ -88,29 +88,87 @@ impl SecretKey {
 
     /// The same, with a key that is used more than once.
     pub fn agree_prepared(&self, theirs: &PreparedPublicKey) -> Result<Secret<32>, SignalError> {
-        let shared = match &theirs.point {
+        match &theirs.point {
             Some(point) => {
-                let mut product = point.mul_clamped(*self.0.as_bytes());
-                let shared = Secret::new(product.to_montgomery().to_bytes());
-                product.zeroize();
-                shared
+                let product = Zeroizing::new(point.mul_clamped(*self.0.as_bytes()));
+                contributory(product.to_montgomery().to_bytes())
             }
-            None => Secret::new(self.0.diffie_hellman(&DalekPublic::from(theirs.key.0)).to_bytes()),
+            None => contributory(self.0.diffie_hellman(&DalekPublic::from(theirs.key.0)).to_bytes()),
+        }
+    }
+
+    /// The public half of this key, and its agreement with `theirs`: the two share the cost of leaving the Edwards curve.
+    pub(super) fn publish_and_agree(self, theirs: &PreparedPublicKey) -> Result<(KeyPair, Secret<32>), SignalError> {
+        let Some(point) = &theirs.point else {
+            let shared = self.agree_prepared(theirs)?;
+            return Ok((KeyPair::from_secret(self), shared));
         };
-        let contributory = !bool::from(shared.expose().ct_eq(&[0; 32]));
-        if contributory { Ok(shared) } else { Err(SignalError::InvalidKey { what: "peer's public key" }) }
+        let bytes = *self.0.as_bytes();
+        let products = Zeroizing::new([EdwardsPoint::mul_base_clamped(bytes), point.mul_clamped(bytes)]);
+        let [public, shared] = leave_edwards(&products);
+        Ok((KeyPair { secret: self, public: PublicKey(public) }, contributory(shared)?))
     }
 }
 
+/// Several agreements at the price of one return from the Edwards curve.
+pub(super) fn agree_all<const N: usize>(
+    pairs: [(&SecretKey, &PreparedPublicKey); N],
+) -> Result<[Secret<32>; N], SignalError> {
+    let mut products = Zeroizing::new([EdwardsPoint::default(); N]);
+    for (product, (ours, theirs)) in products.iter_mut().zip(pairs) {
+        if let Some(point) = &theirs.point {
+            *product = point.mul_clamped(*ours.0.as_bytes());
+        }
+    }
+    let mut shared = leave_edwards(&products).map(Secret::new);
+    for (shared, (ours, theirs)) in shared.iter_mut().zip(pairs) {
+        *shared = match theirs.point {
+            Some(_) => contributory(*shared.expose())?,
+            None => ours.agree_prepared(theirs)?,
+        };
+    }
+    Ok(shared)
+}
+
+/// Montgomery's trick: one field inversion for all the points.
+fn leave_edwards<const N: usize>(points: &[EdwardsPoint; N]) -> [[u8; 32]; N] {
+    let left = Zeroizing::new(EdwardsPoint::to_montgomery_batch(points));
+    let mut out = [[0; 32]; N];
+    for (out, left) in out.iter_mut().zip(left.iter()) {
+        *out = left.to_bytes();
+    }
+    out
+}
+
+/// RFC 7748 section 6.1: an all-zero result is refused.
+fn contributory(mut shared: [u8; 32]) -> Result<Secret<32>, SignalError> {
+    let secret = Secret::new(shared);
+    shared.zeroize();
+    if secret.expose().ct_eq(&[0; 32]).into() {
+        return Err(SignalError::InvalidKey { what: "peer's public key" });
+    }
+    Ok(secret)
+}
+
 /// A peer's key, carried over to the Edwards curve once for several agreements.
+#[derive(Clone, Debug)]
 pub struct PreparedPublicKey {
     key: PublicKey,
+    /// With sign 0. None is on the twist.
     point: Option<EdwardsPoint>,
 }
 
 impl PreparedPublicKey {
     pub fn new(key: &PublicKey) -> Self {
         Self { key: *key, point: MontgomeryPoint(key.0).to_edwards(0) }
+    }
+
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    pub(super) fn point(&self) -> Option<&EdwardsPoint> {
+        self.point.as_ref()
     }
 }
 
@@ -134,6 +192,11 @@ impl KeyPair {
 
     pub fn from_secret(secret: SecretKey) -> Self {
         let public = secret.public();
+        Self { secret, public }
+    }
+
+    /// Puts a pair together that was stored together.
+    pub(super) fn from_stored(secret: SecretKey, public: PublicKey) -> Self {
         Self { secret, public }
     }
 
@@ -206,7 +269,14 @@ mod tests {
             let theirs = PreparedPublicKey::new(&PublicKey::from_bytes(point));
             on_curve += usize::from(theirs.point.is_some());
             let expected = ladder.was_contributory().then(|| ladder.to_bytes());
-            assert_eq!(secret.agree_prepared(&theirs).ok().map(|shared| *shared.expose()), expected, "{point:?}");
+            let bytes = |shared: &Secret<32>| *shared.expose();
+            assert_eq!(secret.agree_prepared(&theirs).ok().map(|shared| bytes(&shared)), expected, "{point:?}");
+            let other = SecretKey::from_bytes([0x51; 32]);
+            let all = agree_all([(&secret, &theirs), (&other, &theirs)]).ok();
+            assert_eq!(all.map(|all| bytes(&all[0])), expected, "{point:?}");
+            let published = secret.clone().publish_and_agree(&theirs).ok();
+            assert_eq!(published.as_ref().map(|(_, shared)| bytes(shared)), expected, "{point:?}");
+            assert!(published.is_none_or(|(pair, _)| *pair.public() == secret.public()));
         }
         assert!((150..350).contains(&on_curve), "both ways were taken: {on_curve}");
     }

@@ -1,53 +1,70 @@
 //! The two message forms of one-to-one sessions (`wire-protocol.md` 2.1), parsed once, at the edge.
 
 use super::SignalError;
+use super::fields::{NotProtobuf, put_key, put_length, put_uint, read, varint_len};
 use super::keys::{IdentityKey, PublicKey};
-use super::message_key::MAC_LENGTH;
+use super::message_key::{MAC_LENGTH, MessageKey, padded};
 use super::prekey::{PreKeyId, SignedPreKeyId};
-use super::proto;
-use prost::Message;
+use std::ops::Range;
 
 /// Version 3 of the message (high nibble) under version 3 of the protocol (low nibble).
 pub(super) const VERSION_BYTE: u8 = 0x33;
 
-/// What [`Session::encrypt`](super::Session::encrypt) yields: the serialized form, by its `enc` type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ciphertext {
+/// What [`Session::encrypt`](super::Session::encrypt) leaves in the caller's buffer, by its `enc` type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ciphertext<'b> {
     /// `msg`: the peer is known to hold the session.
-    Signal(Vec<u8>),
+    Signal(&'b [u8]),
     /// `pkmsg`: carries what the peer needs to set up the session.
-    PreKey(Vec<u8>),
+    PreKey(&'b [u8]),
+}
+
+impl<'b> Ciphertext<'b> {
+    /// The serialized message.
+    pub fn bytes(self) -> &'b [u8] {
+        match self {
+            Self::Signal(bytes) | Self::PreKey(bytes) => bytes,
+        }
+    }
+
+    pub fn is_prekey(self) -> bool {
+        matches!(self, Self::PreKey(_))
+    }
 }
 
 /// A parsed Signal message.
 #[derive(Debug, Clone)]
 pub struct SignalMessage {
+    bytes: Vec<u8>,
+    ciphertext: Range<usize>,
     pub(super) ratchet_key: PublicKey,
     pub(super) counter: u32,
-    pub(super) ciphertext: Vec<u8>,
-    /// Version byte and protobuf: what the code authenticates.
-    pub(super) framed: Vec<u8>,
-    pub(super) mac: [u8; MAC_LENGTH],
 }
 
 impl SignalMessage {
-    /// Checks version and structure. The code can be checked only by a session.
-    pub fn parse(bytes: &[u8]) -> Result<Self, SignalError> {
-        let malformed = SignalError::Malformed { what: "signal message" };
-        check_version(bytes)?;
-        let (framed, mac) = bytes.split_last_chunk::<MAC_LENGTH>().ok_or(malformed.clone())?;
-        let body = framed.get(1..).ok_or(malformed.clone())?;
-        let body = proto::SignalMessage::decode(body).map_err(|_| malformed.clone())?;
-        let (Some(key), Some(counter), Some(ciphertext)) = (body.ratchet_key, body.counter, body.ciphertext) else {
-            return Err(malformed);
+    /// Checks version and structure; owned bytes are kept, not copied. The code can be checked only by a session.
+    pub fn parse(bytes: impl Into<Vec<u8>>) -> Result<Self, SignalError> {
+        let bytes = bytes.into();
+        let malformed = || SignalError::Malformed { what: "signal message" };
+        check_version(&bytes)?;
+        let body = bytes.get(1..bytes.len().saturating_sub(MAC_LENGTH)).ok_or_else(malformed)?;
+        let (mut key, mut counter, mut ciphertext) = (None, None, None);
+        let parsed = read(body, |field, value| {
+            match field {
+                1 => key = Some(value.bytes()?),
+                2 => counter = Some(value.uint32()?),
+                3 => drop(value.uint32()?),
+                4 => ciphertext = Some(value.bytes()?),
+                _ => {}
+            }
+            Ok(())
+        });
+        let (Ok(()), Some(key), Some(counter), Some(ciphertext)) = (parsed, key, counter, ciphertext) else {
+            return Err(malformed());
         };
-        Ok(Self {
-            ratchet_key: PublicKey::parse(&key, "ratchet key of the message")?,
-            counter,
-            ciphertext,
-            framed: framed.to_vec(),
-            mac: *mac,
-        })
+        let ratchet_key = PublicKey::parse(key, "ratchet key of the message")?;
+        let ciphertext = place(&bytes, ciphertext);
+        Ok(Self { bytes, ciphertext, ratchet_key, counter })
     }
 
     /// The sender's ratchet key.
@@ -60,16 +77,65 @@ impl SignalMessage {
         self.counter
     }
 
-    /// Version byte and protobuf, ready to be authenticated.
-    pub(super) fn frame(ratchet_key: &PublicKey, counter: u32, previous_counter: u32, ciphertext: Vec<u8>) -> Vec<u8> {
-        let body = proto::SignalMessage {
-            ratchet_key: Some(ratchet_key.typed().to_vec()),
-            counter: Some(counter),
-            previous_counter: Some(previous_counter),
-            ciphertext: Some(ciphertext),
-        };
-        versioned(&body)
+    pub(super) fn ciphertext_len(&self) -> usize {
+        self.ciphertext.len()
     }
+
+    /// Checks the code and decrypts into `out`.
+    pub(super) fn open(&self, key: MessageKey, parties: &[u8; 66], out: &mut Vec<u8>) -> Result<(), SignalError> {
+        let (framed, code) =
+            self.bytes.split_last_chunk::<MAC_LENGTH>().ok_or(SignalError::Malformed { what: "signal message" })?;
+        key.open(parties, framed, code, &self.bytes[self.ciphertext.clone()], out)
+    }
+}
+
+/// Where `part`, a slice of `whole`, lies in it.
+pub(super) fn place(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// The head of a Signal message that is being written.
+pub(super) struct Frame {
+    pub(super) ratchet_key: PublicKey,
+    pub(super) counter: u32,
+    pub(super) previous_counter: u32,
+}
+
+impl Frame {
+    /// The bytes of the whole message for a plaintext of this length.
+    pub(super) fn message_len(&self, plaintext: usize) -> Result<u32, SignalError> {
+        let ciphertext = ciphertext_len(plaintext)?;
+        let fields = 1 + 35 + 1 + varint_len(self.counter) + 1 + varint_len(self.previous_counter);
+        let length = fields + 1 + varint_len(ciphertext) + ciphertext as usize + MAC_LENGTH;
+        u32::try_from(length).map_err(|_| too_long())
+    }
+
+    /// Appends version, fields, ciphertext and code.
+    pub(super) fn seal(
+        &self,
+        key: MessageKey,
+        plaintext: &[u8],
+        parties: &[u8; 66],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SignalError> {
+        let framed = out.len();
+        out.push(VERSION_BYTE);
+        put_key(out, 1, &self.ratchet_key.typed());
+        put_uint(out, 2, self.counter);
+        put_uint(out, 3, self.previous_counter);
+        put_length(out, 4, ciphertext_len(plaintext.len())?);
+        key.seal(plaintext, parties, out, framed);
+        Ok(())
+    }
+}
+
+pub(super) fn ciphertext_len(plaintext: usize) -> Result<u32, SignalError> {
+    u32::try_from(padded(plaintext)).map_err(|_| too_long())
+}
+
+fn too_long() -> SignalError {
+    SignalError::Malformed { what: "plaintext, which is longer than 4 GiB," }
 }
 
 /// A parsed PreKey message: a Signal message, with what sets up its session.
@@ -85,40 +151,74 @@ pub struct PreKeySignalMessage {
 
 impl PreKeySignalMessage {
     pub fn parse(bytes: &[u8]) -> Result<Self, SignalError> {
-        let malformed = SignalError::Malformed { what: "prekey message" };
         check_version(bytes)?;
-        let body = proto::PreKeySignalMessage::decode(&bytes[1..]).map_err(|_| malformed.clone())?;
-        let (Some(base), Some(identity), Some(message), Some(signed)) =
-            (body.base_key, body.identity_key, body.message, body.signed_pre_key_id)
+        let (mut pre_key_id, mut registration_id, mut signed) = (None, None, None);
+        let (mut base, mut identity, mut message) = (None, None, None);
+        let parsed = read(&bytes[1..], |field, value| {
+            match field {
+                1 => pre_key_id = Some(value.uint32()?),
+                2 => base = Some(value.bytes()?),
+                3 => identity = Some(value.bytes()?),
+                4 => message = Some(value.bytes()?),
+                5 => registration_id = Some(value.uint32()?),
+                6 => signed = Some(value.uint32()?),
+                _ => {}
+            }
+            Ok(())
+        });
+        let (Ok(()), Some(base), Some(identity), Some(message), Some(signed)) =
+            (parsed, base, identity, message, signed)
         else {
-            return Err(malformed);
+            return Err(SignalError::Malformed { what: "prekey message" });
         };
         Ok(Self {
-            registration_id: body.registration_id.unwrap_or_default(),
-            pre_key_id: body.pre_key_id.map(PreKeyId::new).transpose()?,
+            registration_id: registration_id.unwrap_or_default(),
+            pre_key_id: pre_key_id.map(PreKeyId::new).transpose()?,
             signed_pre_key_id: SignedPreKeyId::new(signed)?,
-            base_key: PublicKey::parse(&base, "base key of the message")?,
-            identity_key: IdentityKey(PublicKey::parse(&identity, "identity key of the message")?),
-            message: SignalMessage::parse(&message)?,
+            base_key: PublicKey::parse(base, "base key of the message")?,
+            identity_key: IdentityKey(PublicKey::parse(identity, "identity key of the message")?),
+            message: SignalMessage::parse(message)?,
         })
     }
+}
 
-    pub(super) fn encode(
-        registration_id: u32,
-        pre_key_id: Option<PreKeyId>,
-        signed_pre_key_id: SignedPreKeyId,
-        base_key: &PublicKey,
-        identity_key: &IdentityKey,
-        message: Vec<u8>,
-    ) -> Vec<u8> {
-        versioned(&proto::PreKeySignalMessage {
-            pre_key_id: pre_key_id.map(PreKeyId::get),
-            base_key: Some(base_key.typed().to_vec()),
-            identity_key: Some(identity_key.0.typed().to_vec()),
-            message: Some(message),
-            registration_id: Some(registration_id),
-            signed_pre_key_id: Some(signed_pre_key_id.get()),
-        })
+/// What a PreKey message carries around its Signal message.
+pub(super) struct Envelope {
+    pub(super) registration_id: u32,
+    pub(super) pre_key_id: Option<PreKeyId>,
+    pub(super) signed_pre_key_id: SignedPreKeyId,
+    pub(super) base_key: PublicKey,
+    pub(super) identity_key: IdentityKey,
+}
+
+impl Envelope {
+    /// More bytes than the envelope adds to its message.
+    pub(super) const MAX_LEN: usize = 128;
+
+    /// Writes the fields before the message of `length` bytes, the message by `put`, and the fields after it.
+    pub(super) fn wrap(
+        &self,
+        out: &mut Vec<u8>,
+        length: u32,
+        put: impl FnOnce(&mut Vec<u8>) -> Result<(), SignalError>,
+    ) -> Result<(), SignalError> {
+        out.push(VERSION_BYTE);
+        if let Some(id) = self.pre_key_id {
+            put_uint(out, 1, id.get());
+        }
+        put_key(out, 2, &self.base_key.typed());
+        put_key(out, 3, &self.identity_key.0.typed());
+        put_length(out, 4, length);
+        put(out)?;
+        put_uint(out, 5, self.registration_id);
+        put_uint(out, 6, self.signed_pre_key_id.get());
+        Ok(())
+    }
+}
+
+impl From<NotProtobuf> for SignalError {
+    fn from(_: NotProtobuf) -> Self {
+        Self::Malformed { what: "message" }
     }
 }
 
@@ -130,25 +230,24 @@ fn check_version(bytes: &[u8]) -> Result<(), SignalError> {
     }
 }
 
-fn versioned(body: &impl Message) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1 + body.encoded_len() + MAC_LENGTH);
-    out.push(VERSION_BYTE);
-    out.extend_from_slice(&body.encode_to_vec());
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::Secret;
 
     #[test]
     fn another_version_is_named() {
-        assert_eq!(SignalMessage::parse(&[0x23; 40]).err(), Some(SignalError::Version { version: 2 }));
+        assert_eq!(SignalMessage::parse([0x23; 40]).err(), Some(SignalError::Version { version: 2 }));
     }
 
     #[test]
-    fn cut_off_messages_are_malformed_and_never_panic() {
-        let whole = SignalMessage::frame(&PublicKey::from_bytes([9; 32]), 1, 0, vec![1; 16]);
+    fn a_message_has_the_length_that_was_foretold_and_cut_off_it_is_malformed() {
+        let key = MessageKey::expand(&Secret::new([8; 32]));
+        let frame = Frame { ratchet_key: PublicKey::from_bytes([9; 32]), counter: 300, previous_counter: 0 };
+        let mut whole = Vec::new();
+        frame.seal(key, &[1; 16], &[0; 66], &mut whole).unwrap();
+        assert_eq!(whole.len(), frame.message_len(16).unwrap() as usize);
+        assert_eq!(SignalMessage::parse(&whole[..]).unwrap().ciphertext.len(), 32);
         for length in 0..whole.len() {
             assert!(SignalMessage::parse(&whole[..length]).is_err(), "{length}");
             assert!(PreKeySignalMessage::parse(&whole[..length]).is_err(), "{length}");

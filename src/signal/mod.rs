@@ -6,8 +6,10 @@
 //!
 //! Invariant: a failed decryption leaves a session exactly as it was.
 
+mod buffer;
 mod chain_key;
 mod error;
+mod fields;
 mod group_message;
 pub mod keys;
 mod message;
@@ -26,14 +28,16 @@ mod wycheproof_tests;
 mod x3dh;
 pub mod xeddsa;
 
+pub use buffer::Buffer;
 pub use error::SignalError;
 pub use group_message::{ChainId, SenderKeyDistribution, SenderKeyMessage};
 pub use keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey, SecretKey};
 pub use message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 pub use prekey::{PreKeyBundle, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair, VerifiedBundle};
+pub use record::{Part, PartChanges};
 pub use report::{ChainReport, DecryptionReport, StateReport};
 pub use sender_key::{OurSenderKey, TheirSenderKeys};
-pub use session::{LocalParty, Session};
+pub use session::{Context, LocalParty, RemoteParty, Session};
 pub use window::JumpLimit;
 
 /// Protobuf structures of the messages and records, generated from `proto/signal.proto`.
@@ -58,12 +62,24 @@ pub mod limits {
     pub const MAX_SENDER_KEY_STATES: usize = 5;
     /// The largest prekey id: 24 bits on the wire.
     pub const MAX_PREKEY_ID: u32 = 16_777_215;
+    /// One-time prekeys of one upload.
+    pub const PREKEY_BATCH: u32 = 812;
+    /// With this many left at the service, or fewer, a batch is uploaded.
+    pub const PREKEY_MINIMUM: u32 = 5;
+    /// A signed prekey is replaced after this many days (`wire-protocol.md` 1.10).
+    pub const SIGNED_PREKEY_DAYS: u64 = 27;
+    /// Signed prekeys kept, the current one included: messages under an older one may still be on their way.
+    pub const SIGNED_PREKEYS_KEPT: usize = 3;
+    /// A session that we began and the peer has not answered for this long is stale: its prekeys may be gone.
+    pub const UNANSWERED_SESSION_DAYS: u64 = 30;
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     //! Known answers and seeded randomness for tests.
+    use super::RemoteParty;
     use super::keys::{KeyPair, SecretKey};
+    use crate::base::address::ProtocolAddress;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use serde_json::Value;
@@ -82,6 +98,11 @@ pub(crate) mod testing {
 
     pub fn pair(value: &Value) -> KeyPair {
         KeyPair::from_secret(SecretKey::from_bytes(bytes(value)))
+    }
+
+    /// The other end, known by nothing yet.
+    pub fn stranger() -> RemoteParty {
+        RemoteParty { address: ProtocolAddress::from_jid_text("15550001111@c.us.0".into()), identity: None }
     }
 
     pub fn rng(seed: u64) -> StdRng {

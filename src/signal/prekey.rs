@@ -1,9 +1,9 @@
 //! Prekeys: ids, key pairs, and a peer's bundle, which can be used only after its signature was checked.
 
 use super::SignalError;
-use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PublicKey};
+use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
 use super::limits::MAX_PREKEY_ID;
-use super::xeddsa;
+use super::xeddsa::Verifier;
 use rand::CryptoRng;
 use sha1::{Digest, Sha1};
 
@@ -110,12 +110,16 @@ pub struct PreKeyBundle {
 
 /// A bundle whose signed prekey bears its identity's signature.
 #[derive(Clone, Debug)]
-pub struct VerifiedBundle(PreKeyBundle);
+pub struct VerifiedBundle {
+    bundle: PreKeyBundle,
+    identity: PreparedPublicKey,
+}
 
 impl PreKeyBundle {
     pub fn verify(self) -> Result<VerifiedBundle, SignalError> {
-        if xeddsa::verify(&self.identity.0, &self.signed_pre_key.typed(), &self.signature) {
-            Ok(VerifiedBundle(self))
+        let identity = PreparedPublicKey::new(&self.identity.0);
+        if Verifier::prepared(&identity).verify(&self.signed_pre_key.typed(), &self.signature) {
+            Ok(VerifiedBundle { bundle: self, identity })
         } else {
             Err(SignalError::BadSignature { what: "signed prekey" })
         }
@@ -124,7 +128,11 @@ impl PreKeyBundle {
 
 impl VerifiedBundle {
     pub fn get(&self) -> &PreKeyBundle {
-        &self.0
+        &self.bundle
+    }
+
+    pub(super) fn identity(&self) -> &PreparedPublicKey {
+        &self.identity
     }
 }
 

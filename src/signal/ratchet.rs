@@ -5,26 +5,53 @@
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{IdentityKey, KeyPair, PreparedPublicKey, PublicKey};
-use super::limits::MAX_RECEIVER_CHAINS;
-use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
+use super::keys::{IdentityKey, KeyPair, PreparedPublicKey, PublicKey, SecretKey};
+use super::limits::{MAX_RECEIVER_CHAINS, UNANSWERED_SESSION_DAYS};
+use super::message::{Ciphertext, Envelope, Frame, SignalMessage, ciphertext_len};
 use super::message_key::MessageKey;
 use super::prekey::{PreKeyId, SignedPreKeyId};
 use super::root_key::RootKey;
-use super::window::{JumpLimit, KeyWindow};
+use super::session::Context;
+use super::window::KeyWindow;
 use super::x3dh::Agreement;
-use rand::CryptoRng;
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use std::collections::VecDeque;
 
+/// Our end of the ratchet.
 #[derive(Clone, Debug)]
-pub(super) struct SenderChain {
-    pub(super) ratchet: KeyPair,
-    pub(super) chain: ChainKey,
+pub(super) enum Sender {
+    Ready {
+        ratchet: KeyPair,
+        chain: ChainKey,
+    },
+    /// The peer has turned the ratchet and our key for the answer is drawn; what follows from it waits for the answer, so
+    /// that one who only listens never pays for it ("Deferring new ratchet key generation", Double Ratchet section 7.5).
+    Due {
+        ratchet: SecretKey,
+        theirs: PreparedPublicKey,
+    },
+}
+
+impl Sender {
+    /// The ratchet key pair, the chain, and the root after the turn that made them.
+    fn settle(&self, root: &RootKey) -> Result<(KeyPair, ChainKey, RootKey), SignalError> {
+        match self {
+            Self::Ready { ratchet, chain } => Ok((ratchet.clone(), chain.clone(), root.clone())),
+            Self::Due { ratchet, theirs } => {
+                let (pair, shared) = ratchet.clone().publish_and_agree(theirs)?;
+                let (root, chain) = root.turn(&shared);
+                Ok((pair, chain, root))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct ReceiverChain {
     pub(super) ratchet_key: PublicKey,
+    /// Names the chain within its state, in the keys of its stored blocks.
+    pub(super) ordinal: u32,
     pub(super) window: KeyWindow,
 }
 
@@ -34,17 +61,21 @@ pub(super) struct PendingPreKey {
     pub(super) pre_key_id: Option<PreKeyId>,
     pub(super) signed_pre_key_id: SignedPreKeyId,
     pub(super) base_key: PublicKey,
+    pub(super) since: Timestamp,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct SessionState {
+    /// Names the state within its session, in the keys of its stored parts.
+    pub(super) id: u32,
+    pub(super) next_chain: u32,
     pub(super) local_identity: IdentityKey,
     pub(super) remote_identity: IdentityKey,
     pub(super) local_registration_id: u32,
     pub(super) remote_registration_id: u32,
     pub(super) root: RootKey,
     pub(super) previous_counter: u32,
-    pub(super) sender: SenderChain,
+    pub(super) sender: Sender,
     /// Oldest first.
     pub(super) receivers: VecDeque<ReceiverChain>,
     pub(super) pending: Option<PendingPreKey>,
@@ -61,35 +92,33 @@ pub(super) struct Parties {
 }
 
 impl SessionState {
-    /// The initiator's first state: receives on the signed prekey's chain, sends on a fresh ratchet key.
+    /// The initiator's first state: receives on the signed prekey's chain, sends on a fresh ratchet key, whose agreement with
+    /// the signed prekey is `turn`.
     pub(super) fn initiator(
         parties: &Parties,
         agreement: Agreement,
-        (their_signed_prekey, prepared): (PublicKey, &PreparedPublicKey),
-        ratchet: KeyPair,
+        their_signed_prekey: PublicKey,
+        (ratchet, turn): (KeyPair, &Secret<32>),
         pending: PendingPreKey,
-    ) -> Result<Self, SignalError> {
-        let (root, chain) = agreement.root.turn(&ratchet, prepared)?;
+    ) -> Self {
+        let (root, chain) = agreement.root.turn(turn);
         let base_key = pending.base_key;
-        let receiver = ReceiverChain::new(their_signed_prekey, agreement.chain);
-        Ok(Self::new(parties, root, SenderChain { ratchet, chain }, [receiver].into(), Some(pending), base_key))
+        let mut state = Self::new(parties, root, Sender::Ready { ratchet, chain }, base_key);
+        state.pending = Some(pending);
+        state.add_receiver(their_signed_prekey, KeyWindow::new(agreement.chain));
+        state
     }
 
     /// The responder's first state: the signed prekey is its ratchet key until the first message turns it.
     pub(super) fn responder(parties: &Parties, agreement: Agreement, signed_prekey: KeyPair, base: PublicKey) -> Self {
-        let sender = SenderChain { ratchet: signed_prekey, chain: agreement.chain };
-        Self::new(parties, agreement.root, sender, VecDeque::new(), None, base)
+        let sender = Sender::Ready { ratchet: signed_prekey, chain: agreement.chain };
+        Self::new(parties, agreement.root, sender, base)
     }
 
-    fn new(
-        parties: &Parties,
-        root: RootKey,
-        sender: SenderChain,
-        receivers: VecDeque<ReceiverChain>,
-        pending: Option<PendingPreKey>,
-        base_key: PublicKey,
-    ) -> Self {
+    fn new(parties: &Parties, root: RootKey, sender: Sender, base_key: PublicKey) -> Self {
         Self {
+            id: 0,
+            next_chain: 0,
             local_identity: parties.local,
             remote_identity: parties.remote,
             local_registration_id: parties.local_registration_id,
@@ -97,48 +126,87 @@ impl SessionState {
             root,
             previous_counter: 0,
             sender,
-            receivers,
-            pending,
+            receivers: VecDeque::new(),
+            pending: None,
             base_key,
         }
     }
 
-    pub(super) fn encrypt(&mut self, plaintext: &[u8]) -> Result<Ciphertext, SignalError> {
-        let counter = self.sender.chain.index();
-        let (seed, next) = self.sender.chain.step()?;
-        let parties = parties_of(&self.local_identity, &self.remote_identity);
-        let ratchet_key = *self.sender.ratchet.public();
-        let previous = self.previous_counter;
-        let message = MessageKey::expand(&seed)
-            .seal(plaintext, &parties, |text| SignalMessage::frame(&ratchet_key, counter, previous, text));
-        self.sender.chain = next;
-        Ok(match &self.pending {
-            None => Ciphertext::Signal(message),
-            Some(pending) => Ciphertext::PreKey(PreKeySignalMessage::encode(
-                self.local_registration_id,
-                pending.pre_key_id,
-                pending.signed_pre_key_id,
-                &pending.base_key,
-                &self.local_identity,
-                message,
-            )),
-        })
+    /// Adds the newest chain; a sixth pushes out the oldest, which is returned.
+    fn add_receiver(&mut self, ratchet_key: PublicKey, window: KeyWindow) -> Option<ReceiverChain> {
+        let ordinal = self.next_chain;
+        self.next_chain = ordinal.wrapping_add(1);
+        self.receivers.push_back(ReceiverChain { ratchet_key, ordinal, window });
+        if self.receivers.len() > MAX_RECEIVER_CHAINS { self.receivers.pop_front() } else { None }
     }
 
+    /// A state that was begun long ago and never answered: the peer may have lost the prekeys that it was begun with.
+    pub(super) fn staleness(&self, now: Timestamp) -> Option<SignalError> {
+        let age_days = now.0.saturating_sub(self.pending.as_ref()?.since.0) / (24 * 60 * 60 * 1000);
+        (age_days >= UNANSWERED_SESSION_DAYS).then_some(SignalError::StaleSession { age_days })
+    }
+
+    /// Encrypts into `out`.
+    pub(super) fn encrypt<'b>(&mut self, plaintext: &[u8], ctx: Context<'b>) -> Result<Ciphertext<'b>, SignalError> {
+        ctx.remote.check(&self.remote_identity)?;
+        if let Some(stale) = self.staleness(ctx.now) {
+            return Err(stale);
+        }
+        ciphertext_len(plaintext.len())?;
+        if let Sender::Due { .. } = self.sender {
+            let (ratchet, chain, root) = self.sender.settle(&self.root)?;
+            self.sender = Sender::Ready { ratchet, chain };
+            self.root = root;
+        }
+        let Sender::Ready { ratchet, chain } = &mut self.sender else {
+            return Err(SignalError::NoSession);
+        };
+        let frame =
+            Frame { ratchet_key: *ratchet.public(), counter: chain.index(), previous_counter: self.previous_counter };
+        let length = frame.message_len(plaintext.len())?;
+        let (seed, next) = chain.step()?;
+        let key = MessageKey::expand(&seed);
+        let parties = parties_of(&self.local_identity, &self.remote_identity);
+        let sealed = match &self.pending {
+            None => {
+                let out = ctx.buffer.begin(length as usize);
+                frame.seal(key, plaintext, &parties, out)?;
+                Ciphertext::Signal(out)
+            }
+            Some(pending) => {
+                let out = ctx.buffer.begin(length as usize + Envelope::MAX_LEN);
+                let envelope = Envelope {
+                    registration_id: self.local_registration_id,
+                    pre_key_id: pending.pre_key_id,
+                    signed_pre_key_id: pending.signed_pre_key_id,
+                    base_key: pending.base_key,
+                    identity_key: self.local_identity,
+                };
+                envelope.wrap(out, length, |out| frame.seal(key, plaintext, &parties, out))?;
+                Ciphertext::PreKey(out)
+            }
+        };
+        *chain = next;
+        Ok(sealed)
+    }
+
+    /// Decrypts into the buffer. Returns the receiver chain that had to go.
     pub(super) fn decrypt(
         &mut self,
         message: &SignalMessage,
-        limit: JumpLimit,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Vec<u8>, SignalError> {
+        ctx: &mut Context,
+    ) -> Result<Option<ReceiverChain>, SignalError> {
         let parties = parties_of(&self.remote_identity, &self.local_identity);
         let known = self.receivers.iter_mut().find(|chain| chain.ratchet_key == message.ratchet_key);
-        let plaintext = match known {
-            Some(chain) => chain.open(message, &parties, limit)?,
-            None => self.turn(message, &parties, limit, rng)?,
+        let dropped = match known {
+            Some(chain) => {
+                open(&mut chain.window, message, &parties, ctx)?;
+                None
+            }
+            None => self.turn(message, &parties, ctx)?,
         };
         self.pending = None;
-        Ok(plaintext)
+        Ok(dropped)
     }
 
     /// The Diffie-Hellman ratchet step: the peer has answered with a new ratchet key.
@@ -146,37 +214,39 @@ impl SessionState {
         &mut self,
         message: &SignalMessage,
         parties: &[u8; 66],
-        limit: JumpLimit,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Vec<u8>, SignalError> {
+        ctx: &mut Context,
+    ) -> Result<Option<ReceiverChain>, SignalError> {
         let theirs = PreparedPublicKey::new(&message.ratchet_key);
-        let (root, chain) = self.root.turn(&self.sender.ratchet, &theirs)?;
-        let mut receiver = ReceiverChain::new(message.ratchet_key, chain);
-        let plaintext = receiver.open(message, parties, limit)?;
+        let (root, chain, sent) = match &self.sender {
+            Sender::Ready { ratchet, chain } => {
+                let (root, received) = self.root.turn(&ratchet.secret().agree_prepared(&theirs)?);
+                (root, received, chain.index())
+            }
+            due @ Sender::Due { .. } => {
+                let (ratchet, _, root) = due.settle(&self.root)?;
+                let (root, received) = root.turn(&ratchet.secret().agree_prepared(&theirs)?);
+                (root, received, 0)
+            }
+        };
+        let mut window = KeyWindow::new(chain);
+        open(&mut window, message, parties, ctx)?;
 
-        let ratchet = KeyPair::generate(rng);
-        let (root, chain) = root.turn(&ratchet, &theirs)?;
-        self.previous_counter = self.sender.chain.index().saturating_sub(1);
+        self.previous_counter = sent.saturating_sub(1);
         self.root = root;
-        self.sender = SenderChain { ratchet, chain };
-        self.receivers.push_back(receiver);
-        if self.receivers.len() > MAX_RECEIVER_CHAINS {
-            self.receivers.pop_front();
-        }
-        Ok(plaintext)
+        self.sender = Sender::Due { ratchet: SecretKey::generate(ctx.rng), theirs };
+        Ok(self.add_receiver(message.ratchet_key, window))
     }
 }
 
-impl ReceiverChain {
-    fn new(ratchet_key: PublicKey, chain: ChainKey) -> Self {
-        Self { ratchet_key, window: KeyWindow::new(chain) }
-    }
-
-    fn open(&mut self, message: &SignalMessage, parties: &[u8; 66], limit: JumpLimit) -> Result<Vec<u8>, SignalError> {
-        self.window.open(message.counter, limit, |seed| {
-            MessageKey::expand(seed).open(parties, &message.framed, &message.mac, &message.ciphertext)
-        })
-    }
+fn open(
+    window: &mut KeyWindow,
+    message: &SignalMessage,
+    parties: &[u8; 66],
+    ctx: &mut Context,
+) -> Result<(), SignalError> {
+    let limit = ctx.limit;
+    let out = ctx.buffer.begin(message.ciphertext_len());
+    window.open(message.counter, limit, |seed| message.open(MessageKey::expand(seed), parties, out))
 }
 
 /// The first 66 bytes that a code authenticates: the sender's, then the receiver's identity.

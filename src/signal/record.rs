@@ -1,149 +1,450 @@
-//! The stored form of a session: a format version byte, then a protobuf with the field numbers of `message-fields.txt`
-//! (skipped keys as seeds in field 100).
+//! The stored form of a session, in parts: a small head with the current state, which every message rewrites; each archived
+//! state by itself, and skipped keys as seeds in blocks, both rewritten only when they change (`architecture.md`, "Storage").
+//!
+//! Each part is a format version byte, then a protobuf with the field numbers of `message-fields.txt`; what that does not know
+//! has numbers from 100 on. Invariant: [`Session::take_changes`] yields exactly what the stored parts lack.
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{IdentityKey, KeyPair, PublicKey, SecretKey};
+use super::fields::{put_key, put_message, put_packed, put_uint, read, read_packed};
+use super::keys::{IdentityKey, KeyPair, PreparedPublicKey, PublicKey, SecretKey};
+use super::message_key::MessageSeed;
 use super::prekey::{PreKeyId, SignedPreKeyId};
-use super::proto::session_structure as fields;
-use super::proto::{RecordStructure, SessionStructure};
-use super::ratchet::{PendingPreKey, ReceiverChain, SenderChain, SessionState};
+use super::proto::KeyBlock;
+use super::ratchet::{PendingPreKey, ReceiverChain, Sender, SessionState};
 use super::root_key::RootKey;
 use super::session::Session;
 use super::window::KeyWindow;
 use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use prost::Message;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The format of session records that this build writes and reads.
-pub const SESSION_FORMAT: u8 = 1;
+pub const SESSION_FORMAT: u8 = 2;
+
+/// Which part of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Head,
+    /// An archived state, by its number.
+    Archived(u32),
+    /// Skipped keys, by state (or sender-key id), chain and block.
+    Keys {
+        state: u32,
+        chain: u32,
+        block: u32,
+    },
+}
+
+impl Part {
+    /// What follows the owner's name in the key of the stored record.
+    pub fn suffix(self) -> Vec<u8> {
+        match self {
+            Self::Head => vec![0],
+            Self::Archived(state) => [&[1], &state.to_be_bytes()[..]].concat(),
+            Self::Keys { state, chain, block } => {
+                [&[2], &state.to_be_bytes()[..], &chain.to_be_bytes(), &block.to_be_bytes()].concat()
+            }
+        }
+    }
+
+    /// Reads what [`suffix`](Self::suffix) wrote.
+    pub fn parse(suffix: &[u8]) -> Result<Self, SignalError> {
+        let number = |at: usize| {
+            let bytes = suffix.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            bytes.map(u32::from_be_bytes).ok_or(corrupt("part of a record"))
+        };
+        match (suffix.first(), suffix.len()) {
+            (Some(0), 1) => Ok(Self::Head),
+            (Some(1), 5) => Ok(Self::Archived(number(1)?)),
+            (Some(2), 13) => Ok(Self::Keys { state: number(1)?, chain: number(5)?, block: number(9)? }),
+            _ => Err(corrupt("part of a record")),
+        }
+    }
+}
+
+/// Parts to be written; `None` deletes one.
+pub type PartChanges = Vec<(Part, Option<Zeroizing<Vec<u8>>>)>;
+
+/// What is known of the stored parts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stored {
+    archived: BTreeSet<u32>,
+    /// Stored, and to be deleted.
+    orphans: Vec<Part>,
+}
+
+impl Stored {
+    /// A state is archived no more.
+    pub(super) fn forget_archived(&mut self, state: u32) {
+        if self.archived.remove(&state) {
+            self.orphans.push(Part::Archived(state));
+        }
+    }
+
+    /// A chain is gone, and its skipped keys with it.
+    pub(super) fn forget_chain(&mut self, state: u32, chain: Option<&ReceiverChain>) {
+        if let Some(chain) = chain {
+            let key = |block| Part::Keys { state, chain: chain.ordinal, block };
+            self.orphans.extend(chain.window.stored().map(key));
+        }
+    }
+}
 
 impl Session {
-    /// The record of this session.
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let record = RecordStructure {
-            current_session: self.current.as_ref().map(encode_state),
-            previous_sessions: self.archived.iter().map(|state| encode_state(state)).collect(),
-        };
-        let mut out = Vec::with_capacity(1 + record.encoded_len());
-        out.push(SESSION_FORMAT);
-        out.extend_from_slice(&Zeroizing::new(record.encode_to_vec()));
-        Zeroizing::new(out)
+    /// Takes what must be written so that the stored parts are this session; they count as stored from now on.
+    pub fn take_changes(&mut self) -> PartChanges {
+        let mut changes: PartChanges = self.stored.orphans.drain(..).map(|part| (part, None)).collect();
+        for state in &mut self.archived {
+            if self.stored.archived.insert(state.id) {
+                changes.push((Part::Archived(state.id), Some(state_part(state))));
+                take_blocks(&mut changes, Arc::make_mut(state));
+            }
+        }
+        if let Some(current) = &mut self.current {
+            take_blocks(&mut changes, current);
+        }
+        changes.push((Part::Head, Some(self.head())));
+        changes
     }
 
-    /// Reads a record that [`encode`](Self::encode) wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, SignalError> {
-        let Some((&SESSION_FORMAT, body)) = bytes.split_first() else {
-            return Err(corrupt("format version"));
+    /// The whole record: every part of it, whatever is stored.
+    pub fn to_parts(&self) -> Vec<(Part, Zeroizing<Vec<u8>>)> {
+        let mut parts = vec![(Part::Head, self.head())];
+        for state in &self.archived {
+            parts.push((Part::Archived(state.id), state_part(state)));
+        }
+        for state in self.current.iter().chain(self.archived.iter().map(|state| &**state)) {
+            for chain in &state.receivers {
+                let blocks = chain.window.blocks();
+                parts.extend(blocks.map(|(block, keys)| (key_part(state, chain, block), seal_keys(&keys))));
+            }
+        }
+        parts.sort_by_key(|(part, _)| *part);
+        parts
+    }
+
+    /// Reads a session from all its stored parts, in the order of their keys. No part at all is a session that does not exist.
+    pub fn from_parts<B: AsRef<[u8]>>(parts: impl IntoIterator<Item = (Part, B)>) -> Result<Self, SignalError> {
+        let mut parts = parts.into_iter();
+        let Some((Part::Head, head)) = parts.next() else {
+            return if parts.next().is_none() { Ok(Self::default()) } else { Err(corrupt("session without its head")) };
         };
-        let record = RecordStructure::decode(body).map_err(|_| corrupt("structure"))?;
-        Ok(Self {
-            current: record.current_session.map(decode_state).transpose()?,
-            archived: record
-                .previous_sessions
-                .into_iter()
-                .map(|state| decode_state(state).map(Arc::new))
-                .collect::<Result<_, _>>()?,
+        let mut session = Self::default();
+        let mut listed = Vec::new();
+        let mut current = None;
+        read(body(head.as_ref())?, |field, value| {
+            match field {
+                1 => current = Some(value.bytes()?),
+                100 => listed = read_packed(value.bytes()?)?,
+                101 => session.next_state = value.uint32()?,
+                _ => {}
+            }
+            Ok(())
         })
+        .map_err(|_| corrupt("session"))?;
+        session.current = current.map(read_state).transpose()?;
+        let mut archived = Vec::new();
+        for (part, bytes) in parts {
+            let bytes = bytes.as_ref();
+            match part {
+                Part::Archived(_) => archived.push(read_state(body(bytes)?)?),
+                Part::Keys { state, chain, block } => {
+                    let states = session.current.iter_mut().chain(&mut archived);
+                    let window = states
+                        .filter(|candidate| candidate.id == state)
+                        .flat_map(|state| &mut state.receivers)
+                        .find(|candidate| candidate.ordinal == chain)
+                        .map(|chain| &mut chain.window);
+                    let belongs = window.map(|window| open_keys(bytes).map(|keys| window.restore_block(block, keys)));
+                    if !belongs.transpose()?.unwrap_or_default() {
+                        return Err(corrupt("block of skipped keys"));
+                    }
+                }
+                Part::Head => return Err(corrupt("second head of a session")),
+            }
+        }
+        for id in listed {
+            let place = archived
+                .iter()
+                .position(|state: &SessionState| state.id == id)
+                .ok_or(corrupt("list of archived states"))?;
+            session.archived.push_back(Arc::new(archived.swap_remove(place)));
+            session.stored.archived.insert(id);
+        }
+        if archived.is_empty() { Ok(session) } else { Err(corrupt("list of archived states")) }
+    }
+
+    fn head(&self) -> Zeroizing<Vec<u8>> {
+        let mut out = begin_part(self.current.as_ref().map_or(0, room_for) + 5 * self.archived.len() + 16);
+        if let Some(current) = &self.current {
+            put_message(&mut out, 1, |out| put_state(out, current));
+        }
+        if !self.archived.is_empty() {
+            put_message(&mut out, 100, |out| self.archived.iter().for_each(|state| put_packed(out, state.id)));
+        }
+        put_uint(&mut out, 101, self.next_state);
+        out
     }
 }
 
-fn encode_state(state: &SessionState) -> SessionStructure {
-    SessionStructure {
-        session_version: Some(3),
-        local_identity_public: Some(state.local_identity.0.as_bytes().to_vec()),
-        remote_identity_public: Some(state.remote_identity.0.as_bytes().to_vec()),
-        root_key: Some(state.root.key().expose().to_vec()),
-        previous_counter: Some(state.previous_counter),
-        sender_chain: Some(fields::Chain {
-            sender_ratchet_key: Some(state.sender.ratchet.public().as_bytes().to_vec()),
-            sender_ratchet_key_private: Some(state.sender.ratchet.secret().expose().to_vec()),
-            chain_key: Some(encode_chain_key(&state.sender.chain)),
-            message_keys: Vec::new(),
-        }),
-        receiver_chains: state.receivers.iter().map(encode_receiver).collect(),
-        pending_pre_key: state.pending.as_ref().map(|pending| fields::PendingPreKey {
-            pre_key_id: pending.pre_key_id.map(PreKeyId::get),
-            base_key: Some(pending.base_key.as_bytes().to_vec()),
-            signed_pre_key_id: Some(pending.signed_pre_key_id.get()),
-        }),
-        remote_registration_id: Some(state.remote_registration_id),
-        local_registration_id: Some(state.local_registration_id),
-        alice_base_key: Some(state.base_key.as_bytes().to_vec()),
+fn key_part(state: &SessionState, chain: &ReceiverChain, block: u32) -> Part {
+    Part::Keys { state: state.id, chain: chain.ordinal, block }
+}
+
+fn take_blocks(changes: &mut PartChanges, state: &mut SessionState) {
+    let id = state.id;
+    for chain in &mut state.receivers {
+        for (block, keys) in chain.window.take_touched() {
+            let part = Part::Keys { state: id, chain: chain.ordinal, block };
+            changes.push((part, (!keys.is_empty()).then(|| seal_keys(&keys))));
+        }
     }
 }
 
-fn encode_receiver(receiver: &ReceiverChain) -> fields::Chain {
-    let skipped = receiver.window.skipped.iter();
-    fields::Chain {
-        sender_ratchet_key: Some(receiver.ratchet_key.as_bytes().to_vec()),
-        sender_ratchet_key_private: None,
-        chain_key: Some(encode_chain_key(&receiver.window.chain)),
-        message_keys: skipped
-            .map(|(index, seed)| fields::chain::MessageKey { index: Some(*index), seed: Some(seed.expose().to_vec()) })
-            .collect(),
+/// Room for a state, so that no half-written copy stays behind.
+fn room_for(state: &SessionState) -> usize {
+    300 + 60 * usize::from(state.pending.is_some()) + 88 * state.receivers.len()
+}
+
+fn begin_part(size: usize) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(1 + size));
+    out.push(SESSION_FORMAT);
+    out
+}
+
+fn state_part(state: &SessionState) -> Zeroizing<Vec<u8>> {
+    let mut out = begin_part(room_for(state));
+    put_state(&mut out, state);
+    out
+}
+
+fn body(bytes: &[u8]) -> Result<&[u8], SignalError> {
+    match bytes.split_first() {
+        Some((&SESSION_FORMAT, body)) => Ok(body),
+        _ => Err(corrupt("format version of a session")),
     }
 }
 
-fn encode_chain_key(chain: &ChainKey) -> fields::chain::ChainKey {
-    fields::chain::ChainKey { index: Some(chain.index()), key: Some(chain.key().expose().to_vec()) }
+/// A block of skipped keys; sender keys store theirs in the same form.
+pub(super) fn seal_keys(keys: &[(u32, MessageSeed)]) -> Zeroizing<Vec<u8>> {
+    let mut seeds = Vec::with_capacity(32 * keys.len());
+    keys.iter().for_each(|(_, seed)| seeds.extend_from_slice(seed.expose()));
+    let block = KeyBlock { counters: keys.iter().map(|(counter, _)| *counter).collect(), seeds: Some(seeds) };
+    let mut out = begin_part(block.encoded_len());
+    let written = block.encode(&mut *out);
+    debug_assert!(written.is_ok(), "a vector grows");
+    out
 }
 
-fn decode_state(state: SessionStructure) -> Result<SessionState, SignalError> {
-    let sender = state.sender_chain.ok_or(corrupt("sender chain"))?;
-    let secret = Zeroizing::new(sender.sender_ratchet_key_private.unwrap_or_default());
+pub(super) fn open_keys(bytes: &[u8]) -> Result<Vec<(u32, MessageSeed)>, SignalError> {
+    let block = KeyBlock::decode(body(bytes)?).map_err(|_| corrupt("block of skipped keys"))?;
+    let (seeds, rest) = block.seeds().as_chunks::<32>();
+    if !rest.is_empty() || seeds.len() != block.counters.len() {
+        return Err(corrupt("block of skipped keys"));
+    }
+    Ok(block.counters.iter().copied().zip(seeds.iter().map(|seed| Secret::new(*seed))).collect())
+}
+
+fn put_state(out: &mut Vec<u8>, state: &SessionState) {
+    put_uint(out, 1, 3u32);
+    put_key(out, 2, state.local_identity.0.as_bytes());
+    put_key(out, 3, state.remote_identity.0.as_bytes());
+    put_key(out, 4, state.root.key().expose());
+    put_uint(out, 5, state.previous_counter);
+    put_message(out, 6, |out| match &state.sender {
+        Sender::Ready { ratchet, chain } => {
+            put_key(out, 1, ratchet.public().as_bytes());
+            put_key(out, 2, ratchet.secret().expose());
+            put_message(out, 3, |out| put_chain_key(out, chain));
+        }
+        // Without a chain key it is due; the peer's key is that of the newest receiver chain.
+        Sender::Due { ratchet, .. } => put_key(out, 2, ratchet.expose()),
+    });
+    for receiver in &state.receivers {
+        put_message(out, 7, |out| {
+            put_key(out, 1, receiver.ratchet_key.as_bytes());
+            put_message(out, 3, |out| put_chain_key(out, &receiver.window.chain));
+            put_uint(out, 100, receiver.ordinal);
+        });
+    }
+    if let Some(pending) = &state.pending {
+        put_message(out, 9, |out| {
+            if let Some(id) = pending.pre_key_id {
+                put_uint(out, 1, id.get());
+            }
+            put_key(out, 2, pending.base_key.as_bytes());
+            put_uint(out, 3, pending.signed_pre_key_id.get());
+            put_uint(out, 100, pending.since.0);
+        });
+    }
+    put_uint(out, 10, state.remote_registration_id);
+    put_uint(out, 11, state.local_registration_id);
+    put_key(out, 13, state.base_key.as_bytes());
+    put_uint(out, 100, state.id);
+    put_uint(out, 101, state.next_chain);
+}
+
+fn put_chain_key(out: &mut Vec<u8>, chain: &ChainKey) {
+    put_uint(out, 1, chain.index());
+    put_key(out, 2, chain.key().expose());
+}
+
+/// The fields of a chain, as they are found.
+#[derive(Default)]
+struct ChainFields<'a> {
+    public: Option<&'a [u8]>,
+    private: Option<&'a [u8]>,
+    chain: Option<ChainKey>,
+    ordinal: u32,
+}
+
+fn read_chain(bytes: &[u8]) -> Result<ChainFields<'_>, SignalError> {
+    let mut chain = ChainFields::default();
+    let mut key = None;
+    read(bytes, |field, value| {
+        match field {
+            1 => chain.public = Some(value.bytes()?),
+            2 => chain.private = Some(value.bytes()?),
+            3 => key = Some(value.bytes()?),
+            100 => chain.ordinal = value.uint32()?,
+            _ => {}
+        }
+        Ok(())
+    })
+    .map_err(|_| corrupt("chain"))?;
+    chain.chain = key.map(read_chain_key).transpose()?;
+    Ok(chain)
+}
+
+fn read_chain_key(bytes: &[u8]) -> Result<ChainKey, SignalError> {
+    let (mut index, mut key) = (0, None);
+    read(bytes, |field, value| {
+        match field {
+            1 => index = value.uint32()?,
+            2 => key = Some(value.bytes()?),
+            _ => {}
+        }
+        Ok(())
+    })
+    .map_err(|_| corrupt("chain key"))?;
+    Ok(ChainKey::message(secret32(key)?, index))
+}
+
+fn read_state(bytes: &[u8]) -> Result<SessionState, SignalError> {
+    let (mut local, mut remote, mut root, mut base_key) = (None, None, None, None);
+    let (mut previous_counter, mut id, mut next_chain) = (0, 0, 0);
+    let (mut local_registration_id, mut remote_registration_id) = (0, 0);
+    let (mut sender, mut pending) = (None, None);
+    let mut receivers = Vec::new();
+    read(bytes, |field, value| {
+        match field {
+            2 => local = Some(value.bytes()?),
+            3 => remote = Some(value.bytes()?),
+            4 => root = Some(value.bytes()?),
+            5 => previous_counter = value.uint32()?,
+            6 => sender = Some(value.bytes()?),
+            7 => receivers.push(value.bytes()?),
+            9 => pending = Some(value.bytes()?),
+            10 => remote_registration_id = value.uint32()?,
+            11 => local_registration_id = value.uint32()?,
+            13 => base_key = Some(value.bytes()?),
+            100 => id = value.uint32()?,
+            101 => next_chain = value.uint32()?,
+            _ => {}
+        }
+        Ok(())
+    })
+    .map_err(|_| corrupt("session state"))?;
+    let receivers = receivers.into_iter().map(read_receiver).collect::<Result<VecDeque<_>, _>>()?;
     Ok(SessionState {
-        local_identity: IdentityKey(public(state.local_identity_public)?),
-        remote_identity: IdentityKey(public(state.remote_identity_public)?),
-        local_registration_id: state.local_registration_id.unwrap_or_default(),
-        remote_registration_id: state.remote_registration_id.unwrap_or_default(),
-        root: RootKey::new(secret32(state.root_key)?),
-        previous_counter: state.previous_counter.unwrap_or_default(),
-        sender: SenderChain {
-            ratchet: KeyPair::from_secret(SecretKey::parse(&secret, "stored ratchet key")?),
-            chain: decode_chain_key(sender.chain_key)?,
-        },
-        receivers: state.receiver_chains.into_iter().map(decode_receiver).collect::<Result<_, _>>()?,
-        pending: state.pending_pre_key.map(decode_pending).transpose()?,
-        base_key: public(state.alice_base_key)?,
+        id,
+        next_chain,
+        local_identity: IdentityKey(public(local)?),
+        remote_identity: IdentityKey(public(remote)?),
+        local_registration_id,
+        remote_registration_id,
+        root: RootKey::new(secret32(root)?),
+        previous_counter,
+        sender: read_sender(sender.unwrap_or_default(), receivers.back())?,
+        receivers,
+        pending: pending.map(read_pending).transpose()?,
+        base_key: public(base_key)?,
     })
 }
 
-fn decode_receiver(chain: fields::Chain) -> Result<ReceiverChain, SignalError> {
-    let skipped = chain.message_keys.into_iter();
+fn read_sender(bytes: &[u8], newest: Option<&ReceiverChain>) -> Result<Sender, SignalError> {
+    let fields = read_chain(bytes)?;
+    let private = fields.private.unwrap_or_default();
+    let ratchet = SecretKey::parse(private, "stored ratchet key").map_err(|_| corrupt("ratchet key"))?;
+    match (fields.chain, fields.public, newest) {
+        (Some(chain), Some(key), _) => {
+            Ok(Sender::Ready { ratchet: KeyPair::from_stored(ratchet, public(Some(key))?), chain })
+        }
+        (None, None, Some(newest)) => Ok(Sender::Due { ratchet, theirs: PreparedPublicKey::new(&newest.ratchet_key) }),
+        _ => Err(corrupt("sender chain")),
+    }
+}
+
+fn read_receiver(bytes: &[u8]) -> Result<ReceiverChain, SignalError> {
+    let fields = read_chain(bytes)?;
     Ok(ReceiverChain {
-        ratchet_key: public(chain.sender_ratchet_key)?,
-        window: KeyWindow {
-            chain: decode_chain_key(chain.chain_key)?,
-            skipped: skipped
-                .map(|key| Ok((key.index.ok_or(corrupt("message key"))?, secret32(key.seed)?)))
-                .collect::<Result<_, SignalError>>()?,
-        },
+        ratchet_key: public(fields.public)?,
+        ordinal: fields.ordinal,
+        window: KeyWindow::new(fields.chain.ok_or(corrupt("chain key"))?),
     })
 }
 
-fn decode_pending(pending: fields::PendingPreKey) -> Result<PendingPreKey, SignalError> {
+fn read_pending(bytes: &[u8]) -> Result<PendingPreKey, SignalError> {
+    let (mut pre_key_id, mut base_key, mut signed, mut since) = (None, None, 0, 0);
+    read(bytes, |field, value| {
+        match field {
+            1 => pre_key_id = Some(value.uint32()?),
+            2 => base_key = Some(value.bytes()?),
+            3 => signed = value.uint32()?,
+            100 => since = value.uint64()?,
+            _ => {}
+        }
+        Ok(())
+    })
+    .map_err(|_| corrupt("pending prekey"))?;
     Ok(PendingPreKey {
-        pre_key_id: pending.pre_key_id.map(PreKeyId::new).transpose()?,
-        signed_pre_key_id: SignedPreKeyId::new(pending.signed_pre_key_id.unwrap_or_default())?,
-        base_key: public(pending.base_key)?,
+        pre_key_id: pre_key_id.map(PreKeyId::new).transpose()?,
+        signed_pre_key_id: SignedPreKeyId::new(signed)?,
+        base_key: public(base_key)?,
+        since: Timestamp(since),
     })
 }
 
-fn decode_chain_key(chain: Option<fields::chain::ChainKey>) -> Result<ChainKey, SignalError> {
-    let chain = chain.ok_or(corrupt("chain key"))?;
-    Ok(ChainKey::new(secret32(chain.key)?, chain.index.unwrap_or_default()))
+fn public(bytes: Option<&[u8]>) -> Result<PublicKey, SignalError> {
+    PublicKey::parse(bytes.unwrap_or_default(), "stored public key").map_err(|_| corrupt("public key"))
 }
 
-fn public(bytes: Option<Vec<u8>>) -> Result<PublicKey, SignalError> {
-    PublicKey::parse(&bytes.unwrap_or_default(), "stored public key").map_err(|_| corrupt("public key"))
-}
-
-fn secret32(bytes: Option<Vec<u8>>) -> Result<Secret<32>, SignalError> {
-    Secret::from_slice(&Zeroizing::new(bytes.unwrap_or_default())).ok_or(corrupt("secret"))
+fn secret32(bytes: Option<&[u8]>) -> Result<Secret<32>, SignalError> {
+    Secret::from_slice(bytes.unwrap_or_default()).ok_or(corrupt("secret"))
 }
 
 fn corrupt(what: &'static str) -> SignalError {
     SignalError::CorruptRecord { what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_key_of_a_part_is_read_back_and_keeps_the_order(state: u32, chain: u32, block: u32) {
+            let parts = [Part::Head, Part::Archived(state), Part::Keys { state, chain, block }];
+            for part in parts {
+                prop_assert_eq!(Part::parse(&part.suffix()).unwrap(), part);
+                prop_assert!(Part::parse(&[part.suffix(), vec![0]].concat()).is_err());
+            }
+            prop_assert!(parts.is_sorted_by_key(|part| part.suffix()));
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! The root chain: a Diffie-Hellman result turns it, and yields a new message chain (Double Ratchet section 2.3).
 
-use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{KeyPair, PreparedPublicKey};
 use super::message_key::hkdf_expand;
 use crate::base::secret::Secret;
 use zeroize::Zeroize;
@@ -20,13 +18,12 @@ impl RootKey {
     }
 
     /// HKDF(salt = root, DH(ours, theirs), "WhisperRatchet", 64) = new root 32, new chain 32.
-    pub(super) fn turn(&self, ours: &KeyPair, theirs: &PreparedPublicKey) -> Result<(Self, ChainKey), SignalError> {
-        let shared = ours.secret().agree_prepared(theirs)?;
+    pub(super) fn turn(&self, shared: &Secret<32>) -> (Self, ChainKey) {
         let mut okm = [0; 64];
         hkdf_expand(Some(self.0.expose()), shared.expose(), b"WhisperRatchet", &mut okm);
         let (root, chain) = split(&okm);
         okm.zeroize();
-        Ok((Self(root), ChainKey::new(chain, 0)))
+        (Self(root), ChainKey::message(chain, 0))
     }
 }
 

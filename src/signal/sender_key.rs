@@ -4,17 +4,16 @@
 //! because a member may begin a new key while messages under the old one are still on their way.
 
 use super::SignalError;
+use super::buffer::Buffer;
 use super::chain_key::ChainKey;
-use super::group_message::{ChainId, SenderKeyDistribution, SenderKeyMessage};
+use super::group_message::{ChainId, SIGNATURE, SenderKeyDistribution, SenderKeyMessage};
 use super::keys::KeyPair;
 use super::limits::MAX_SENDER_KEY_STATES;
-use super::message_key::{MessageSeed, hkdf_expand};
+use super::message_key::{MessageSeed, decrypt_into, encrypt_onto, hkdf_expand, padded};
+use super::record::Part;
 use super::window::{JumpLimit, KeyWindow};
 use super::xeddsa::{Signer, Verifier};
 use crate::base::secret::Secret;
-use aes::Aes256;
-use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use rand::CryptoRng;
 use std::collections::VecDeque;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -43,14 +42,12 @@ impl GroupMessageKey {
         Self { iv, cipher }
     }
 
-    pub(super) fn seal(self, plaintext: &[u8]) -> Vec<u8> {
-        cbc::Encryptor::<Aes256>::new(&self.cipher.into(), &self.iv.into()).encrypt_padded_vec::<Pkcs7>(plaintext)
+    pub(super) fn seal(self, plaintext: &[u8], out: &mut Vec<u8>) {
+        encrypt_onto(out, plaintext, &self.cipher, &self.iv);
     }
 
-    pub(super) fn open(self, ciphertext: &[u8]) -> Result<Vec<u8>, SignalError> {
-        cbc::Decryptor::<Aes256>::new(&self.cipher.into(), &self.iv.into())
-            .decrypt_padded_vec::<Pkcs7>(ciphertext)
-            .map_err(|_| SignalError::BadCiphertext)
+    pub(super) fn open(self, ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), SignalError> {
+        decrypt_into(out, ciphertext, &self.cipher, &self.iv)
     }
 }
 
@@ -67,7 +64,7 @@ impl OurSenderKey {
     /// A fresh key; its id has 31 bits.
     pub fn generate(rng: &mut dyn CryptoRng) -> Self {
         let chain_id = ChainId(rng.next_u32() >> 1);
-        Self::new(chain_id, ChainKey::new(Secret::generate(rng), 0), KeyPair::generate(rng))
+        Self::new(chain_id, ChainKey::sender(Secret::generate(rng), 0), KeyPair::generate(rng))
     }
 
     pub(super) fn new(chain_id: ChainId, chain: ChainKey, signing: KeyPair) -> Self {
@@ -95,12 +92,17 @@ impl OurSenderKey {
     }
 
     /// Encrypts for the group, and signs; the chain moves on.
-    pub fn encrypt(&mut self, plaintext: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignalError> {
-        let iteration = self.chain.index();
+    pub fn encrypt<'b>(
+        &mut self,
+        plaintext: &[u8],
+        rng: &mut dyn CryptoRng,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8], SignalError> {
         let (seed, next) = self.chain.step()?;
-        let ciphertext = GroupMessageKey::expand(&seed).seal(plaintext);
-        let mut message = SenderKeyMessage::frame(self.chain_id, iteration, ciphertext);
-        let signature = self.signer.sign(&message, rng);
+        let message = buffer.begin(SenderKeyMessage::MAX_HEAD + padded(plaintext.len()) + SIGNATURE);
+        SenderKeyMessage::put_head(message, self.chain_id, self.chain.index(), plaintext.len())?;
+        GroupMessageKey::expand(&seed).seal(plaintext, message);
+        let signature = self.signer.sign(message, rng);
         message.extend_from_slice(&signature);
         self.chain = next;
         Ok(message)
@@ -118,6 +120,8 @@ pub(super) struct TheirState {
 #[derive(Clone, Debug, Default)]
 pub struct TheirSenderKeys {
     pub(super) states: VecDeque<TheirState>,
+    /// Stored blocks of states that are gone.
+    pub(super) orphans: Vec<Part>,
 }
 
 impl TheirSenderKeys {
@@ -126,26 +130,47 @@ impl TheirSenderKeys {
     pub fn process(&mut self, distribution: &SenderKeyDistribution) {
         let SenderKeyDistribution { chain_id, iteration, chain_key, signing_key } = distribution.clone();
         let known = self.states.iter().position(|state| state.chain_id == chain_id);
-        let state = match known.and_then(|place| self.states.remove(place)) {
+        let known = known.and_then(|place| self.states.remove(place));
+        let state = match known {
             Some(state) if *state.verifier.key() == signing_key => state,
-            _ => TheirState {
-                chain_id,
-                verifier: Verifier::new(&signing_key),
-                window: KeyWindow::new(ChainKey::new(chain_key, iteration)),
-            },
+            replaced => {
+                replaced.iter().for_each(|state| self.forget(state));
+                TheirState {
+                    chain_id,
+                    verifier: Verifier::new(&signing_key),
+                    window: KeyWindow::new(ChainKey::sender(chain_key, iteration)),
+                }
+            }
         };
         self.states.push_front(state);
-        self.states.truncate(MAX_SENDER_KEY_STATES);
+        if self.states.len() > MAX_SENDER_KEY_STATES
+            && let Some(oldest) = self.states.pop_back()
+        {
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, state: &TheirState) {
+        let key = |block| Part::Keys { state: state.chain_id.0, chain: 0, block };
+        self.orphans.extend(state.window.stored().map(key));
     }
 
     /// Verifies and decrypts. A failure changes nothing.
-    pub fn decrypt(&mut self, message: &SenderKeyMessage, limit: JumpLimit) -> Result<Vec<u8>, SignalError> {
+    pub fn decrypt<'b>(
+        &mut self,
+        message: &SenderKeyMessage,
+        limit: JumpLimit,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8], SignalError> {
         let unknown = SignalError::UnknownSenderKey { chain_id: message.chain_id.0 };
         let state = self.states.iter_mut().find(|state| state.chain_id == message.chain_id).ok_or(unknown)?;
         if !message.is_signed_by(&state.verifier) {
             return Err(SignalError::BadSignature { what: "sender key message" });
         }
-        state.window.open(message.iteration, limit, |seed| GroupMessageKey::expand(seed).open(&message.ciphertext))
+        let ciphertext = message.ciphertext();
+        let out = buffer.begin(ciphertext.len());
+        state.window.open(message.iteration, limit, |seed| GroupMessageKey::expand(seed).open(ciphertext, out))?;
+        Ok(buffer.as_slice())
     }
 }
 

@@ -1,10 +1,12 @@
-//! The stored forms of sender keys: a format version byte, then the structure of `message-fields.txt`, message keys as seeds.
+//! The stored forms of sender keys. Ours is one record; theirs a head with the states, and their skipped keys in blocks, as a
+//! session's are (see `record`). Each is a format version byte, then the structure of `message-fields.txt`.
 
 use super::SignalError;
 use super::chain_key::ChainKey;
 use super::group_message::ChainId;
 use super::keys::{KeyPair, PublicKey, SecretKey};
 use super::proto::{SenderKeyRecordStructure, SenderKeyStateStructure, sender_key_state_structure as fields};
+use super::record::{Part, PartChanges, open_keys, seal_keys};
 use super::sender_key::{OurSenderKey, TheirSenderKeys, TheirState};
 use super::window::KeyWindow;
 use super::xeddsa::Verifier;
@@ -13,7 +15,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 /// The format of sender-key records that this build writes and reads.
-pub const SENDER_KEY_FORMAT: u8 = 1;
+pub const SENDER_KEY_FORMAT: u8 = 2;
 
 impl OurSenderKey {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -24,22 +26,69 @@ impl OurSenderKey {
                 public: Some(self.signing.public().as_bytes().to_vec()),
                 private: Some(self.signing.secret().expose().to_vec()),
             }),
-            sender_message_keys: Vec::new(),
         }])
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, SignalError> {
-        let state = decode(bytes)?.pop().ok_or(corrupt("sender key"))?;
-        let signing = state.sender_signing_key.unwrap_or_default();
-        let secret = Zeroizing::new(signing.private.unwrap_or_default());
-        let secret = SecretKey::parse(&secret, "stored signing key").map_err(|_| corrupt("signing key"))?;
+        let mut state = decode(bytes)?.sender_key_states.pop().ok_or(corrupt("sender key"))?;
+        let signing = state.sender_signing_key.take().unwrap_or_default();
+        let secret = SecretKey::parse(signing.private(), "stored signing key").map_err(|_| corrupt("signing key"))?;
         let chain_id = ChainId(state.sender_key_id.ok_or(corrupt("chain id"))?);
-        Ok(Self::new(chain_id, read_chain_key(state.sender_chain_key)?, KeyPair::from_secret(secret)))
+        Ok(Self::new(chain_id, read_chain_key(&state)?, KeyPair::from_secret(secret)))
     }
 }
 
 impl TheirSenderKeys {
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+    /// Takes what must be written so that the stored parts are these keys; they count as stored from now on.
+    pub fn take_changes(&mut self) -> PartChanges {
+        let mut changes: PartChanges = self.orphans.drain(..).map(|part| (part, None)).collect();
+        for state in &mut self.states {
+            let id = state.chain_id.0;
+            for (block, keys) in state.window.take_touched() {
+                let part = Part::Keys { state: id, chain: 0, block };
+                changes.push((part, (!keys.is_empty()).then(|| seal_keys(&keys))));
+            }
+        }
+        changes.push((Part::Head, Some(self.head())));
+        changes
+    }
+
+    /// The whole record: every part of it, whatever is stored.
+    pub fn to_parts(&self) -> Vec<(Part, Zeroizing<Vec<u8>>)> {
+        let mut parts = vec![(Part::Head, self.head())];
+        for state in &self.states {
+            let key = |block| Part::Keys { state: state.chain_id.0, chain: 0, block };
+            parts.extend(state.window.blocks().map(|(block, keys)| (key(block), seal_keys(&keys))));
+        }
+        parts.sort_by_key(|(part, _)| *part);
+        parts
+    }
+
+    /// Reads keys from all their stored parts, in the order of their keys. No part at all is nobody's key yet.
+    pub fn from_parts<B: AsRef<[u8]>>(parts: impl IntoIterator<Item = (Part, B)>) -> Result<Self, SignalError> {
+        let mut parts = parts.into_iter();
+        let Some((Part::Head, head)) = parts.next() else {
+            return if parts.next().is_none() {
+                Ok(Self::default())
+            } else {
+                Err(corrupt("sender key without its head"))
+            };
+        };
+        let head = decode(head.as_ref())?;
+        let states = head.sender_key_states.iter().map(read_state).collect::<Result<_, _>>()?;
+        let mut keys = Self { states, orphans: Vec::new() };
+        for (part, bytes) in parts {
+            let misplaced = || corrupt("block of skipped keys");
+            let Part::Keys { state, chain: 0, block } = part else { return Err(misplaced()) };
+            let state = keys.states.iter_mut().find(|candidate| candidate.chain_id.0 == state).ok_or(misplaced())?;
+            if !state.window.restore_block(block, open_keys(bytes.as_ref())?) {
+                return Err(misplaced());
+            }
+        }
+        Ok(keys)
+    }
+
+    fn head(&self) -> Zeroizing<Vec<u8>> {
         let states = self.states.iter().map(|state| SenderKeyStateStructure {
             sender_key_id: Some(state.chain_id.0),
             sender_chain_key: Some(chain_key(&state.window.chain)),
@@ -47,35 +96,18 @@ impl TheirSenderKeys {
                 public: Some(state.verifier.key().as_bytes().to_vec()),
                 private: None,
             }),
-            sender_message_keys: (state.window.skipped.iter())
-                .map(|(iteration, seed)| fields::SenderMessageKey {
-                    iteration: Some(*iteration),
-                    seed: Some(seed.expose().to_vec()),
-                })
-                .collect(),
         });
         encode(states.collect())
     }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self, SignalError> {
-        let states = decode(bytes)?.into_iter().map(read_state).collect::<Result<_, _>>()?;
-        Ok(Self { states })
-    }
 }
 
-fn read_state(state: SenderKeyStateStructure) -> Result<TheirState, SignalError> {
-    let signing = state.sender_signing_key.and_then(|key| key.public).unwrap_or_default();
-    let signing = PublicKey::parse(&signing, "stored signing key").map_err(|_| corrupt("signing key"))?;
-    let skipped = state.sender_message_keys.into_iter();
+fn read_state(state: &SenderKeyStateStructure) -> Result<TheirState, SignalError> {
+    let signing = state.sender_signing_key.as_ref().map(fields::SenderSigningKey::public).unwrap_or_default();
+    let signing = PublicKey::parse(signing, "stored signing key").map_err(|_| corrupt("signing key"))?;
     Ok(TheirState {
         chain_id: ChainId(state.sender_key_id.ok_or(corrupt("chain id"))?),
         verifier: Verifier::new(&signing),
-        window: KeyWindow {
-            chain: read_chain_key(state.sender_chain_key)?,
-            skipped: skipped
-                .map(|key| Ok((key.iteration.ok_or(corrupt("message key"))?, secret32(key.seed)?)))
-                .collect::<Result<_, SignalError>>()?,
-        },
+        window: KeyWindow::new(read_chain_key(state)?),
     })
 }
 
@@ -83,29 +115,24 @@ fn chain_key(chain: &ChainKey) -> fields::SenderChainKey {
     fields::SenderChainKey { iteration: Some(chain.index()), seed: Some(chain.key().expose().to_vec()) }
 }
 
-fn read_chain_key(chain: Option<fields::SenderChainKey>) -> Result<ChainKey, SignalError> {
-    let chain = chain.ok_or(corrupt("chain key"))?;
-    Ok(ChainKey::new(secret32(chain.seed)?, chain.iteration.unwrap_or_default()))
-}
-
-fn secret32(bytes: Option<Vec<u8>>) -> Result<Secret<32>, SignalError> {
-    Secret::from_slice(&Zeroizing::new(bytes.unwrap_or_default())).ok_or(corrupt("secret"))
+fn read_chain_key(state: &SenderKeyStateStructure) -> Result<ChainKey, SignalError> {
+    let chain = state.sender_chain_key.as_ref().ok_or(corrupt("chain key"))?;
+    Ok(ChainKey::sender(Secret::from_slice(chain.seed()).ok_or(corrupt("secret"))?, chain.iteration()))
 }
 
 fn encode(sender_key_states: Vec<SenderKeyStateStructure>) -> Zeroizing<Vec<u8>> {
     let record = SenderKeyRecordStructure { sender_key_states };
     let mut out = Zeroizing::new(Vec::with_capacity(1 + record.encoded_len()));
     out.push(SENDER_KEY_FORMAT);
-    out.extend_from_slice(&Zeroizing::new(record.encode_to_vec()));
+    let written = record.encode(&mut *out);
+    debug_assert!(written.is_ok(), "a vector grows");
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<SenderKeyStateStructure>, SignalError> {
+fn decode(bytes: &[u8]) -> Result<SenderKeyRecordStructure, SignalError> {
     match bytes.split_first() {
-        Some((&SENDER_KEY_FORMAT, body)) => SenderKeyRecordStructure::decode(body)
-            .map(|record| record.sender_key_states)
-            .map_err(|_| corrupt("structure")),
-        _ => Err(corrupt("format version")),
+        Some((&SENDER_KEY_FORMAT, body)) => SenderKeyRecordStructure::decode(body).map_err(|_| corrupt("sender key")),
+        _ => Err(corrupt("format version of a sender key")),
     }
 }
 

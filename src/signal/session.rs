@@ -1,15 +1,19 @@
 //! A session with one device: the current state and the archived ones (`signal-protocol.txt`, "Message Decryption").
 //!
-//! Invariants: a failed operation leaves the session as it was; a state that decrypts becomes the current one.
+//! Invariants: a failed operation leaves the session as it was; a state that decrypts becomes the current one; only a trusted
+//! identity is written to or read from.
 
-use super::SignalError;
+use super::buffer::Buffer;
 use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
 use super::limits::ARCHIVED_STATES_MAX_LENGTH;
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::prekey::{PreKeyId, PreKeyPair, SignedPreKeyPair, VerifiedBundle};
-use super::ratchet::{Parties, PendingPreKey, SessionState};
+use super::ratchet::{Parties, PendingPreKey, ReceiverChain, SessionState};
+use super::record::Stored;
 use super::window::JumpLimit;
-use super::x3dh;
+use super::{SignalError, x3dh};
+use crate::base::address::ProtocolAddress;
+use crate::base::time::Timestamp;
 use rand::CryptoRng;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,18 +25,52 @@ pub struct LocalParty {
     pub registration_id: u32,
 }
 
+/// The other end of one session.
+#[derive(Clone, Debug)]
+pub struct RemoteParty {
+    pub address: ProtocolAddress,
+    /// The identity that is trusted; none yet trusts the first that comes.
+    pub identity: Option<IdentityKey>,
+}
+
+impl RemoteParty {
+    /// Whether this identity may be written to, and read from.
+    pub(super) fn check(&self, presented: &IdentityKey) -> Result<(), SignalError> {
+        match self.identity {
+            Some(known) if known != *presented => {
+                Err(SignalError::UntrustedIdentity { address: self.address.clone(), known, presented: *presented })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an operation needs of the outside.
+pub struct Context<'b> {
+    pub remote: &'b RemoteParty,
+    pub limit: JumpLimit,
+    pub now: Timestamp,
+    pub rng: &'b mut dyn CryptoRng,
+    /// Where the result is left.
+    pub buffer: &'b mut Buffer,
+}
+
 /// A session with one device. `Session::default()` is one that does not exist yet.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     pub(super) current: Option<SessionState>,
     /// Newest first; shared, so that cloning a session is cheap.
     pub(super) archived: VecDeque<Arc<SessionState>>,
+    pub(super) next_state: u32,
+    pub(super) stored: Stored,
 }
 
 impl Session {
-    /// Whether messages can be encrypted.
-    pub fn is_established(&self) -> bool {
-        self.current.is_some()
+    /// Whether messages can be encrypted: there is a current state, with the trusted identity, and not gone stale unanswered.
+    pub fn is_usable(&self, remote: &RemoteParty, now: Timestamp) -> bool {
+        let usable =
+            |state: &SessionState| remote.check(&state.remote_identity).is_ok() && state.staleness(now).is_none();
+        self.current.as_ref().is_some_and(usable)
     }
 
     /// The identity that the current state was set up with.
@@ -49,25 +87,34 @@ impl Session {
     pub fn initiate(
         &mut self,
         local: &LocalParty,
+        remote: &RemoteParty,
         bundle: &VerifiedBundle,
+        now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), SignalError> {
         let base = KeyPair::generate(rng);
         let ratchet = KeyPair::generate(rng);
-        self.initiate_with(local, bundle, &base, ratchet)
+        self.initiate_with(local, remote, bundle, now, (&base, ratchet))
     }
 
     fn initiate_with(
         &mut self,
         local: &LocalParty,
-        bundle: &VerifiedBundle,
-        base: &KeyPair,
-        ratchet: KeyPair,
+        remote: &RemoteParty,
+        verified: &VerifiedBundle,
+        now: Timestamp,
+        (base, ratchet): (&KeyPair, KeyPair),
     ) -> Result<(), SignalError> {
-        let bundle = bundle.get();
-        let one_time = bundle.one_time.as_ref().map(|(_, key)| key);
+        let bundle = verified.get();
+        remote.check(&bundle.identity)?;
         let signed = PreparedPublicKey::new(&bundle.signed_pre_key);
-        let agreement = x3dh::initiate(&local.identity, base, &bundle.identity, &signed, one_time)?;
+        let (agreement, turn) = x3dh::initiate(
+            &local.identity,
+            (base, &ratchet),
+            verified.identity(),
+            &signed,
+            bundle.one_time.as_ref().map(|(_, key)| key),
+        )?;
         let parties = Parties {
             local: local.identity.public(),
             remote: bundle.identity,
@@ -78,15 +125,16 @@ impl Session {
             pre_key_id: bundle.one_time.as_ref().map(|(id, _)| *id),
             signed_pre_key_id: bundle.signed_pre_key_id,
             base_key: *base.public(),
+            since: now,
         };
-        let state = SessionState::initiator(&parties, agreement, (bundle.signed_pre_key, &signed), ratchet, pending)?;
-        self.replace_current(state);
+        let state = SessionState::initiator(&parties, agreement, bundle.signed_pre_key, (ratchet, &turn), pending);
+        self.begin(state);
         Ok(())
     }
 
     /// Encrypts for the peer; the sending chain moves on.
-    pub fn encrypt(&mut self, plaintext: &[u8]) -> Result<Ciphertext, SignalError> {
-        self.current.as_mut().ok_or(SignalError::NoSession)?.encrypt(plaintext)
+    pub fn encrypt<'b>(&mut self, plaintext: &[u8], ctx: Context<'b>) -> Result<Ciphertext<'b>, SignalError> {
+        self.current.as_mut().ok_or(SignalError::NoSession)?.encrypt(plaintext, ctx)
     }
 
     /// Whether the message belongs to a state that exists: then it needs none of our prekeys.
@@ -95,63 +143,67 @@ impl Session {
     }
 
     /// Decrypts a Signal message with the current or an archived state.
-    pub fn decrypt(
-        &mut self,
-        message: &SignalMessage,
-        limit: JumpLimit,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Vec<u8>, SignalError> {
-        let Some(current) = &mut self.current else {
-            return Err(SignalError::NoSession);
-        };
-        let mut worst = match current.decrypt(message, limit, rng) {
-            Ok(plaintext) => return Ok(plaintext),
-            Err(error) => error,
-        };
-        for index in 0..self.archived.len() {
-            match Arc::make_mut(&mut self.archived[index]).decrypt(message, limit, rng) {
-                Ok(plaintext) => {
-                    self.promote(index);
-                    return Ok(plaintext);
+    pub fn decrypt<'b>(&mut self, message: &SignalMessage, mut ctx: Context<'b>) -> Result<&'b [u8], SignalError> {
+        let mut worst = None;
+        if let Some(current) = &mut self.current {
+            match decrypt_with(current, message, &mut ctx) {
+                Ok(dropped) => {
+                    self.stored.forget_chain(current.id, dropped.as_ref());
+                    return Ok(ctx.buffer.as_slice());
                 }
-                Err(error) if precedence(&error) > precedence(&worst) => worst = error,
+                Err(error) => worst = Some(error),
+            }
+        }
+        for index in 0..self.archived.len() {
+            match decrypt_with(Arc::make_mut(&mut self.archived[index]), message, &mut ctx) {
+                Ok(dropped) => {
+                    self.promote(index, dropped.as_ref());
+                    return Ok(ctx.buffer.as_slice());
+                }
+                Err(error) if worst.as_ref().is_none_or(|worst| precedence(&error) > precedence(worst)) => {
+                    worst = Some(error);
+                }
                 Err(_) => {}
             }
         }
-        Err(worst)
+        Err(worst.unwrap_or(SignalError::NoSession))
     }
 
     /// Decrypts a PreKey message of a state that [`knows`](Self::knows) it.
-    pub fn decrypt_known(
+    pub fn decrypt_known<'b>(
         &mut self,
         message: &PreKeySignalMessage,
-        limit: JumpLimit,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Vec<u8>, SignalError> {
+        mut ctx: Context<'b>,
+    ) -> Result<&'b [u8], SignalError> {
+        ctx.remote.check(&message.identity_key)?;
         match self.position(&message.base_key) {
-            None => Err(SignalError::NoSession),
-            Some(None) => self.current.as_mut().ok_or(SignalError::NoSession)?.decrypt(&message.message, limit, rng),
+            None => return Err(SignalError::NoSession),
+            Some(None) => {
+                let current = self.current.as_mut().ok_or(SignalError::NoSession)?;
+                let dropped = current.decrypt(&message.message, &mut ctx)?;
+                self.stored.forget_chain(current.id, dropped.as_ref());
+            }
             Some(Some(index)) => {
-                let plaintext = Arc::make_mut(&mut self.archived[index]).decrypt(&message.message, limit, rng)?;
-                self.promote(index);
-                Ok(plaintext)
+                let dropped = Arc::make_mut(&mut self.archived[index]).decrypt(&message.message, &mut ctx)?;
+                self.promote(index, dropped.as_ref());
             }
         }
+        Ok(ctx.buffer.as_slice())
     }
 
     /// Sets up a new state from a PreKey message and decrypts it; the current state is archived.
     ///
     /// Returns the plaintext and the one-time prekey that is used up: the caller deletes it with the commit that stores
     /// this session, never before.
-    pub fn accept(
+    pub fn accept<'b>(
         &mut self,
         local: &LocalParty,
         signed_prekey: &SignedPreKeyPair,
         one_time: Option<&PreKeyPair>,
         message: &PreKeySignalMessage,
-        limit: JumpLimit,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, Option<PreKeyId>), SignalError> {
+        mut ctx: Context<'b>,
+    ) -> Result<(&'b [u8], Option<PreKeyId>), SignalError> {
+        ctx.remote.check(&message.identity_key)?;
         if signed_prekey.id != message.signed_pre_key_id {
             return Err(SignalError::UnknownSignedPreKey { id: message.signed_pre_key_id.get() });
         }
@@ -172,9 +224,16 @@ impl Session {
             remote_registration_id: message.registration_id,
         };
         let mut state = SessionState::responder(&parties, agreement, signed_prekey.pair.clone(), message.base_key);
-        let plaintext = state.decrypt(&message.message, limit, rng)?;
-        self.replace_current(state);
-        Ok((plaintext, message.pre_key_id))
+        state.decrypt(&message.message, &mut ctx)?;
+        self.begin(state);
+        Ok((ctx.buffer.as_slice(), message.pre_key_id))
+    }
+
+    /// Archives the current state: messages under it can still be read, and none is written until a new one has begun.
+    pub fn archive(&mut self) {
+        if let Some(old) = self.current.take() {
+            self.shelve(old);
+        }
     }
 
     /// Where the state with this base key is: `Some(None)` is the current one.
@@ -185,23 +244,52 @@ impl Session {
         self.archived.iter().position(|state| state.base_key == *base_key).map(Some)
     }
 
-    fn promote(&mut self, index: usize) {
+    fn promote(&mut self, index: usize, dropped: Option<&ReceiverChain>) {
         if let Some(state) = self.archived.remove(index) {
-            self.replace_current(Arc::unwrap_or_clone(state));
+            self.stored.forget_chain(state.id, dropped);
+            self.stored.forget_archived(state.id);
+            self.archive();
+            self.current = Some(Arc::unwrap_or_clone(state));
         }
     }
 
-    fn replace_current(&mut self, state: SessionState) {
-        if let Some(old) = self.current.replace(state) {
-            self.archived.push_front(Arc::new(old));
-            self.archived.truncate(ARCHIVED_STATES_MAX_LENGTH);
+    fn begin(&mut self, mut state: SessionState) {
+        state.id = self.next_state;
+        self.next_state = self.next_state.wrapping_add(1);
+        self.archive();
+        self.current = Some(state);
+    }
+
+    fn shelve(&mut self, state: SessionState) {
+        self.archived.push_front(Arc::new(state));
+        while self.archived.len() > ARCHIVED_STATES_MAX_LENGTH {
+            if let Some(oldest) = self.archived.pop_back() {
+                self.stored.forget_archived(oldest.id);
+                oldest.receivers.iter().for_each(|chain| self.stored.forget_chain(oldest.id, Some(chain)));
+            }
         }
     }
+}
+
+/// Decrypts with one state. One whose identity is not trusted is tried on a copy: a message of its own is named as such, and
+/// neither read nor counted.
+fn decrypt_with(
+    state: &mut SessionState,
+    message: &SignalMessage,
+    ctx: &mut Context,
+) -> Result<Option<ReceiverChain>, SignalError> {
+    let Err(untrusted) = ctx.remote.check(&state.remote_identity) else {
+        return state.decrypt(message, ctx);
+    };
+    state.clone().decrypt(message, ctx)?;
+    ctx.buffer.wipe();
+    Err(untrusted)
 }
 
 /// Which of several states' errors tells most (`wire-protocol.md` 2.4).
 fn precedence(error: &SignalError) -> u8 {
     match error {
+        SignalError::UntrustedIdentity { .. } => 4,
         SignalError::Duplicate { .. } => 3,
         SignalError::InvalidKey { .. } => 2,
         SignalError::BadMac { .. } => 1,

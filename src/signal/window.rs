@@ -7,7 +7,7 @@ use super::SignalError;
 use super::chain_key::ChainKey;
 use super::limits::{MAX_MESSAGE_KEYS, MESSAGE_KEY_PRUNE_THRESHOLD};
 use super::message_key::MessageSeed;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How far a message may lie ahead of its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +19,71 @@ impl Default for JumpLimit {
     }
 }
 
+/// Skipped keys are stored in blocks of this many counters: one that is used up, or passed over, rewrites one block.
+pub(super) const KEYS_PER_BLOCK: u32 = 64;
+
 #[derive(Clone, Debug)]
 pub(super) struct KeyWindow {
     pub(super) chain: ChainKey,
     /// By counter, ascending.
     pub(super) skipped: VecDeque<(u32, MessageSeed)>,
+    /// Blocks that differ from what is stored.
+    touched: BTreeSet<u32>,
+    /// Blocks that are stored.
+    stored: BTreeSet<u32>,
 }
 
 impl KeyWindow {
     pub(super) fn new(chain: ChainKey) -> Self {
-        Self { chain, skipped: VecDeque::new() }
+        Self { chain, skipped: VecDeque::new(), touched: BTreeSet::new(), stored: BTreeSet::new() }
+    }
+
+    /// The numbers of the blocks that are stored.
+    pub(super) fn stored(&self) -> impl Iterator<Item = u32> + '_ {
+        self.stored.iter().copied()
+    }
+
+    /// Takes the blocks that differ from what is stored: each with its keys, none for one to be deleted.
+    pub(super) fn take_touched(&mut self) -> Vec<(u32, Vec<(u32, MessageSeed)>)> {
+        let touched = std::mem::take(&mut self.touched);
+        let mut blocks = Vec::with_capacity(touched.len());
+        for block in touched {
+            let keys = self.block(block);
+            let kept = !keys.is_empty();
+            if kept || self.stored.contains(&block) {
+                blocks.push((block, keys));
+            }
+            if kept {
+                self.stored.insert(block);
+            } else {
+                self.stored.remove(&block);
+            }
+        }
+        blocks
+    }
+
+    /// All blocks, with their keys.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (u32, Vec<(u32, MessageSeed)>)> + '_ {
+        let numbers: BTreeSet<u32> = self.skipped.iter().map(|(counter, _)| counter / KEYS_PER_BLOCK).collect();
+        numbers.into_iter().map(|number| (number, self.block(number)))
+    }
+
+    fn block(&self, number: u32) -> Vec<(u32, MessageSeed)> {
+        let start = self.skipped.partition_point(|(counter, _)| counter / KEYS_PER_BLOCK < number);
+        self.skipped.range(start..).take_while(|(counter, _)| counter / KEYS_PER_BLOCK == number).cloned().collect()
+    }
+
+    /// Puts back a stored block. Blocks come in ascending order; false when the keys do not belong there.
+    #[must_use]
+    pub(super) fn restore_block(&mut self, number: u32, keys: Vec<(u32, MessageSeed)>) -> bool {
+        for (counter, seed) in keys {
+            let ascending = self.skipped.back().is_none_or(|(last, _)| *last < counter);
+            if counter / KEYS_PER_BLOCK != number || !ascending || counter >= self.chain.index() {
+                return false;
+            }
+            self.skipped.push_back((counter, seed));
+        }
+        self.stored.insert(number)
     }
 
     /// Opens message `counter` with its seed. When that succeeds its key is gone, and those of the messages before it are
@@ -44,6 +99,7 @@ impl KeyWindow {
             let place = self.skipped.binary_search_by_key(&counter, |(index, _)| *index).map_err(|_| duplicate)?;
             let opened = open(&self.skipped[place].1)?;
             self.skipped.remove(place);
+            self.touched.insert(counter / KEYS_PER_BLOCK);
             return Ok(opened);
         };
         if jump > limit.0 {
@@ -62,9 +118,13 @@ impl KeyWindow {
         let (seed, next) = chain.step()?;
         let opened = open(&seed)?;
         self.chain = next;
+        if let (Some((first, _)), Some((last, _))) = (passed.front(), passed.back()) {
+            self.touched.extend(first / KEYS_PER_BLOCK..=last / KEYS_PER_BLOCK);
+        }
         self.skipped.append(&mut passed);
         if self.skipped.len() > MAX_MESSAGE_KEYS + MESSAGE_KEY_PRUNE_THRESHOLD {
-            self.skipped.drain(..self.skipped.len() - MAX_MESSAGE_KEYS);
+            let pruned = self.skipped.drain(..self.skipped.len() - MAX_MESSAGE_KEYS);
+            self.touched.extend(pruned.map(|(counter, _)| counter / KEYS_PER_BLOCK));
         }
         Ok(opened)
     }
@@ -76,7 +136,7 @@ mod tests {
     use crate::base::secret::Secret;
 
     fn window() -> KeyWindow {
-        KeyWindow::new(ChainKey::new(Secret::new([7; 32]), 0))
+        KeyWindow::new(ChainKey::message(Secret::new([7; 32]), 0))
     }
 
     fn seed_of(window: &mut KeyWindow, counter: u32) -> Result<[u8; 32], SignalError> {
@@ -102,6 +162,36 @@ mod tests {
             assert_eq!(refused, Err(SignalError::BadCiphertext));
             assert_eq!((window.chain.index(), window.skipped.len()), (4, 3));
         }
+    }
+
+    #[test]
+    fn only_blocks_that_changed_are_taken_and_they_make_up_the_window() {
+        let mut window = window();
+        seed_of(&mut window, 3 * KEYS_PER_BLOCK).unwrap();
+        let numbers = |window: &mut KeyWindow| window.take_touched().into_iter().map(|(number, _)| number).collect();
+        let all: Vec<u32> = numbers(&mut window);
+        assert_eq!(all, [0, 1, 2]);
+        seed_of(&mut window, KEYS_PER_BLOCK + 1).unwrap();
+        let one: Vec<u32> = numbers(&mut window);
+        assert_eq!(one, [1]);
+        for counter in 0..KEYS_PER_BLOCK {
+            seed_of(&mut window, counter).unwrap();
+        }
+        assert_eq!(window.take_touched(), [(0, Vec::new())], "an empty block is deleted");
+
+        let mut restored = KeyWindow::new(window.chain.clone());
+        assert!(window.blocks().all(|(number, keys)| restored.restore_block(number, keys)));
+        assert_eq!(restored.skipped, window.skipped);
+    }
+
+    #[test]
+    fn keys_of_another_block_or_of_the_future_are_not_restored() {
+        let mut window = window();
+        seed_of(&mut window, 3).unwrap();
+        let key = |counter| vec![(counter, Secret::new([1; 32]))];
+        assert!(!window.clone().restore_block(1, key(3)));
+        assert!(!window.clone().restore_block(0, key(4)));
+        assert!(!window.restore_block(0, key(1)), "not in ascending order");
     }
 
     #[test]

@@ -65,11 +65,13 @@ fn aes_256_cbc_decrypts_and_refuses_bad_padding() {
     for test in set.test_groups.iter().filter(|group| group.key_size == 256).flat_map(|group| &group.tests) {
         let key =
             || GroupMessageKey::new(test.nonce.as_slice().try_into().unwrap(), test.key.as_slice().try_into().unwrap());
-        let opened = key().open(&test.ct);
+        let (mut plaintext, mut ciphertext) = (Vec::new(), Vec::new());
+        let opened = key().open(&test.ct, &mut plaintext);
         assert_eq!(opened.is_ok(), test.result == TestResult::Valid, "test {}", test.tc_id);
-        if let Ok(plaintext) = opened {
+        if opened.is_ok() {
             assert_eq!(plaintext.as_slice(), test.pt.as_slice(), "test {}", test.tc_id);
-            assert_eq!(key().seal(&test.pt).as_slice(), test.ct.as_slice(), "test {}", test.tc_id);
+            key().seal(&test.pt, &mut ciphertext);
+            assert_eq!(ciphertext, test.ct.as_slice(), "test {}", test.tc_id);
         }
         checked += 1;
     }

@@ -3,7 +3,7 @@
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
+use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey, agree_all};
 use super::message_key::hkdf_expand;
 use super::root_key::{RootKey, split};
 use crate::base::secret::Secret;
@@ -15,21 +15,29 @@ pub(super) struct Agreement {
     pub(super) chain: ChainKey,
 }
 
-/// The initiator's side ("Alice").
+/// The initiator's side ("Alice"), and the agreement of its first `ratchet` key with the signed prekey.
 pub(super) fn initiate(
     ours: &IdentityKeyPair,
-    base: &KeyPair,
-    their_identity: &IdentityKey,
+    (base, ratchet): (&KeyPair, &KeyPair),
+    their_identity: &PreparedPublicKey,
     their_signed_prekey: &PreparedPublicKey,
     their_one_time_prekey: Option<&PublicKey>,
-) -> Result<Agreement, SignalError> {
-    let one_time = their_one_time_prekey.map(|key| base.secret().agree(key)).transpose()?;
-    Ok(derive(
-        &ours.secret().agree_prepared(their_signed_prekey)?,
-        &base.secret().agree(&their_identity.0)?,
-        &base.secret().agree_prepared(their_signed_prekey)?,
-        one_time.as_ref(),
-    ))
+) -> Result<(Agreement, Secret<32>), SignalError> {
+    let one = (ours.secret(), their_signed_prekey);
+    let two = (base.secret(), their_identity);
+    let three = (base.secret(), their_signed_prekey);
+    let turn = (ratchet.secret(), their_signed_prekey);
+    match their_one_time_prekey {
+        None => {
+            let [one, two, three, turn] = agree_all([one, two, three, turn])?;
+            Ok((derive(&one, &two, &three, None), turn))
+        }
+        Some(key) => {
+            let key = PreparedPublicKey::new(key);
+            let [one, two, three, four, turn] = agree_all([one, two, three, (base.secret(), &key), turn])?;
+            Ok((derive(&one, &two, &three, Some(&four)), turn))
+        }
+    }
 }
 
 /// The responder's side ("Bob").
@@ -40,14 +48,20 @@ pub(super) fn respond(
     their_identity: &IdentityKey,
     their_base: &PublicKey,
 ) -> Result<Agreement, SignalError> {
-    let their_base = PreparedPublicKey::new(their_base);
-    let one_time = one_time_prekey.map(|pair| pair.secret().agree_prepared(&their_base)).transpose()?;
-    Ok(derive(
-        &signed_prekey.secret().agree(&their_identity.0)?,
-        &ours.secret().agree_prepared(&their_base)?,
-        &signed_prekey.secret().agree_prepared(&their_base)?,
-        one_time.as_ref(),
-    ))
+    let (identity, base) = (PreparedPublicKey::new(&their_identity.0), PreparedPublicKey::new(their_base));
+    let one = (signed_prekey.secret(), &identity);
+    let two = (ours.secret(), &base);
+    let three = (signed_prekey.secret(), &base);
+    match one_time_prekey {
+        None => {
+            let [one, two, three] = agree_all([one, two, three])?;
+            Ok(derive(&one, &two, &three, None))
+        }
+        Some(pair) => {
+            let [one, two, three, four] = agree_all([one, two, three, (pair.secret(), &base)])?;
+            Ok(derive(&one, &two, &three, Some(&four)))
+        }
+    }
 }
 
 fn derive(dh1: &Secret<32>, dh2: &Secret<32>, dh3: &Secret<32>, dh4: Option<&Secret<32>>) -> Agreement {
@@ -64,7 +78,7 @@ fn derive(dh1: &Secret<32>, dh2: &Secret<32>, dh3: &Secret<32>, dh4: Option<&Sec
     let (root, chain) = split(&halves);
     okm.zeroize();
     halves.zeroize();
-    Agreement { root: RootKey::new(root), chain: ChainKey::new(chain, 0) }
+    Agreement { root: RootKey::new(root), chain: ChainKey::message(chain, 0) }
 }
 
 #[cfg(test)]
@@ -79,9 +93,12 @@ mod tests {
         let bob = IdentityKeyPair(pair(&v["bob_identity_priv"]));
         let (signed, one_time) = (pair(&v["bob_signed_prekey_priv"]), pair(&v["bob_one_time_prekey_priv"]));
         let base = pair(&v["alice_base_priv"]);
-        let prepared = PreparedPublicKey::new(signed.public());
+        let prepared = [signed.public(), bob.0.public()].map(PreparedPublicKey::new);
+        let ratchet = pair(&v["alice_ratchet_priv"]);
         for (expected, one_time) in [(v, Some(&one_time)), (&v["without_one_time_prekey"], None)] {
-            let by_alice = initiate(&alice, &base, &bob.public(), &prepared, one_time.map(KeyPair::public)).unwrap();
+            let public = one_time.map(KeyPair::public);
+            let (by_alice, turn) = initiate(&alice, (&base, &ratchet), &prepared[1], &prepared[0], public).unwrap();
+            assert_eq!(turn, ratchet.secret().agree(signed.public()).unwrap());
             let by_bob = respond(&bob, &signed, one_time, &alice.public(), base.public()).unwrap();
             for agreement in [by_alice, by_bob] {
                 assert_eq!(agreement.root.key().expose(), &bytes::<32>(&expected["x3dh_root"]));

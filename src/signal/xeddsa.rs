@@ -1,10 +1,9 @@
 //! XEdDSA: signatures with Curve25519 keys (Signal's "The XEdDSA and VXEdDSA Signature Schemes", section 2;
 //! `wire-protocol.md` 2.2). The sign bit of the Edwards public key travels in the top bit of the signature.
 
-use super::keys::{PublicKey, SecretKey};
+use super::keys::{PreparedPublicKey, PublicKey, SecretKey};
 use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::montgomery::MontgomeryPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use rand::CryptoRng;
 use sha2::{Digest, Sha512};
@@ -67,8 +66,19 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(key: &PublicKey) -> Self {
-        let point = MontgomeryPoint(*key.as_bytes()).to_edwards(0);
-        Self { key: *key, points: point.map(|point| [point, -point].map(|point| (point, point.compress()))) }
+        Self::prepared(&PreparedPublicKey::new(key))
+    }
+
+    /// The same, with a key that is on the Edwards curve already.
+    pub fn prepared(key: &PreparedPublicKey) -> Self {
+        let points = key.point().map(|&point| {
+            let (positive, negative) = (point.compress(), -point);
+            // The negative has the same y and the other sign; a point that is its own negative has x = 0, of sign 0.
+            let mut flipped = positive;
+            flipped.0[31] ^= if point == negative { 0 } else { 0x80 };
+            [(point, positive), (negative, flipped)]
+        });
+        Self { key: *key.key(), points }
     }
 
     pub fn key(&self) -> &PublicKey {
@@ -135,6 +145,16 @@ mod tests {
         let public = PublicKey::from_bytes(bytes(&v["libsignal_kat_public_key"]));
         let message = vector_bytes(&v["libsignal_kat_message"]);
         assert!(verify(&public, &message, &vector_bytes(&v["libsignal_kat_signature"])));
+    }
+
+    #[test]
+    fn the_negative_of_a_point_is_compressed_by_its_sign_alone() {
+        for byte in 0..40 {
+            let Some(points) = Verifier::new(&PublicKey::from_bytes([byte; 32])).points else { continue };
+            for (point, compressed) in points {
+                assert_eq!(point.compress(), compressed, "{byte}");
+            }
+        }
     }
 
     #[test]

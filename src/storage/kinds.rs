@@ -75,7 +75,7 @@ pub mod kind {
     /// Answers to repeated requests, by a hash of key and path.
     pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
 
-    /// Sessions, by Signal address.
+    /// Sessions in parts, by Signal address, a zero byte and the part (`signal::Part`).
     pub const SESSION: Kind<owner::SessionCipher> = Kind::new(0x10);
     /// Identities of peers, by Signal address.
     pub const IDENTITY: Kind<owner::SessionCipher> = Kind::new(0x11);

@@ -9,7 +9,7 @@ use super::engine::{Row, Rows};
 use super::kinds::Kind;
 use super::records::Records;
 use crate::base::ids::AccountKey;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Pinned = HashMap<(u8, Vec<u8>), (u64, Option<Vec<u8>>)>;
@@ -34,6 +34,12 @@ impl Overlay {
     /// The turn is durable: what no later turn has overwritten is let go.
     pub fn release(&self, turn: u64) {
         self.lock().retain(|_, (pinned_by, _)| *pinned_by > turn);
+    }
+
+    fn scan(&self, kind: u8, prefix: &[u8]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let pinned = self.lock();
+        let wanted = pinned.iter().filter(|((of, key), _)| *of == kind && key.starts_with(prefix));
+        wanted.map(|((_, key), (_, value))| (key.clone(), value.clone())).collect()
     }
 
     fn get(&self, kind: u8, key: &[u8]) -> Option<Option<Vec<u8>>> {
@@ -65,6 +71,18 @@ impl AccountStore {
         }
     }
 
+    /// All records of a kind whose keys begin with `prefix`, in order of their keys.
+    pub fn scan<O>(&self, kind: Kind<O>, prefix: &[u8]) -> Result<Rows, StorageError> {
+        let pinned = self.overlay.scan(kind.code(), prefix);
+        let rows = self.records.scan(self.account, kind, prefix, None, usize::MAX)?;
+        if pinned.is_empty() {
+            return Ok(rows);
+        }
+        let mut merged: BTreeMap<_, _> = rows.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        merged.extend(pinned);
+        Ok(merged.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+    }
+
     /// The last record of a kind as committed.
     pub fn last<O>(&self, kind: Kind<O>) -> Result<Option<Row>, StorageError> {
         self.records.last(self.account, kind)
@@ -79,7 +97,40 @@ impl AccountStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{ChangeSet, MemoryEngine, kind, owner};
+    use crate::storage::{Batch, ChangeSet, Engine, MemoryEngine, kind, owner};
+
+    #[test]
+    fn a_scan_sees_what_is_committed_under_what_is_on_its_way() {
+        let engine = Arc::new(MemoryEngine::default());
+        let records = Records::new(engine.clone());
+        let overlay = Overlay::default();
+        let account = AccountKey::from_bytes([1; 16]);
+        let store = AccountStore::new(records.clone(), account, overlay.clone());
+        let changes = |rows: &[(&str, Option<&str>)]| {
+            let mut set = ChangeSet::<owner::SessionCipher>::default();
+            for (key, value) in rows {
+                match value {
+                    Some(value) => set.put(kind::SESSION, *key, *value),
+                    None => set.delete(kind::SESSION, *key),
+                }
+            }
+            let mut changes = Changes::default();
+            changes.absorb(set);
+            changes
+        };
+        let mut batch = Batch::default();
+        for write in
+            changes(&[("a1", Some("old")), ("a2", Some("kept")), ("a4", Some("gone")), ("b", Some("other"))]).writes
+        {
+            records.stage(&mut batch, account, write).unwrap();
+        }
+        engine.apply(batch).unwrap();
+        overlay.pin(1, &changes(&[("a1", Some("new")), ("a3", Some("added")), ("a4", None), ("b2", Some("other"))]));
+        let rows = store.scan(kind::SESSION, b"a").unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let rows: Vec<_> = rows.iter().map(|(key, value)| format!("{} {}", text(key), text(value))).collect();
+        assert_eq!(rows, ["a1 new", "a2 kept", "a3 added"]);
+    }
 
     #[test]
     fn a_write_on_its_way_is_seen_until_a_later_one_or_its_commit() {

@@ -1,5 +1,6 @@
 //! Wharf's integration tests, one binary.
 
+mod conversations;
 mod crash;
 mod demo;
 mod direct_messages;

@@ -6,9 +6,10 @@ use super::routing::ciphertexts;
 use super::{Action, DeviceId, RECEIPT_DELAY, World, WorldError};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::MessageId;
+use crate::base::time::Timestamp;
 use crate::signal::{
-    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage,
-    Session, SignalError, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
+    Buffer, Context, IdentityKeyPair, JumpLimit, LocalParty, PreKeyBundle, PreKeyId, PreKeyPair, PreKeySignalMessage,
+    RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyId, SignedPreKeyPair,
 };
 use crate::wire::message::{Incoming, OutgoingText, decode, device_sent, new_message_id, pad};
 use crate::wire::proto::{HistorySync, Message, history_sync, message as fields};
@@ -39,6 +40,7 @@ pub(super) struct Phone {
     prekeys: BTreeMap<PreKeyId, PreKeyPair>,
     offered: PreKeyId,
     sessions: HashMap<ProtocolAddress, Session>,
+    buffer: Buffer,
     pub(super) messages: Vec<PhoneMessage>,
     app_state_key: [u8; 32],
 }
@@ -55,6 +57,7 @@ impl Phone {
             prekeys: BTreeMap::new(),
             offered: PreKeyId::FIRST,
             sessions: HashMap::new(),
+            buffer: Buffer::new(),
             messages: Vec::new(),
             app_state_key,
         };
@@ -90,24 +93,31 @@ impl Phone {
         from: &ProtocolAddress,
         kind: &str,
         bytes: &[u8],
+        now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, SignalError> {
         let session = self.sessions.entry(from.clone()).or_default();
+        let remote = stranger(from);
+        let ctx = Context { remote: &remote, limit: JumpLimit::default(), now, rng, buffer: &mut self.buffer };
         if kind == "msg" {
-            return session.decrypt(&SignalMessage::parse(bytes)?, JumpLimit::default(), rng);
+            return session.decrypt(&SignalMessage::parse(bytes)?, ctx).map(<[u8]>::to_vec);
         }
         let message = PreKeySignalMessage::parse(bytes)?;
         if session.knows(&message) {
-            return session.decrypt_known(&message, JumpLimit::default(), rng);
+            return session.decrypt_known(&message, ctx).map(<[u8]>::to_vec);
         }
         let one_time = message.pre_key_id.and_then(|id| self.prekeys.get(&id));
-        let (plaintext, used) =
-            session.accept(&self.local, &self.signed, one_time, &message, JumpLimit::default(), rng)?;
+        let (plaintext, used) = session.accept(&self.local, &self.signed, one_time, &message, ctx)?;
         if let Some(id) = used {
             self.prekeys.remove(&id);
         }
-        Ok(plaintext)
+        Ok(plaintext.to_vec())
     }
+}
+
+/// A simulated phone takes everyone's word for who they are.
+fn stranger(address: &ProtocolAddress) -> RemoteParty {
+    RemoteParty { address: address.clone(), identity: None }
 }
 
 impl World {
@@ -121,7 +131,7 @@ impl World {
         for (enc, bytes) in ciphertexts(node) {
             let kind = enc.text("type").unwrap_or_default();
             let Some(account) = self.accounts.get_mut(number) else { return };
-            match account.phone.decrypt(&address, &kind, bytes, &mut self.rng) {
+            match account.phone.decrypt(&address, &kind, bytes, self.now, &mut self.rng) {
                 Ok(plaintext) => self.phone_reads(number, &from, &id, node, &plaintext),
                 Err(SignalError::Duplicate { .. }) => {
                     let seen = account.phone.messages.iter_mut().find(|message| message.id == id);
@@ -211,20 +221,23 @@ impl World {
         let jid = self.accounts.get(&device.number)?.lid.with_device(device.device);
         let address = jid.protocol_address();
         let plaintext = pad(plaintext, &mut self.rng);
-        let known = self.accounts.get(number)?.phone.sessions.get(&address).is_some_and(Session::is_established);
+        let (remote, now) = (stranger(&address), self.now);
+        let session = self.accounts.get(number)?.phone.sessions.get(&address);
+        let known = session.is_some_and(|session| session.is_usable(&remote, now));
         if !known {
             let (bundle, _) = self.accounts.get_mut(&device.number)?.take_bundle(device.device)?;
             let bundle = bundle.verify().ok()?;
             let phone = &mut self.accounts.get_mut(number)?.phone;
             let session = phone.sessions.entry(address.clone()).or_default();
-            session.initiate(&phone.local, &bundle, &mut self.rng).ok()?;
+            session.initiate(&phone.local, &remote, &bundle, now, &mut self.rng).ok()?;
         }
-        let session = self.accounts.get_mut(number)?.phone.sessions.get_mut(&address)?;
-        let (kind, bytes) = match session.encrypt(&plaintext).ok()? {
-            Ciphertext::Signal(bytes) => ("msg", bytes),
-            Ciphertext::PreKey(bytes) => ("pkmsg", bytes),
-        };
-        let enc = Node::new("enc").attr("v", "2").attr("type", kind).bytes(bytes);
+        let phone = &mut self.accounts.get_mut(number)?.phone;
+        let session = phone.sessions.get_mut(&address)?;
+        let limit = JumpLimit::default();
+        let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut phone.buffer };
+        let sealed = session.encrypt(&plaintext, ctx).ok()?;
+        let kind = if sealed.is_prekey() { "pkmsg" } else { "msg" };
+        let enc = Node::new("enc").attr("v", "2").attr("type", kind).bytes(sealed.bytes().to_vec());
         Some(Node::new("to").attr("jid", jid).child(enc))
     }
 

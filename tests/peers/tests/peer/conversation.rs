@@ -1,81 +1,54 @@
-//! One conversation with `wacore-libsignal` in each role, with turns of the ratchet and messages out of order.
+//! One conversation with each Signal library in each role, with turns of the ratchet and messages out of order.
 
 use crate::libsignal::Peer;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use wharf::signal::{
-    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, PreKeyId, PreKeyPair, PreKeySignalMessage, Session,
-    SignalMessage, SignedPreKeyId, SignedPreKeyPair,
-};
+use crate::libsignal::conversation::{End, Offer, OurDevice};
+use crate::npm_libsignal::NodePeer;
+use wharf::wire::Jid;
 
-fn party(rng: &mut StdRng) -> LocalParty {
-    LocalParty { identity: IdentityKeyPair::generate(rng), registration_id: 5 }
+fn ours() -> OurDevice {
+    OurDevice::new(1, Jid::pn("15550001111").protocol_address())
 }
 
-fn parts(sent: Ciphertext) -> (Vec<u8>, bool) {
-    match sent {
-        Ciphertext::Signal(bytes) => (bytes, false),
-        Ciphertext::PreKey(bytes) => (bytes, true),
+/// The initiator writes twice before it is answered; then ten rounds of three messages, two of them swapped and one of them
+/// repeated, and an answer.
+fn meet(initiator: &mut dyn End, responder: &mut dyn End, with_one_time: bool) {
+    let mut offer = responder.offer();
+    if let (Offer::Bundle(bundle), false) = (&mut offer, with_one_time) {
+        bundle.one_time = None;
     }
-}
-
-/// Ten rounds: three messages from the peer, two of them swapped, then one from us.
-fn talk(ours: &mut Session, peer: &mut Peer, rng: &mut StdRng) {
-    for round in 0..10u8 {
-        let sent: Vec<_> = (0..3u8).map(|n| peer.encrypt(&[round, n])).collect();
-        for n in [2, 0, 1u8] {
-            let (bytes, is_prekey) = &sent[usize::from(n)];
-            assert!(!is_prekey, "the session is confirmed");
-            let opened = ours.decrypt(&SignalMessage::parse(bytes).unwrap(), JumpLimit::default(), rng).unwrap();
-            assert_eq!(opened, [round, n]);
-        }
-        let (bytes, is_prekey) = parts(ours.encrypt(&[round]).unwrap());
-        assert_eq!(peer.decrypt(&bytes, is_prekey), [round]);
-    }
-}
-
-#[test]
-fn wharf_initiates_and_the_peer_answers() {
-    let mut rng = StdRng::seed_from_u64(1);
-    let (local, mut peer) = (party(&mut rng), Peer::new(2));
-    let mut session = Session::default();
-    session.initiate(&local, &peer.bundle().verify().unwrap(), &mut rng).unwrap();
+    initiator.take(&offer);
     for text in [b"first", b"again"] {
-        let (bytes, is_prekey) = parts(session.encrypt(text).unwrap());
-        assert!(is_prekey);
-        assert_eq!(peer.decrypt(&bytes, true), text);
+        let sent = initiator.write(text).unwrap();
+        assert!(sent.is_prekey);
+        assert_eq!(responder.read(&sent), Ok(text.to_vec()));
     }
-    let (bytes, _) = peer.encrypt(b"answer");
-    assert_eq!(
-        session.decrypt(&SignalMessage::parse(&bytes).unwrap(), JumpLimit::default(), &mut rng).unwrap(),
-        b"answer"
-    );
-    talk(&mut session, &mut peer, &mut rng);
+    let answer = responder.write(b"answer").unwrap();
+    assert!(!answer.is_prekey);
+    assert_eq!(initiator.read(&answer), Ok(b"answer".to_vec()));
+    for round in 0..10u8 {
+        let sent: Vec<_> = (0..3u8).map(|n| initiator.write(&[round, n]).unwrap()).collect();
+        for n in [2, 0, 1u8] {
+            assert!(!sent[usize::from(n)].is_prekey, "the session is confirmed");
+            assert_eq!(responder.read(&sent[usize::from(n)]), Ok(vec![round, n]));
+        }
+        assert!(responder.read(&sent[0]).is_err(), "a second copy");
+        let answer = responder.write(&[round]).unwrap();
+        assert_eq!(initiator.read(&answer), Ok(vec![round]));
+    }
 }
 
 #[test]
-fn the_peer_initiates_and_wharf_answers_with_and_without_a_one_time_prekey() {
+fn wharf_and_wacore_libsignal_talk_in_both_roles() {
     for with_one_time in [true, false] {
-        let mut rng = StdRng::seed_from_u64(3);
-        let (local, mut peer) = (party(&mut rng), Peer::new(4));
-        let signed = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, &local.identity, &mut rng);
-        let one_time = with_one_time.then(|| PreKeyPair::generate(PreKeyId::FIRST, &mut rng));
-        let one_time_key = one_time.as_ref().map(|key| key.pair.public().typed());
-        peer.initiate(
-            local.registration_id,
-            &local.identity.public().0.typed(),
-            (1, &signed.pair.public().typed(), &signed.signature),
-            one_time_key.as_ref().map(|key| (1, &key[..])),
-        );
-        let (bytes, is_prekey) = peer.encrypt(b"hello");
-        assert!(is_prekey);
-        let message = PreKeySignalMessage::parse(&bytes).unwrap();
-        let mut session = Session::default();
-        let (opened, used) =
-            session.accept(&local, &signed, one_time.as_ref(), &message, JumpLimit::default(), &mut rng).unwrap();
-        assert_eq!((opened.as_slice(), used), (b"hello".as_slice(), one_time.map(|key| key.id)));
-        let (bytes, is_prekey) = parts(session.encrypt(b"answer").unwrap());
-        assert_eq!(peer.decrypt(&bytes, is_prekey), b"answer");
-        talk(&mut session, &mut peer, &mut rng);
+        meet(&mut ours(), &mut Peer::new(2), with_one_time);
+        meet(&mut Peer::new(3), &mut ours(), with_one_time);
+    }
+}
+
+#[test]
+fn wharf_and_npm_libsignal_talk_in_both_roles() {
+    for with_one_time in [true, false] {
+        meet(&mut ours(), &mut NodePeer::start(), with_one_time);
+        meet(&mut NodePeer::start(), &mut ours(), with_one_time);
     }
 }

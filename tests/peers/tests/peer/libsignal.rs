@@ -1,6 +1,10 @@
 //! One device that speaks through `wacore-libsignal`, with stores in memory.
 
+#[path = "../../../shared/conversation.rs"]
+pub mod conversation;
+
 use async_trait::async_trait;
+use conversation::{End, Offer, Refusal, Sent};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::HashMap;
@@ -17,6 +21,7 @@ use wacore_libsignal::protocol::{
 pub const PRE_KEY_ID: u32 = 31;
 pub const SIGNED_PRE_KEY_ID: u32 = 7;
 
+#[derive(Clone)]
 struct Identity {
     pair: IdentityKeyPair,
     registration_id: u32,
@@ -43,7 +48,7 @@ impl IdentityKeyStore for Identity {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sessions(HashMap<ProtocolAddress, SessionRecord>);
 
 #[async_trait]
@@ -60,6 +65,7 @@ impl SessionStore for Sessions {
     }
 }
 
+#[derive(Clone)]
 struct PreKeys(HashMap<PreKeyId, PreKeyRecord>);
 
 #[async_trait]
@@ -81,7 +87,10 @@ struct SignedPreKeys(SignedPreKeyRecord);
 
 #[async_trait]
 impl SignedPreKeyStore for SignedPreKeys {
-    async fn get_signed_pre_key(&self, _: SignedPreKeyId) -> Result<SignedPreKeyRecord> {
+    async fn get_signed_pre_key(&self, id: SignedPreKeyId) -> Result<SignedPreKeyRecord> {
+        if id != SIGNED_PRE_KEY_ID.into() {
+            return Err(SignalProtocolError::InvalidSignedPreKeyId);
+        }
         Ok(self.0.clone())
     }
     async fn save_signed_pre_key(&mut self, _: SignedPreKeyId, record: &SignedPreKeyRecord) -> Result<()> {
@@ -98,6 +107,8 @@ pub struct Peer {
     sessions: Sessions,
     pre_keys: PreKeys,
     signed: SignedPreKeys,
+    next_pre_key: u32,
+    then: Option<(Sessions, PreKeys)>,
     pub one_time: KeyPair,
     pub signed_pair: KeyPair,
     pub signature: Vec<u8>,
@@ -124,6 +135,8 @@ impl Peer {
             sessions: Sessions::default(),
             pre_keys: PreKeys(HashMap::from([(PRE_KEY_ID.into(), pre_key)])),
             signed: SignedPreKeys(record),
+            next_pre_key: PRE_KEY_ID + 1,
+            then: None,
             one_time,
             signed_pair,
             signature,
@@ -173,6 +186,31 @@ impl Peer {
         pollster::block_on(done).unwrap();
     }
 
+    pub fn forget_sessions(&mut self) {
+        self.sessions.0.clear();
+    }
+
+    /// Copies of the session under this many other addresses.
+    pub fn fan_out(&mut self, count: usize) -> Vec<ProtocolAddress> {
+        let session = self.sessions.0[&self.wharf].clone();
+        let addresses: Vec<_> = (0..count).map(|n| ProtocolAddress::new(&format!("device {n}"), 1.into())).collect();
+        self.sessions.0.extend(addresses.iter().map(|address| (address.clone(), session.clone())));
+        addresses
+    }
+
+    pub fn encrypt_to(&mut self, address: &ProtocolAddress, text: &[u8]) -> Vec<u8> {
+        let sent = message_encrypt(text, address, &mut self.sessions, &mut self.identity);
+        pollster::block_on(sent).unwrap().serialize().to_vec()
+    }
+
+    pub fn serialized_session(&self) -> Vec<u8> {
+        self.sessions.0[&self.wharf].serialize().unwrap()
+    }
+
+    pub fn deserialize_session(bytes: &[u8]) {
+        drop(std::hint::black_box(SessionRecord::deserialize(bytes).unwrap()));
+    }
+
     /// The serialized message, and whether it is a PreKey message.
     pub fn encrypt(&mut self, text: &[u8]) -> (Vec<u8>, bool) {
         let sent = message_encrypt(text, &self.wharf, &mut self.sessions, &mut self.identity);
@@ -205,23 +243,70 @@ impl Peer {
     }
 }
 
-/// Why a message is not read, as far as both implementations must agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    Duplicate,
-    UnknownSenderKey,
-    Invalid,
-}
-
 fn kind(error: SignalProtocolError) -> Refusal {
     match error {
         SignalProtocolError::DuplicatedMessage(..) => Refusal::Duplicate,
         SignalProtocolError::NoSenderKeyState(..) => Refusal::UnknownSenderKey,
+        SignalProtocolError::SessionNotFound(..) => Refusal::NoSession,
+        SignalProtocolError::InvalidPreKeyId => Refusal::UnknownPreKey,
+        error if error.to_string().contains("too far into the future") => Refusal::TooFar,
         _ => Refusal::Invalid,
     }
 }
 
-#[derive(Default)]
+impl End for Peer {
+    fn offer(&mut self) -> Offer {
+        let id = self.next_pre_key;
+        self.next_pre_key += 1;
+        let pair = KeyPair::generate(&mut self.rng);
+        self.pre_keys.0.insert(id.into(), PreKeyRecord::new(id.into(), &pair));
+        let public = wharf::signal::PublicKey::parse(&pair.public_key.serialize(), "key").unwrap();
+        let one_time = Some((wharf::signal::PreKeyId::new(id).unwrap(), public));
+        Offer::Bundle(Box::new(wharf::signal::PreKeyBundle { one_time, ..self.bundle() }))
+    }
+
+    fn take(&mut self, offer: &Offer) {
+        let Offer::Bundle(bundle) = offer else { panic!("a bundle is expected") };
+        let signed = (bundle.signed_pre_key_id.get(), &bundle.signed_pre_key.typed()[..], &bundle.signature[..]);
+        let one_time = bundle.one_time.map(|(id, key)| (id.get(), key.typed()));
+        let one_time = one_time.as_ref().map(|(id, key)| (*id, &key[..]));
+        self.initiate(bundle.registration_id, &bundle.identity.0.typed(), signed, one_time);
+    }
+
+    fn write(&mut self, text: &[u8]) -> Option<Sent> {
+        let sent = message_encrypt(text, &self.wharf, &mut self.sessions, &mut self.identity);
+        match pollster::block_on(sent) {
+            Err(SignalProtocolError::SessionNotFound(..) | SignalProtocolError::InvalidSessionStructure(_)) => None,
+            sent => {
+                let sent = sent.unwrap();
+                let is_prekey = matches!(sent, CiphertextMessage::PreKeySignalMessage(_));
+                Some(Sent { bytes: sent.serialize().to_vec(), is_prekey })
+            }
+        }
+    }
+
+    fn read(&mut self, sent: &Sent) -> std::result::Result<Vec<u8>, Refusal> {
+        self.try_decrypt(&sent.bytes, sent.is_prekey)
+    }
+
+    fn archive(&mut self) {
+        if let Some(record) = self.sessions.0.get_mut(&self.wharf) {
+            record.archive_current_state().unwrap();
+        }
+    }
+
+    fn snapshot(&mut self) {
+        self.then = Some((self.sessions.clone(), self.pre_keys.clone()));
+    }
+
+    fn restore(&mut self) {
+        if let Some(then) = &self.then {
+            (self.sessions, self.pre_keys) = then.clone();
+        }
+    }
+}
+
+#[derive(Clone, Default)]
 struct SenderKeys(HashMap<String, SenderKeyRecord>);
 
 fn name_of(name: &SenderKeyName) -> String {
@@ -245,13 +330,17 @@ pub struct Member {
     own: SenderKeyName,
     wharf: SenderKeyName,
     keys: SenderKeys,
+    then: Option<SenderKeys>,
 }
 
 impl Member {
     pub fn new(seed: u64) -> Self {
         let name = |sender: &str| SenderKeyName::new("group".into(), sender.into());
         let (own, wharf) = (name("peer"), name("wharf"));
-        Self { rng: StdRng::seed_from_u64(seed), own, wharf, keys: SenderKeys::default() }
+        let rng = StdRng::seed_from_u64(seed);
+        let mut member = Self { rng, own, wharf, keys: SenderKeys::default(), then: None };
+        member.distribution();
+        member
     }
 
     pub fn distribution(&mut self) -> Vec<u8> {
@@ -277,5 +366,39 @@ impl Member {
 
     pub fn try_decrypt(&mut self, bytes: &[u8]) -> std::result::Result<Vec<u8>, Refusal> {
         pollster::block_on(group_decrypt(bytes, &mut self.keys, &self.wharf)).map_err(kind)
+    }
+}
+
+impl End for Member {
+    fn in_group(&self) -> bool {
+        true
+    }
+
+    fn offer(&mut self) -> Offer {
+        self.rotate();
+        Offer::Distribution(self.distribution())
+    }
+
+    fn take(&mut self, offer: &Offer) {
+        let Offer::Distribution(bytes) = offer else { panic!("a distribution is expected") };
+        self.process(bytes);
+    }
+
+    fn write(&mut self, text: &[u8]) -> Option<Sent> {
+        Some(Sent { bytes: self.encrypt(text), is_prekey: false })
+    }
+
+    fn read(&mut self, sent: &Sent) -> std::result::Result<Vec<u8>, Refusal> {
+        self.try_decrypt(&sent.bytes)
+    }
+
+    fn archive(&mut self) {}
+
+    fn snapshot(&mut self) {
+        self.then = Some(self.keys.clone());
+    }
+
+    fn restore(&mut self) {
+        self.keys = self.then.clone().unwrap_or_else(|| self.keys.clone());
     }
 }

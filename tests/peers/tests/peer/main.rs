@@ -3,5 +3,7 @@
 mod baileys;
 mod conversation;
 mod dictionary;
+#[allow(dead_code)]
 mod libsignal;
+mod npm_libsignal;
 mod random;
