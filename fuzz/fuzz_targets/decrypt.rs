@@ -1,57 +1,49 @@
-//! A session in the middle of a conversation gets hostile messages: what fails leaves no trace, and the honest message that
-//! follows is read.
+//! Sessions in a chosen state get hostile messages: what fails leaves no trace, and the honest message that follows is read.
 #![no_main]
 
+#[path = "../../tests/shared/conversation.rs"]
+#[allow(dead_code)]
+mod conversation;
+
+use conversation::{End, OurDevice, OurMember, Sent};
 use libfuzzer_sys::fuzz_target;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use wharf::signal::{
-    Ciphertext, IdentityKeyPair, JumpLimit, LocalParty, OurSenderKey, PreKeyBundle, PreKeyId, PreKeyPair,
-    PreKeySignalMessage, SenderKeyMessage, Session, SignalMessage, SignedPreKeyId, SignedPreKeyPair, TheirSenderKeys,
-};
+use wharf::wire::Jid;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut rng = StdRng::seed_from_u64(1);
-    let mut party = || LocalParty { identity: IdentityKeyPair::generate(&mut rng), registration_id: 1 };
-    let (alice, bob) = (party(), party());
-    let signed = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, &bob.identity, &mut rng);
-    let one_time = PreKeyPair::generate(PreKeyId::FIRST, &mut rng);
-    let bundle = PreKeyBundle {
-        registration_id: 1,
-        identity: bob.identity.public(),
-        signed_pre_key_id: signed.id,
-        signed_pre_key: *signed.pair.public(),
-        signature: signed.signature.to_vec(),
-        one_time: Some((one_time.id, *one_time.pair.public())),
-    };
-    let (mut at_alice, mut at_bob) = (Session::default(), Session::default());
-    at_alice.initiate(&alice, &bundle.verify().unwrap(), &mut rng).unwrap();
-    let Ciphertext::PreKey(hello) = at_alice.encrypt(b"hello").unwrap() else { return };
-    let hello = PreKeySignalMessage::parse(&hello).unwrap();
-    at_bob.accept(&bob, &signed, Some(&one_time), &hello, JumpLimit::default(), &mut rng).unwrap();
-
-    let before = at_bob.encode();
-    // Short jumps: a limit that lets a run spend its time on parsing.
-    let limit = JumpLimit(50);
-    if let Ok(message) = SignalMessage::parse(bytes) {
-        assert!(at_bob.decrypt(&message, limit, &mut rng).is_err());
+    let Some((state, bytes)) = bytes.split_first() else { return };
+    let [mut alice, mut bob] = [1, 2].map(|seed| OurDevice::new(seed, Jid::pn("15550001111").protocol_address()));
+    let [mut author, mut reader] = [3, 4].map(OurMember::new);
+    // Before the first message, after it, answered, with skipped keys, with an archived state.
+    let offer = bob.offer();
+    alice.take(&offer);
+    let offer = author.offer();
+    reader.take(&offer);
+    if state % 5 > 0 {
+        let hello = alice.write(b"hello").unwrap();
+        bob.read(&hello).unwrap();
     }
-    if let Ok(message) = PreKeySignalMessage::parse(bytes) {
-        let one_time = Some(&one_time);
-        assert!(at_bob.accept(&bob, &signed, one_time, &message, limit, &mut rng).is_err());
-        assert!(at_bob.decrypt_known(&message, limit, &mut rng).is_err());
+    if state % 5 > 1 {
+        let answer = bob.write(b"answer").unwrap();
+        alice.read(&answer).unwrap();
     }
-    assert_eq!(*at_bob.encode(), *before);
-    let Ciphertext::PreKey(next) = at_alice.encrypt(b"next").unwrap() else { return };
-    let next = PreKeySignalMessage::parse(&next).unwrap();
-    assert_eq!(at_bob.decrypt_known(&next, limit, &mut rng).unwrap(), b"next");
-
-    let mut own = OurSenderKey::generate(&mut rng);
-    let mut theirs = TheirSenderKeys::default();
-    theirs.process(&own.distribution());
-    if let Ok(message) = SenderKeyMessage::parse(bytes) {
-        assert!(theirs.decrypt(&message, limit).is_err());
+    if state % 5 > 2 {
+        alice.write(b"lost");
+        author.write(b"lost");
+        let (jump, group_jump) = (alice.write(b"jump").unwrap(), author.write(b"jump").unwrap());
+        bob.read(&jump).unwrap();
+        reader.read(&group_jump).unwrap();
     }
-    let honest = SenderKeyMessage::parse(&own.encrypt(b"honest", &mut rng).unwrap()).unwrap();
-    assert_eq!(theirs.decrypt(&honest, limit).unwrap(), b"honest");
+    if state % 5 > 3 {
+        let offer = bob.offer();
+        alice.take(&offer);
+    }
+    let (before, group_before) = (bob.trace(), reader.trace());
+    for is_prekey in [false, true] {
+        assert!(bob.read(&Sent { bytes: bytes.to_vec(), is_prekey }).is_err());
+    }
+    assert!(reader.read(&Sent { bytes: bytes.to_vec(), is_prekey: false }).is_err());
+    assert_eq!((bob.trace(), reader.trace()), (before, group_before));
+    let (honest, to_group) = (alice.write(b"honest").unwrap(), author.write(b"honest").unwrap());
+    assert_eq!(bob.read(&honest), Ok(b"honest".to_vec()));
+    assert_eq!(reader.read(&to_group), Ok(b"honest".to_vec()));
 });
