@@ -86,7 +86,7 @@ impl Device {
         };
         changes.absorb(device.to_writes());
         let mut prekeys = super::PreKeys::new(store.clone(), StdRng::from_rng(rng));
-        let (_, writes) = prekeys.create_signed(&device.local.identity)?;
+        let (_, writes) = prekeys.create_signed(&device.local.identity);
         changes.absorb(writes);
         Ok((device, changes))
     }

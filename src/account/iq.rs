@@ -23,6 +23,8 @@ pub(super) enum Purpose {
     /// How many of our prekeys the service has left.
     PreKeyCount,
     PreKeyUpload,
+    /// A new signed prekey.
+    Rotate,
     /// The last step of a login.
     Active,
     Ping,

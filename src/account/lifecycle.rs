@@ -99,7 +99,6 @@ impl Router {
             None => {
                 self.view.state = AccountState::Linking;
                 let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
-                let signed = signed.ok_or(AccountError::Record { what: "signed prekey" })?;
                 let local = &self.device.local;
                 let identity = local.identity.public();
                 registration(version, local.registration_id, &identity, &signed, &self.settings.device_name)

@@ -4,12 +4,17 @@ use super::Children;
 use super::error::AccountError;
 use super::iq::Purpose;
 use super::linking::result_of;
+use super::prekeys::Rotation;
 use super::router::{Router, Turn};
 use super::view::AccountState;
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::limits::PREKEY_MINIMUM;
 use crate::wire::prekeys::{key_node, skey_node};
 use crate::wire::{Jid, Node};
+use std::time::Duration;
+
+/// After a refused rotation (`wire-protocol.md` 1.10).
+const ROTATION_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Router {
     pub(super) async fn on_iq<C: Children>(&mut self, turn: &mut Turn<'_, C>, iq: &Node) -> Result<(), AccountError> {
@@ -61,16 +66,43 @@ impl Router {
                 }
             }
             Purpose::PreKeyUpload => {
+                self.signed_prekey_taken(turn).await?;
                 self.activate(turn);
                 Ok(())
             }
+            Purpose::Rotate => self.signed_prekey_taken(turn).await,
             Purpose::Active => {
                 self.view.state = AccountState::Online;
                 self.view.reason = None;
-                Ok(())
+                self.rotate_signed_prekey(turn).await
             }
-            Purpose::Ping => Ok(()),
+            Purpose::Ping => self.rotate_signed_prekey(turn).await,
         }
+    }
+
+    async fn signed_prekey_taken<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        let now = turn.now;
+        let writes = turn.children.prekeys(move |keys| keys.confirm_signed(now)).await??;
+        turn.absorb(writes);
+        Ok(())
+    }
+
+    /// Replaces the signed prekey when it is old: looked at with every login, and with the pings of a connection that lasts.
+    async fn rotate_signed_prekey<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        if turn.now < self.rotate_after || self.pending.is_waiting(&Purpose::Rotate) {
+            return Ok(());
+        }
+        let (identity, now) = (self.device.local.identity.clone(), turn.now);
+        match turn.children.prekeys(move |keys| keys.rotate_signed(&identity, now)).await?? {
+            Rotation::NotBefore(due) => self.rotate_after = due,
+            Rotation::Upload(signed, writes) => {
+                turn.absorb(writes);
+                let skey = skey_node(signed.id, signed.pair.public(), &signed.signature);
+                let rotate = self.ask(turn, Purpose::Rotate, "encrypt", "set");
+                self.write(turn, rotate.child(Node::new("rotate").child(skey)));
+            }
+        }
+        Ok(())
     }
 
     /// No answer, or a refusal.
@@ -85,6 +117,10 @@ impl Router {
             // Prekeys are tried again at the next login; without them peers still use the signed one.
             Purpose::PreKeyCount | Purpose::PreKeyUpload => {
                 self.activate(turn);
+                Ok(())
+            }
+            Purpose::Rotate => {
+                self.rotate_after = turn.now.plus(ROTATION_BACKOFF);
                 Ok(())
             }
             Purpose::Ping => Ok(()),
@@ -143,7 +179,6 @@ impl Router {
         }
         let batch = self.settings.prekey_batch;
         let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
-        let signed = signed.ok_or(AccountError::Record { what: "signed prekey" })?;
         let (keys, writes) = turn.children.prekeys(move |keys| keys.generate(batch)).await??;
         turn.absorb(writes);
         let local = &self.device.local;

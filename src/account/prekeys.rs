@@ -6,14 +6,26 @@
 use super::codec::{decode, encode};
 use super::error::AccountError;
 use super::proto::{PreKeyBlock, PreKeyMarks, SignedPreKey, pre_key_block};
+use crate::base::time::Timestamp;
+use crate::signal::limits::{SIGNED_PREKEY_DAYS, SIGNED_PREKEYS_KEPT};
 use crate::signal::prekey::batch_start;
 use crate::signal::{
     IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, PublicKey, SecretKey, SignalError, SignedPreKeyId, SignedPreKeyPair,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use rand::rngs::StdRng;
+use std::time::Duration;
 
 type Writes = ChangeSet<owner::PreKeys>;
+
+/// How long a signed prekey is offered.
+const ROTATION_PERIOD: Duration = Duration::from_secs(SIGNED_PREKEY_DAYS * 24 * 60 * 60);
+
+/// What a rotation of the signed prekey comes to.
+pub enum Rotation {
+    NotBefore(Timestamp),
+    Upload(Box<SignedPreKeyPair>, Writes),
+}
 
 /// Prekeys of one stored block.
 const BLOCK: u32 = 32;
@@ -29,22 +41,61 @@ impl PreKeys {
     }
 
     /// The first signed prekey of a new device.
-    pub fn create_signed(&mut self, identity: &IdentityKeyPair) -> Result<(SignedPreKeyPair, Writes), AccountError> {
+    pub fn create_signed(&mut self, identity: &IdentityKeyPair) -> (SignedPreKeyPair, Writes) {
         let pair = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, identity, &mut self.rng);
         let mut writes = Writes::default();
-        let record = SignedPreKey {
-            id: Some(pair.id.get()),
-            secret: Some(pair.pair.secret().expose().to_vec()),
-            signature: Some(pair.signature.to_vec()),
-        };
-        writes.put(kind::SIGNED_PREKEY, pair.id.get().to_be_bytes(), encode(&record));
-        Ok((pair, writes))
+        put_signed(&mut writes, &pair, None);
+        (pair, writes)
     }
 
     /// The newest signed prekey.
-    pub fn current_signed(&mut self) -> Result<Option<SignedPreKeyPair>, AccountError> {
-        let newest = self.store.load(kind::SIGNED_PREKEY)?.pop();
-        newest.map(|(_, bytes)| decode_signed(&bytes)).transpose()
+    pub fn current_signed(&mut self) -> Result<SignedPreKeyPair, AccountError> {
+        Ok(self.newest_signed()?.0)
+    }
+
+    /// The service has the newest signed prekey from now on.
+    pub fn confirm_signed(&mut self, now: Timestamp) -> Result<Writes, AccountError> {
+        let (newest, confirmed) = self.newest_signed()?;
+        let mut writes = Writes::default();
+        if confirmed.is_none() {
+            put_signed(&mut writes, &newest, Some(now));
+        }
+        Ok(writes)
+    }
+
+    /// Replaces the signed prekey when it is due: the new one is to be uploaded once its commit is durable, and one that the
+    /// service never took is uploaded again. The last three are kept, for messages that are on their way.
+    pub fn rotate_signed(&mut self, identity: &IdentityKeyPair, now: Timestamp) -> Result<Rotation, AccountError> {
+        let (newest, confirmed) = self.newest_signed()?;
+        let Some(confirmed) = confirmed else {
+            return Ok(Rotation::Upload(Box::new(newest), Writes::default()));
+        };
+        let due = confirmed.plus(ROTATION_PERIOD);
+        if now < due {
+            return Ok(Rotation::NotBefore(due));
+        }
+        let mut writes = Writes::default();
+        let next = SignedPreKeyPair::generate(newest.id.next(), identity, &mut self.rng);
+        put_signed(&mut writes, &next, None);
+        let mut kept = self.all_signed()?;
+        kept.sort_by_key(|(pair, _)| newest.id.distance_from(pair.id));
+        for (pair, _) in kept.iter().skip(SIGNED_PREKEYS_KEPT - 1) {
+            writes.delete(kind::SIGNED_PREKEY, pair.id.get().to_be_bytes());
+        }
+        Ok(Rotation::Upload(Box::new(next), writes))
+    }
+
+    /// The one that no other follows: ids wrap as those of one-time prekeys do.
+    fn newest_signed(&self) -> Result<(SignedPreKeyPair, Option<Timestamp>), AccountError> {
+        let all = self.all_signed()?;
+        let ids: Vec<_> = all.iter().map(|(pair, _)| pair.id).collect();
+        let newest = all.into_iter().find(|(pair, _)| !ids.contains(&pair.id.next()));
+        newest.ok_or(AccountError::Record { what: "signed prekey" })
+    }
+
+    fn all_signed(&self) -> Result<Vec<(SignedPreKeyPair, Option<Timestamp>)>, AccountError> {
+        let rows = self.store.scan(kind::SIGNED_PREKEY, b"")?;
+        rows.iter().map(|(_, bytes)| decode_signed(bytes)).collect()
     }
 
     /// The pairs that a PreKey message names. An id that is not ours any more is an error of the message.
@@ -56,7 +107,7 @@ impl PreKeys {
         let Some(bytes) = self.store.get(kind::SIGNED_PREKEY, &signed.get().to_be_bytes())? else {
             return Ok(Err(SignalError::UnknownSignedPreKey { id: signed.get() }));
         };
-        let signed = decode_signed(&bytes)?;
+        let (signed, _) = decode_signed(&bytes)?;
         let Some(id) = one_time else {
             return Ok(Ok((signed, None)));
         };
@@ -139,11 +190,23 @@ fn flush(writes: &mut Writes, block: Option<(u32, PreKeyBlock)>) {
     }
 }
 
-fn decode_signed(bytes: &[u8]) -> Result<SignedPreKeyPair, AccountError> {
+fn put_signed(writes: &mut Writes, pair: &SignedPreKeyPair, confirmed_at: Option<Timestamp>) {
+    let record = SignedPreKey {
+        id: Some(pair.id.get()),
+        secret: Some(pair.pair.secret().expose().to_vec()),
+        signature: Some(pair.signature.to_vec()),
+        confirmed_at_ms: confirmed_at.map(|at| at.0),
+    };
+    writes.put(kind::SIGNED_PREKEY, pair.id.get().to_be_bytes(), encode(&record));
+}
+
+fn decode_signed(bytes: &[u8]) -> Result<(SignedPreKeyPair, Option<Timestamp>), AccountError> {
     let record: SignedPreKey = decode(bytes, "signed prekey")?;
     let secret = SecretKey::parse(record.secret(), "stored signed prekey")?;
     let signature = record.signature().try_into().map_err(|_| AccountError::Record { what: "signed prekey" })?;
-    Ok(SignedPreKeyPair { id: SignedPreKeyId::new(record.id())?, pair: KeyPair::from_secret(secret), signature })
+    let pair =
+        SignedPreKeyPair { id: SignedPreKeyId::new(record.id())?, pair: KeyPair::from_secret(secret), signature };
+    Ok((pair, record.confirmed_at_ms.map(Timestamp)))
 }
 
 #[cfg(test)]
@@ -198,16 +261,68 @@ mod tests {
     fn prekey_records_have_the_golden_form() {
         let block = PreKeyBlock { keys: vec![pre_key_block::Entry { id: Some(31), secret: Some(vec![1; 32]) }] };
         crate::golden::check("prekey-block-v1.hex", &encode(&block));
-        let signed = SignedPreKey { id: Some(1), secret: Some(vec![2; 32]), signature: Some(vec![3; 64]) };
+        let signed = SignedPreKey {
+            id: Some(1),
+            secret: Some(vec![2; 32]),
+            signature: Some(vec![3; 64]),
+            confirmed_at_ms: None,
+        };
         crate::golden::check("signed-prekey-v1.hex", &encode(&signed));
+        let confirmed = SignedPreKey { confirmed_at_ms: Some(1_800_000_000_000), ..signed };
+        crate::golden::check("signed-prekey-confirmed-v1.hex", &encode(&confirmed));
         crate::golden::check("prekey-marks-v1.hex", &encode(&PreKeyMarks { next_id: Some(813) }));
+    }
+
+    #[test]
+    fn the_signed_prekey_is_replaced_every_27_days_and_the_last_three_are_kept() {
+        let mut it = Fixture::new();
+        let identity = IdentityKeyPair::generate(&mut rng(2));
+        let (first, writes) = it.keys.create_signed(&identity);
+        it.commit(writes);
+        let mut now = Timestamp(0);
+        let rotate = |it: &mut Fixture, now| match it.keys.rotate_signed(&identity, now).unwrap() {
+            Rotation::NotBefore(due) => Err(due),
+            Rotation::Upload(pair, writes) => {
+                it.commit(writes);
+                Ok(pair.id.get())
+            }
+        };
+        assert_eq!(rotate(&mut it, now), Ok(1), "what the service never took is uploaded again");
+        for id in 2..=5 {
+            let writes = it.keys.confirm_signed(now).unwrap();
+            it.commit(writes);
+            let due = now.plus(ROTATION_PERIOD);
+            assert_eq!(rotate(&mut it, now), Err(due));
+            now = due;
+            assert_eq!(rotate(&mut it, now), Ok(id));
+            assert_eq!(it.keys.current_signed().unwrap().id.get(), id);
+        }
+        let kept: Vec<_> = it.keys.all_signed().unwrap().iter().map(|(pair, _)| pair.id.get()).collect();
+        assert_eq!(kept, [3, 4, 5]);
+        assert!(it.keys.lookup(first.id, None).unwrap().is_err());
+        let old = SignedPreKeyId::new(3).unwrap();
+        assert!(it.keys.lookup(old, None).unwrap().is_ok(), "messages under it may still be on their way");
+    }
+
+    #[test]
+    fn the_newest_signed_prekey_is_known_across_the_wrap_of_its_id() {
+        let mut it = Fixture::new();
+        let identity = IdentityKeyPair::generate(&mut rng(2));
+        let last = SignedPreKeyPair::generate(SignedPreKeyId::new(MAX_PREKEY_ID).unwrap(), &identity, &mut rng(3));
+        let mut writes = Writes::default();
+        put_signed(&mut writes, &last, Some(Timestamp(0)));
+        it.commit(writes);
+        let later = Timestamp(0).plus(ROTATION_PERIOD);
+        let Rotation::Upload(next, writes) = it.keys.rotate_signed(&identity, later).unwrap() else { panic!("due") };
+        it.commit(writes);
+        assert_eq!((next.id.get(), it.keys.current_signed().unwrap().id.get()), (1, 1));
     }
 
     #[test]
     fn a_consumed_prekey_is_gone_and_its_neighbours_stay() {
         let mut it = Fixture::new();
         let identity = IdentityKeyPair::generate(&mut rng(2));
-        let (signed, writes) = it.keys.create_signed(&identity).unwrap();
+        let (signed, writes) = it.keys.create_signed(&identity);
         it.commit(writes);
         it.generate(40);
         let id = |n| PreKeyId::new(n).unwrap();

@@ -118,6 +118,8 @@ pub struct Router {
     pub(super) pending: Pending,
     pub(super) linking: Option<Linking>,
     pub(super) outbox: Outbox,
+    /// The signed prekey is not looked at before.
+    pub(super) rotate_after: Timestamp,
 }
 
 const STARTED: &[u8] = b"\x01started";
@@ -144,6 +146,7 @@ impl Router {
             connection: Connection::default(),
             pending: Pending::new(prefix),
             linking: None,
+            rotate_after: Timestamp::default(),
             outbox,
         };
         router.show_link();

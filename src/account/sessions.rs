@@ -286,3 +286,7 @@ fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &mut Ses
 fn part_key(address: &ProtocolAddress, suffix: &[u8]) -> Vec<u8> {
     [address.as_str().as_bytes(), &[0], suffix].concat()
 }
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

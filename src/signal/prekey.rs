@@ -58,6 +58,17 @@ impl SignedPreKeyId {
         self.0.get()
     }
 
+    /// The id after this one; after the last comes 1.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.next())
+    }
+
+    /// How many ids were given out after `earlier` until this one.
+    pub fn distance_from(self, earlier: Self) -> u32 {
+        (self.get() + MAX_PREKEY_ID - earlier.get()) % MAX_PREKEY_ID
+    }
+
     pub fn to_wire(self) -> [u8; 3] {
         self.0.to_wire()
     }

@@ -391,3 +391,20 @@ fn every_record_is_written_by_its_owner_alone() {
     }
     assert_eq!(seen.len(), 4, "every owner has written something: {seen:?}");
 }
+
+#[test]
+fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_the_new_one() {
+    let mut net = two_accounts();
+    net.command("alice", Command::Stop);
+    net.pass(Duration::from_secs(28 * 24 * 60 * 60));
+    net.command("alice", Command::Start);
+    net.until("alice is online", |net| net.state("alice") == AccountState::Online);
+    net.settle();
+    net.pass(Duration::from_secs(120));
+    let rotations = net.world.stanzas().filter(|log| log.stanza.contains("<rotate><skey>")).count();
+    assert_eq!(rotations, 1);
+
+    net.send("bob", ALICE, "to the new key");
+    net.settle();
+    assert_eq!(received(&net, "alice"), ["to the new key"]);
+}

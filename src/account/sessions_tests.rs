@@ -1,0 +1,173 @@
+use super::*;
+use crate::base::ids::AccountKey;
+use crate::signal::testing::rng;
+use crate::signal::{IdentityKeyPair, PreKeyBundle, SignedPreKeyId};
+use crate::storage::{Changes, MemoryEngine, Overlay, Records};
+use crate::wire::Jid;
+use std::sync::Arc;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+/// A device with its prekeys, its session cipher and what that has stored.
+struct Device {
+    local: LocalParty,
+    signed: SignedPreKeyPair,
+    one_time: PreKeyPair,
+    cipher: SessionCipher,
+    store: AccountStore,
+    overlay: Overlay,
+    seed: u64,
+    turn: u64,
+}
+
+impl Device {
+    fn new(seed: u64) -> Self {
+        let mut rng = rng(seed);
+        let identity = IdentityKeyPair::generate(&mut rng);
+        let signed = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, &identity, &mut rng);
+        let one_time = PreKeyPair::generate(PreKeyId::FIRST, &mut rng);
+        let local = LocalParty { identity, registration_id: 7 };
+        let overlay = Overlay::default();
+        let records = Records::new(Arc::new(MemoryEngine::default()));
+        let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());
+        let cipher = SessionCipher::new(store.clone(), local.clone(), rng);
+        Self { local, signed, one_time, cipher, store, overlay, seed, turn: 0 }
+    }
+
+    fn commit(&mut self, writes: Writes) {
+        let mut changes = Changes::default();
+        changes.absorb(writes);
+        self.turn += 1;
+        self.overlay.pin(self.turn, &changes);
+    }
+
+    /// Everything is read back from the store.
+    fn restart(&mut self) {
+        self.cipher = SessionCipher::new(self.store.clone(), self.local.clone(), rng(1000 * self.seed + self.turn));
+    }
+
+    fn bundle(&self) -> VerifiedBundle {
+        let bundle = PreKeyBundle {
+            registration_id: 7,
+            identity: self.local.identity.public(),
+            signed_pre_key_id: self.signed.id,
+            signed_pre_key: *self.signed.pair.public(),
+            signature: self.signed.signature.to_vec(),
+            one_time: Some((self.one_time.id, *self.one_time.pair.public())),
+        };
+        bundle.verify().unwrap()
+    }
+
+    fn establish(&mut self, with: &Device) -> Established {
+        let mut done = self.cipher.establish(vec![(peer(), with.bundle())], NOW).unwrap();
+        self.commit(std::mem::take(&mut done.writes));
+        done
+    }
+
+    fn seal(&mut self, text: &[u8]) -> Sealed {
+        let (mut sealed, writes) = self.cipher.seal(vec![(peer(), text.to_vec())], NOW).unwrap();
+        self.commit(writes);
+        let Enciphered { kind, bytes } = sealed.remove(0).unwrap();
+        match kind {
+            "msg" => Sealed::Signal(SignalMessage::parse(bytes).unwrap()),
+            _ => Sealed::PreKey(Box::new(PreKeySignalMessage::parse(&bytes).unwrap())),
+        }
+    }
+
+    fn open(&mut self, sealed: &Sealed) -> Result<(Vec<u8>, bool), SignalError> {
+        let needed = self.cipher.needs_prekeys(&peer(), sealed).unwrap();
+        let prekeys = needed.then(|| (self.signed.clone(), Some(self.one_time.clone())));
+        let opening = Opening { prekeys, limit: JumpLimit::default(), now: NOW };
+        let opened = self.cipher.open(&peer(), sealed, &opening).unwrap()?;
+        self.commit(opened.writes);
+        Ok((opened.plaintext, opened.identity_changed))
+    }
+}
+
+fn peer() -> ProtocolAddress {
+    Jid::pn("15550002222").protocol_address()
+}
+
+#[test]
+fn a_conversation_goes_on_after_every_restart() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    let mut late = Vec::new();
+    for round in 0..5u8 {
+        late.push(alice.seal(&[100, round]));
+        let sent = alice.seal(&[round]);
+        alice.restart();
+        assert_eq!(bob.open(&sent), Ok((vec![round], false)));
+        bob.restart();
+        let answer = bob.seal(b"answer");
+        assert_eq!(alice.open(&answer), Ok((b"answer".to_vec(), false)));
+    }
+    let newest = late.pop().unwrap();
+    assert_eq!(bob.open(&newest), Ok((vec![100, 4], false)), "a skipped key was stored");
+}
+
+#[test]
+fn an_identity_that_changes_while_we_send_is_trusted_anew_and_reported() {
+    let (mut alice, bob) = (Device::new(1), Device::new(2));
+    assert!(alice.establish(&bob).changed.is_empty(), "the first is trusted");
+    let anew = Device::new(3);
+    let done = alice.establish(&anew);
+    assert_eq!((done.changed, done.refused.len()), (vec![peer()], 0));
+    alice.restart();
+    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(anew.local.identity.public()));
+    assert!(alice.cipher.missing(vec![peer()], NOW).unwrap().is_empty());
+}
+
+#[test]
+fn an_identity_that_changes_while_we_receive_is_trusted_once_it_has_proved_itself() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    bob.establish(&alice);
+    let hello = bob.seal(b"hello");
+    assert_eq!(alice.open(&hello), Ok((b"hello".to_vec(), false)));
+    let answer = alice.seal(b"answer");
+    bob.open(&answer).unwrap();
+    let late = bob.seal(b"late");
+
+    let mut anew = Device::new(3);
+    alice.one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut rng(4));
+    anew.establish(&alice);
+    let mut hello = anew.seal(b"it is me, with a new phone");
+    let Sealed::PreKey(message) = &mut hello else { panic!("the session is new") };
+    let honest = message.identity_key;
+    message.identity_key = Device::new(5).local.identity.public();
+    assert!(alice.open(&hello).is_err(), "whoever only claims it changes nothing");
+    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(bob.local.identity.public()));
+
+    let Sealed::PreKey(message) = &mut hello else { panic!("the session is new") };
+    message.identity_key = honest;
+    assert_eq!(alice.open(&hello), Ok((b"it is me, with a new phone".to_vec(), true)));
+    alice.restart();
+    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(anew.local.identity.public()));
+    let refused = alice.open(&late);
+    assert!(matches!(refused, Err(SignalError::UntrustedIdentity { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_session_with_an_identity_that_is_not_trusted_any_more_is_missing() {
+    let (mut alice, bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    let other = Device::new(3).local.identity.public();
+    let writes = alice.cipher.trust(&peer(), other).unwrap();
+    alice.commit(writes);
+    assert_eq!(alice.cipher.missing(vec![peer()], NOW).unwrap(), [peer()]);
+    let (sealed, _) = alice.cipher.seal(vec![(peer(), b"x".to_vec())], NOW).unwrap();
+    assert!(matches!(sealed[0], Err(SignalError::UntrustedIdentity { .. })));
+}
+
+#[test]
+fn no_record_of_a_session_is_larger_than_a_row_of_the_store() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    (0..3000).for_each(|_| drop(alice.seal(b"lost")));
+    let sent = alice.seal(b"far ahead");
+    bob.open(&sent).unwrap();
+    let rows = bob.store.scan(kind::SESSION, b"").unwrap();
+    assert!(rows.len() > 30, "2,000 keys in blocks: {}", rows.len());
+    let longest = rows.iter().map(|(_, value)| value.len()).max().unwrap();
+    assert!(longest < 4096, "{longest}");
+}
