@@ -1,5 +1,5 @@
 use super::*;
-use crate::signal::limits::UNANSWERED_SESSION_DAYS;
+use crate::signal::limits::{MAX_RECEIVER_CHAINS, UNANSWERED_SESSION_DAYS};
 use crate::signal::testing::{FixedBytes, pair, rng, stranger, vector_bytes, vectors};
 use crate::signal::{Part, PartChanges, PreKeyBundle, SignedPreKeyId};
 use rand::rngs::StdRng;
@@ -224,6 +224,23 @@ fn lost_and_reordered_messages_are_decrypted_when_they_come() {
     let sent: Vec<_> = (0..10u8).map(|n| write(&mut it.at_alice, &[n])).collect();
     for n in [9, 3, 0, 7] {
         assert_eq!(it.bob_receives(&sent[n]).unwrap(), [n as u8]);
+    }
+}
+
+#[test]
+fn five_receiver_chains_are_kept() {
+    let mut it = Conversation::begin();
+    let mut late = Vec::new();
+    for _ in 0..=MAX_RECEIVER_CHAINS {
+        late.push(write(&mut it.at_alice, b"late"));
+        let ping = write(&mut it.at_alice, b"ping");
+        it.bob_receives(&ping).unwrap();
+        let pong = write(&mut it.at_bob, b"pong");
+        it.alice_receives(&pong).unwrap();
+    }
+    assert!(matches!(it.bob_receives(&late[0]), Err(SignalError::BadMac { .. })), "the oldest chain is gone");
+    for late in &late[1..] {
+        assert_eq!(it.bob_receives(late).unwrap(), b"late");
     }
 }
 

@@ -395,14 +395,16 @@ fn every_record_is_written_by_its_owner_alone() {
 #[test]
 fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_the_new_one() {
     let mut net = two_accounts();
-    net.command("alice", Command::Stop);
+    ["alice", "bob"].map(|name| net.command(name, Command::Stop));
     net.pass(Duration::from_secs(28 * 24 * 60 * 60));
-    net.command("alice", Command::Start);
-    net.until("alice is online", |net| net.state("alice") == AccountState::Online);
+    ["alice", "bob"].map(|name| net.command(name, Command::Start));
+    let online = |net: &Net| ["alice", "bob"].map(|name| net.state(name)) == [AccountState::Online; 2];
+    net.until("both are online", online);
     net.settle();
     net.pass(Duration::from_secs(120));
-    let rotations = net.world.stanzas().filter(|log| log.stanza.contains("<rotate><skey>")).count();
-    assert_eq!(rotations, 1);
+    let alice = format!("{ALICE}:1");
+    let of_alice = net.world.stanzas().filter(|log| log.device.as_deref() == Some(&alice));
+    assert_eq!(of_alice.filter(|log| log.stanza.contains("<rotate><skey>")).count(), 1);
 
     net.send("bob", ALICE, "to the new key");
     net.settle();
