@@ -91,6 +91,24 @@ fn a_distribution_that_comes_twice_does_not_turn_the_chain_back() {
 }
 
 #[test]
+fn a_key_counts_its_messages_from_the_first() {
+    let (mut ours, _) = pair_of_ends();
+    assert_eq!(ours.iteration(), 0);
+    (0..3).for_each(|seed| drop(write(&mut ours, b"x", seed)));
+    assert_eq!((ours.iteration(), ours.distribution().iteration), (3, 3));
+}
+
+#[test]
+fn a_key_of_the_same_id_and_another_signer_takes_the_place_of_the_first() {
+    let (mut ours, mut theirs) = pair_of_ends();
+    let mut other = OurSenderKey::new(ours.chain_id(), ours.chain.clone(), KeyPair::generate(&mut rng(9)));
+    theirs.process(&other.distribution());
+    let (of_the_first, of_the_other) = (write(&mut ours, b"first", 2), write(&mut other, b"other", 3));
+    assert_eq!(read(&mut theirs, &of_the_first), Err(SignalError::BadSignature { what: "sender key message" }));
+    assert_eq!(read(&mut theirs, &of_the_other).unwrap(), b"other");
+}
+
+#[test]
 fn five_keys_of_a_member_are_kept() {
     let mut theirs = TheirSenderKeys::default();
     let mut keys: Vec<_> = (0..6).map(|seed| OurSenderKey::generate(&mut rng(seed))).collect();
