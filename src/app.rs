@@ -76,7 +76,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let engine = match parts.engine {
         Some(engine) => engine,
-        None => Arc::new(SledEngine::open(Path::new(&config.data))?),
+        None => Arc::new(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?),
     };
     let (listener, address) = listen(&config.listen)?;
     let root_key = match config.root_key()? {

@@ -35,9 +35,15 @@ pub struct Config {
     pub listen: String,
     pub data: String,
     pub log: String,
+    pub storage: StorageConfig,
     pub network: NetworkConfig,
     pub accounts: AccountsConfig,
     pub webhooks: WebhooksConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageConfig {
+    pub cache_mib: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +75,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             data: "./data".into(),
             log: "info".into(),
+            storage: StorageConfig { cache_mib: 32 },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,
                 url: None,
@@ -124,6 +131,9 @@ impl Config {
         config.client_version()?;
         if !(1..=10_000).contains(&config.accounts.prekey_batch) {
             return Err(invalid("accounts.prekey_batch must be 1 to 10000".into()));
+        }
+        if !(1..=65_536).contains(&config.storage.cache_mib) {
+            return Err(invalid("storage.cache_mib must be 1 to 65536".into()));
         }
         Ok(config)
     }

@@ -58,6 +58,6 @@ mod tests {
     #[test]
     fn the_sled_engine_conforms() {
         let folder = tempfile::tempdir().unwrap();
-        run(&|| Arc::new(SledEngine::open(folder.path()).unwrap()), true);
+        run(&|| Arc::new(SledEngine::open(folder.path(), 8 * 1024 * 1024).unwrap()), true);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `Db::flush` writes with `sync_file_range` only, which is no fsync on Linux: [`SledEngine::sync`] therefore also syncs the
 //! `db` file through a handle of its own. A kill while a snapshot is written leaves `snap.*.generating`, which would make
-//! the next open fail: such files are removed first; the log they came from is whole.
+//! the next open fail: such files are removed first, and a finished snapshot that is damaged is moved aside; the log that
+//! they came from is whole.
 
 use super::StorageError;
 use super::engine::{Batch, Engine, Row, Rows};
@@ -10,9 +11,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
-
-/// sled's default is 1 GiB.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 const LOCK_TRIES: u32 = 10;
 const LOCK_WAIT: Duration = Duration::from_millis(100);
@@ -31,8 +29,9 @@ fn io_failed(action: &'static str) -> impl Fn(std::io::Error) -> StorageError {
 }
 
 impl SledEngine {
-    /// Opens the store in `folder`, creating it where needed. The folder is locked until the engine is dropped.
-    pub fn open(folder: &Path) -> Result<Self, StorageError> {
+    /// Opens the store in `folder`, creating it where needed, with a page cache of `cache` bytes. The folder is locked until
+    /// the engine is dropped.
+    pub fn open(folder: &Path, cache: u64) -> Result<Self, StorageError> {
         // The data are keys, as they are: nobody else's business.
         fs::DirBuilder::new()
             .recursive(true)
@@ -40,7 +39,13 @@ impl SledEngine {
             .create(folder)
             .map_err(io_failed("create the data folder"))?;
         remove_unfinished_snapshots(folder)?;
-        let db = open_patiently(folder)?;
+        let db = match open_patiently(folder, cache) {
+            Err(StorageError::Engine { why, .. }) if move_snapshots_aside(folder)? => {
+                tracing::warn!(why, "the store's snapshot is damaged and was moved aside; its log is read instead");
+                open_patiently(folder, cache)?
+            }
+            opened => opened?,
+        };
         let file = File::open(folder.join("db")).map_err(io_failed("open its log"))?;
         Ok(Self { db, file })
     }
@@ -48,8 +53,8 @@ impl SledEngine {
 
 /// A predecessor that is just ending holds its lock for a moment longer.
 #[expect(clippy::disallowed_methods, reason = "nothing else runs yet, and the lock cannot be awaited")]
-fn open_patiently(folder: &Path) -> Result<sled::Db, StorageError> {
-    let open = || sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open();
+fn open_patiently(folder: &Path, cache: u64) -> Result<sled::Db, StorageError> {
+    let open = || sled::Config::new().path(folder).cache_capacity(cache).open();
     let is_locked = |error: &sled::Error| matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
     let mut opened = open();
     for _ in 0..LOCK_TRIES {
@@ -66,15 +71,30 @@ fn open_patiently(folder: &Path) -> Result<sled::Db, StorageError> {
 }
 
 fn remove_unfinished_snapshots(folder: &Path) -> Result<(), StorageError> {
-    let failed = io_failed("look for unfinished snapshots");
-    for entry in fs::read_dir(folder).map_err(&failed)? {
-        let path = entry.map_err(&failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            fs::remove_file(&path).map_err(&failed)?;
-        }
+    for name in snapshots(folder)?.iter().filter(|name| name.ends_with(".generating")) {
+        fs::remove_file(folder.join(name)).map_err(io_failed("remove an unfinished snapshot"))?;
     }
     Ok(())
+}
+
+/// True when there was one.
+fn move_snapshots_aside(folder: &Path) -> Result<bool, StorageError> {
+    let found = snapshots(folder)?;
+    for name in &found {
+        let aside = folder.join(format!("damaged-{name}"));
+        fs::rename(folder.join(name), aside).map_err(io_failed("move its snapshot aside"))?;
+    }
+    Ok(!found.is_empty())
+}
+
+fn snapshots(folder: &Path) -> Result<Vec<String>, StorageError> {
+    let failed = io_failed("look for snapshots");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(&failed)? {
+        let name = entry.map_err(&failed)?.file_name();
+        found.extend(name.to_str().filter(|name| name.starts_with("snap.")).map(str::to_owned));
+    }
+    Ok(found)
 }
 
 impl Engine for SledEngine {
@@ -125,23 +145,65 @@ impl Engine for SledEngine {
 mod tests {
     use super::*;
 
+    const CACHE: u64 = 8 * 1024 * 1024;
+
     #[test]
     fn an_unfinished_snapshot_does_not_stop_the_store_from_opening() {
         let folder = tempfile::tempdir().unwrap();
         {
-            let engine = SledEngine::open(folder.path()).unwrap();
-            engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into() }).unwrap();
-            engine.sync().unwrap();
+            filled(folder.path());
         }
         fs::write(folder.path().join("snap.0000000000000BAD.generating"), b"torn").unwrap();
-        let engine = SledEngine::open(folder.path()).unwrap();
+        let engine = SledEngine::open(folder.path(), CACHE).unwrap();
         assert_eq!(engine.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn filled(folder: &Path) {
+        let engine = SledEngine::open(folder, CACHE).unwrap();
+        engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into() }).unwrap();
+        engine.sync().unwrap();
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_moved_aside_and_the_log_is_read_instead() {
+        for damage in [&b""[..], b"torn", &[0xff; 4096]] {
+            let folder = tempfile::tempdir().unwrap();
+            // The second opening writes a snapshot of what it has read.
+            filled(folder.path());
+            filled(folder.path());
+            let snapshot = files(folder.path()).into_iter().find(|name| name.starts_with("snap.")).unwrap();
+            fs::write(folder.path().join(&snapshot), damage).unwrap();
+            let engine = SledEngine::open(folder.path(), CACHE).unwrap();
+            assert_eq!(engine.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+            assert!(files(folder.path()).contains(&format!("damaged-{snapshot}")), "it is kept for a look at it");
+        }
+    }
+
+    /// sled puts what is too large for its pages into files that it never syncs.
+    #[test]
+    fn the_largest_rows_go_into_no_file_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = SledEngine::open(folder.path(), CACHE).unwrap();
+        for round in 0..20u8 {
+            let row = |n: u8| (vec![n; 60], Some(vec![round ^ n; crate::storage::records::MAX_VALUE]));
+            engine.apply(Batch { writes: (0..100).map(row).collect() }).unwrap();
+            engine.sync().unwrap();
+        }
+        let blobs = fs::read_dir(folder.path().join("blobs")).unwrap().count();
+        assert_eq!(blobs, 0);
     }
 
     #[test]
     fn a_folder_in_use_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = SledEngine::open(folder.path()).unwrap();
-        assert!(matches!(SledEngine::open(folder.path()), Err(StorageError::Locked { .. })));
+        let _first = SledEngine::open(folder.path(), CACHE).unwrap();
+        assert!(matches!(SledEngine::open(folder.path(), CACHE), Err(StorageError::Locked { .. })));
     }
 }

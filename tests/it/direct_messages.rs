@@ -395,9 +395,13 @@ fn every_record_is_written_by_its_owner_alone() {
 #[test]
 fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_the_new_one() {
     let mut net = two_accounts();
-    ["alice", "bob"].map(|name| net.command(name, Command::Stop));
+    for name in ["alice", "bob"] {
+        net.command(name, Command::Stop);
+    }
     net.pass(Duration::from_secs(28 * 24 * 60 * 60));
-    ["alice", "bob"].map(|name| net.command(name, Command::Start));
+    for name in ["alice", "bob"] {
+        net.command(name, Command::Start);
+    }
     let online = |net: &Net| ["alice", "bob"].map(|name| net.state(name)) == [AccountState::Online; 2];
     net.until("both are online", online);
     net.settle();
