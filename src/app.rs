@@ -7,10 +7,11 @@ use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
 use crate::http::{self, Keyring, State};
+use crate::key_file::{self, KeyFileError};
 use crate::sandbox::serve::WorldHost;
 use crate::sandbox::world::World;
 use crate::signal::{JumpLimit, PublicKey};
-use crate::storage::{Engine, SledEngine, StorageError};
+use crate::storage::{Engine, MasterKey, Records, Sealing, SledEngine, StorageError, change_master_key};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
 use base64::Engine as _;
@@ -27,6 +28,8 @@ pub enum AppError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     #[error(transparent)]
     Actor(#[from] ActorError),
     #[error("cannot listen on {address}: {why}")]
@@ -59,6 +62,8 @@ pub struct Parts {
     /// `None` opens the data folder of the settings.
     pub engine: Option<Arc<dyn Engine>>,
     pub admin_key: Option<String>,
+    /// `None` reads the key file of the settings, and makes one for a new data folder.
+    pub master_key: Option<MasterKey>,
     pub hooks: Arc<dyn Hooks>,
     /// The waits between attempts of a webhook delivery.
     pub retry_steps: Vec<Duration>,
@@ -66,7 +71,13 @@ pub struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { engine: None, admin_key: None, hooks: Arc::new(NoHooks), retry_steps: RETRY_STEPS.to_vec() }
+        Self {
+            engine: None,
+            admin_key: None,
+            master_key: None,
+            hooks: Arc::new(NoHooks),
+            retry_steps: RETRY_STEPS.to_vec(),
+        }
     }
 }
 
@@ -74,9 +85,15 @@ impl Default for Parts {
 pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     // reqwest asks the process for its TLS provider; that one is installed already is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let entropy = Arc::new(Entropy::from_system()?);
     let engine = match parts.engine {
         Some(engine) => engine,
         None => Arc::new(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?),
+    };
+    let sealing = match (config.storage.seal, parts.master_key) {
+        (false, _) => None,
+        (true, Some(key)) => Some(Sealing::new(key, entropy.fork())),
+        (true, None) => Some(Sealing::new(key_file::open(config, &*engine, &mut entropy.fork())?, entropy.fork())),
     };
     let (listener, address) = listen(&config.listen)?;
     let root_key = match config.root_key()? {
@@ -84,7 +101,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         None => ask_root_key(config.url()).await?,
     };
     let mut service = Service::start(ServiceConfig {
-        engine,
+        records: Records::open(engine, sealing)?,
         network: Network::new(config.url(), extra_roots(config)?)?,
         settings: Settings {
             root_key,
@@ -96,7 +113,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         },
         allow_private_webhooks: config.allow_private_webhooks(),
         clock: Arc::new(SystemClock),
-        entropy: Arc::new(Entropy::from_system()?),
+        entropy,
         hooks: parts.hooks,
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
@@ -111,6 +128,22 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         tracing::warn!("Wharf is unofficial: WhatsApp may restrict or ban accounts that use it");
     }
     Ok(Running { address, new_admin_key, service, server: handle })
+}
+
+/// Replaces the master key of the settings, or the `given` one, by a new one. Returns how many data keys were wrapped anew, and where
+/// the old master key is kept.
+///
+/// The new key is on disk before anything is wrapped under it, in a file with `.new`; a crash loses neither.
+pub fn rotate_master_key(config: &Config, given: Option<MasterKey>) -> Result<(usize, String), AppError> {
+    let path = config.master_key_file();
+    let missing = || KeyFileError::Missing { path: path.clone() };
+    let old = given.map_or_else(|| key_file::read(&path)?.ok_or_else(missing), Ok)?;
+    let engine = SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?;
+    let mut rng = Entropy::from_system()?.fork();
+    let (new, next) = (MasterKey::generate(&mut rng), format!("{path}.new"));
+    key_file::write(&next, &new)?;
+    let count = change_master_key(&engine, &old, new, rng)?;
+    Ok((count, key_file::replace(&path, &next, &old)?))
 }
 
 fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {

@@ -3,6 +3,7 @@
 use crate::app::{self, AppError, Parts};
 use crate::config::{Config, ConfigError};
 use crate::demo::{self, DemoError};
+use crate::storage::MasterKey;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,20 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// The master key, which the data on disk are sealed under.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Read the settings, and say whether they can be used.
     CheckConfig {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Replace the master key, with the server stopped: the data keys are wrapped anew, the data stay as they are.
+    Rotate {
         #[arg(long)]
         config: Option<PathBuf>,
     },
@@ -50,6 +63,8 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error("the demo stopped: {0}")]
     Demo(#[from] DemoError),
+    #[error("WHARF_MASTER_KEY must be 64 hex digits")]
+    MasterKey,
     #[error("signals cannot be handled: {0}")]
     Signal(std::io::Error),
 }
@@ -63,6 +78,14 @@ pub async fn run() -> Result<(), CliError> {
             log_to_stderr("error");
             Ok(demo::run(once, &mut demo::print, &mut |_| {}).await?)
         }
+        Command::Key(KeyCommand::Rotate { config }) => {
+            let config = Config::load(config.as_deref(), std::env::vars())?;
+            log_to_stderr(&config.log);
+            let (count, old) = app::rotate_master_key(&config, master_key()?)?;
+            println!("{count} data keys are wrapped under the new master key in {}", config.master_key_file());
+            println!("the old key is kept in {old}; destroy it once no backup needs it");
+            Ok(())
+        }
         Command::CheckConfig { config } => {
             Config::load(config.as_deref(), std::env::vars())?;
             println!("the settings are usable");
@@ -75,7 +98,7 @@ async fn serve(path: Option<&Path>) -> Result<(), CliError> {
     let config = Config::load(path, std::env::vars())?;
     log_to_stderr(&config.log);
     let admin_key = std::env::var("WHARF_ADMIN_KEY").ok();
-    let running = app::start(&config, Parts { admin_key, ..Parts::default() }).await?;
+    let running = app::start(&config, Parts { admin_key, master_key: master_key()?, ..Parts::default() }).await?;
     println!("wharf listens on http://{}", running.address);
     if let Some(key) = &running.new_admin_key {
         println!("admin key, shown only now: {key}");
@@ -88,6 +111,14 @@ async fn serve(path: Option<&Path>) -> Result<(), CliError> {
         second = stop_signal() => second?,
     }
     Ok(())
+}
+
+/// The master key of the environment, which takes the place of the file.
+fn master_key() -> Result<Option<MasterKey>, CliError> {
+    match std::env::var("WHARF_MASTER_KEY").map(zeroize::Zeroizing::new) {
+        Err(_) => Ok(None),
+        Ok(text) => MasterKey::parse(&text).map(Some).ok_or(CliError::MasterKey),
+    }
 }
 
 async fn sandbox(listen: &str) -> Result<(), CliError> {

@@ -44,6 +44,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageConfig {
     pub cache_mib: u64,
+    pub seal: bool,
+    pub master_key_file: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +77,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             data: "./data".into(),
             log: "info".into(),
-            storage: StorageConfig { cache_mib: 32 },
+            storage: StorageConfig { cache_mib: 32, seal: true, master_key_file: None },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,
                 url: None,
@@ -132,6 +134,9 @@ impl Config {
         if !(1..=10_000).contains(&config.accounts.prekey_batch) {
             return Err(invalid("accounts.prekey_batch must be 1 to 10000".into()));
         }
+        if Path::new(&config.master_key_file()).starts_with(&config.data) {
+            return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
+        }
         if !(1..=65_536).contains(&config.storage.cache_mib) {
             return Err(invalid("storage.cache_mib must be 1 to 65536".into()));
         }
@@ -143,6 +148,12 @@ impl Config {
             NetworkKind::Whatsapp => WHATSAPP_URL,
             NetworkKind::Sandbox => SANDBOX_URL,
         })
+    }
+
+    /// Where the master key lies: outside the data folder, so that a copy of that is worth nothing.
+    pub fn master_key_file(&self) -> String {
+        let beside = || format!("{}.key", self.data.trim_end_matches('/'));
+        self.storage.master_key_file.clone().unwrap_or_else(beside)
     }
 
     /// The certificate root; `None` for a sandbox whose root is to be asked of it.

@@ -6,7 +6,7 @@
 use crate::app::{self, AppError, Parts, Running, Sandbox};
 use crate::base::ids::random_hex;
 use crate::config::{Config, NetworkKind};
-use crate::storage::MemoryEngine;
+use crate::storage::{MasterKey, MemoryEngine};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -49,12 +49,18 @@ pub async fn run(
     after_linking: &mut dyn FnMut(&mut Stage),
 ) -> Result<(), DemoError> {
     let sandbox = app::start_sandbox("127.0.0.1:0")?;
-    let key = random_hex::<32>(&mut crate::base::entropy::Entropy::from_system().map_err(AppError::from)?.fork());
+    let mut rng = crate::base::entropy::Entropy::from_system().map_err(AppError::from)?.fork();
+    let key = random_hex::<32>(&mut rng);
     let mut config = Config { listen: "127.0.0.1:0".into(), ..Config::default() };
     config.network.kind = NetworkKind::Sandbox;
     config.network.url = Some(sandbox.ws_url());
     let engine = Some(Arc::new(MemoryEngine::default()) as Arc<dyn crate::storage::Engine>);
-    let parts = Parts { engine, admin_key: Some(key.clone()), ..Parts::default() };
+    let parts = Parts {
+        engine,
+        admin_key: Some(key.clone()),
+        master_key: Some(MasterKey::generate(&mut rng)),
+        ..Parts::default()
+    };
     let running = app::start(&config, parts).await?;
 
     tell(&format!("sandbox network   http://{}  (a service and phones; no internet)", sandbox.address));

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;
+mod key_file;
 pub mod sandbox;
 pub mod signal;
 pub mod storage;

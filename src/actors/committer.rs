@@ -7,7 +7,7 @@ use super::boundary::guard;
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountKey, EndpointId, Generation};
 use crate::base::time::Timestamp;
-use crate::storage::{Batch, ChangeSet, Changes, Engine, NewEvent, Records, StorageError, Write, kind, owner};
+use crate::storage::{Batch, ChangeSet, Changes, NewEvent, Records, StorageError, Write, kind, owner};
 use crate::webhook::{Delivery, DeliveryStatus, Endpoint, delivery_key};
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -135,12 +135,11 @@ pub struct Committer {
     hooks: Arc<dyn Hooks>,
 }
 
-/// Starts the committer over an engine. The receiver gets every new delivery once it is durable.
+/// Starts the committer. The receiver gets every new delivery once it is durable.
 pub fn open_store(
-    engine: Arc<dyn Engine>,
+    records: Records,
     hooks: Arc<dyn Hooks>,
 ) -> Result<(Store, mpsc::UnboundedReceiver<NewDelivery>), StorageError> {
-    let records = Records::new(engine);
     let next_position = match records.last(AccountKey::SERVER, kind::EVENT_INDEX)? {
         Some((key, _)) => key.try_into().map(u64::from_be_bytes).unwrap_or(0) + 1,
         None => 1,
@@ -345,7 +344,7 @@ pub(super) fn decode_delivery(value: &[u8]) -> Option<Delivery> {
 mod tests {
     use super::*;
     use crate::base::ids::EventId;
-    use crate::storage::MemoryEngine;
+    use crate::storage::{Engine, MemoryEngine};
 
     fn event(kind: &'static str) -> NewEvent {
         let (account, chat) = ("support".to_owned(), "chat".to_owned());
@@ -409,7 +408,8 @@ mod tests {
 
     fn open() -> (Store, Arc<Counting>, mpsc::UnboundedReceiver<NewDelivery>) {
         let engine = Arc::new(Counting::default());
-        let (store, deliveries) = open_store(engine.clone(), Arc::new(crate::base::hooks::NoHooks)).unwrap();
+        let (store, deliveries) =
+            open_store(Records::new(engine.clone()), Arc::new(crate::base::hooks::NoHooks)).unwrap();
         (store, engine, deliveries)
     }
 

@@ -11,7 +11,7 @@ use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, AccountKey, EndpointId, Fingerprint, MessageId, random_hex};
 use crate::base::time::{Clock, Timestamp};
-use crate::storage::{ChangeSet, Engine, StorageError, kind, owner};
+use crate::storage::{ChangeSet, Records, StorageError, kind, owner};
 use crate::webhook::{Endpoint, NewEndpoint, Secret, check_url};
 use crate::wire::Jid;
 use crate::wire::message::OutgoingText;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 const FORMAT: u8 = 1;
 /// The format of the data as a whole.
-const DATA_FORMAT: u32 = 1;
+const DATA_FORMAT: u32 = 2;
 /// Rows of the log that one request looks at, and that are read at a time.
 const MAX_SCAN: usize = 20_000;
 const SCAN_STEP: usize = 256;
@@ -40,7 +40,7 @@ fn check_format(store: &Store) -> Result<Option<String>, StorageError> {
 
 /// What the server is made of.
 pub struct ServiceConfig {
-    pub engine: Arc<dyn Engine>,
+    pub records: Records,
     pub network: Network,
     pub settings: Settings,
     pub allow_private_webhooks: bool,
@@ -93,7 +93,7 @@ pub struct EventFilter {
 impl Service {
     /// Starts the committer, the fleet and the dispatcher. Must run inside an actix system.
     pub fn start(config: ServiceConfig) -> Result<Self, Error> {
-        let (store, new_deliveries) = open_store(config.engine, config.hooks.clone())?;
+        let (store, new_deliveries) = open_store(config.records, config.hooks.clone())?;
         let epoch = check_format(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
         let allow_private = config.allow_private_webhooks;

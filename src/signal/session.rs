@@ -78,11 +78,6 @@ impl Session {
         self.current.as_ref().map(|state| state.remote_identity)
     }
 
-    /// The peer's registration id as of the current state.
-    pub fn remote_registration_id(&self) -> Option<u32> {
-        self.current.as_ref().map(|state| state.remote_registration_id)
-    }
-
     /// Begins a new state as initiator; the current one is archived. The first messages will be PreKey messages.
     pub fn initiate(
         &mut self,

@@ -298,6 +298,29 @@ fn an_archived_state_still_decrypts_and_becomes_the_current_one() {
 }
 
 #[test]
+fn a_second_copy_is_a_duplicate_in_an_archived_state_too() {
+    let (mut it, late) = begun_anew();
+    it.bob_receives(&late).unwrap();
+    let anew = write(&mut it.at_alice, b"the newer state becomes the current one again");
+    it.bob_receives(&anew).unwrap();
+    assert!(matches!(it.bob_receives(&late), Err(SignalError::Duplicate { .. })), "and no wrong code");
+}
+
+#[test]
+fn of_several_states_errors_the_one_that_tells_most_is_reported() {
+    let it = Conversation::begin();
+    let (known, presented) = (it.alice.identity.public(), it.bob.identity.public());
+    let order = [
+        SignalError::UntrustedIdentity { address: stranger().address, known, presented },
+        SignalError::Duplicate { chain_index: 1, counter: 0 },
+        SignalError::InvalidKey { what: "peer's public key" },
+        SignalError::BadMac { fingerprint: String::new() },
+        SignalError::TooFarInFuture { counter: 3, jump: 2, limit: 1 },
+    ];
+    assert!(order.is_sorted_by(|more, less| precedence(more) > precedence(less)));
+}
+
+#[test]
 fn an_archived_session_is_read_and_not_written() {
     let mut it = Conversation::begin();
     it.establish();

@@ -9,6 +9,18 @@ pub enum StorageError {
     Engine { action: &'static str, why: String },
     #[error("record kind {kind:#04x}, key {key}, is corrupt: {what}")]
     Corrupt { kind: u8, key: String, what: &'static str },
+    #[error(
+        "the master key {given} does not open the data, which were sealed under {needed}; give the server that key"
+    )]
+    WrongMasterKey { given: String, needed: String },
+    #[error(
+        "the data are not sealed, and storage.seal is true; they are of a build before sealing, or were written without it"
+    )]
+    NotSealed,
+    #[error(
+        "the data are sealed, and storage.seal is false; set it to true, with the master key they were sealed under"
+    )]
+    Sealed,
     #[error("the data is of format {found}; this build reads format {expected}")]
     Format { found: u32, expected: u32 },
     #[error("the committer has stopped after a failed write; the store must be reopened")]

@@ -58,6 +58,13 @@ impl<O> Kind<O> {
     }
 }
 
+/// Whether keys of this kind begin with a name of somebody, up to a zero byte or the end: such names are hashed where data are
+/// sealed.
+pub(super) fn is_named(code: u8) -> bool {
+    let named = [kind::SESSION.code(), kind::IDENTITY.code()];
+    named.contains(&code) || [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code()].contains(&code)
+}
+
 /// The kinds. Codes are stored: never renumber one.
 pub mod kind {
     use super::{Kind, owner};
@@ -112,6 +119,8 @@ pub mod kind {
     /// Deliveries that are not done, by endpoint and position.
     pub const DELIVERY: Kind<owner::Committer> = Kind::new(0x43);
 
+    /// Wrapped data keys, by account; written by the storage layer itself.
+    pub(in crate::storage) const DATA_KEY: u8 = 0x47;
     /// Parts of values above the record limit; written by the storage layer itself.
     pub(in crate::storage) const CHUNK: u8 = 0x7f;
 }

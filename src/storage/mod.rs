@@ -11,6 +11,7 @@ mod kinds;
 mod memory;
 mod overlay;
 mod records;
+mod seal;
 mod sled_engine;
 
 pub use changes::{ChangeSet, Changes, NewEvent, Write};
@@ -20,4 +21,5 @@ pub use kinds::{Kind, Owner, kind, owner};
 pub use memory::MemoryEngine;
 pub use overlay::{AccountStore, Overlay};
 pub use records::Records;
+pub use seal::{MasterKey, Sealing, change_master_key};
 pub use sled_engine::SledEngine;

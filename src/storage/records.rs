@@ -6,13 +6,15 @@
 use super::StorageError;
 use super::changes::Write;
 use super::engine::{Batch, Engine, Row, Rows};
-use super::kinds::{Kind, kind};
+use super::kinds::{Kind, is_named, kind};
+use super::seal::{OVERHEAD, Sealing};
 use crate::base::ids::AccountKey;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The largest value that an engine gets, its marker byte included.
+/// The largest value that an engine gets, sealed and with its marker byte.
 pub const MAX_VALUE: usize = 4096;
-const PART: usize = MAX_VALUE - 1;
+const PART: usize = MAX_VALUE - 1 - OVERHEAD;
 const INLINE: u8 = 0;
 const CHUNKED: u8 = 1;
 
@@ -20,11 +22,23 @@ const CHUNKED: u8 = 1;
 #[derive(Clone)]
 pub struct Records {
     engine: Arc<dyn Engine>,
+    sealing: Option<Arc<Sealing>>,
 }
 
 impl Records {
+    /// Records as they are: for disks that are encrypted otherwise.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
+        Self { engine, sealing: None }
+    }
+
+    /// Opens records: sealed with keys that fit them, or as they are.
+    pub fn open(engine: Arc<dyn Engine>, sealing: Option<Sealing>) -> Result<Self, StorageError> {
+        match &sealing {
+            Some(sealing) => sealing.check(&*engine)?,
+            None if is_sealed(&*engine)? => return Err(StorageError::Sealed),
+            None => {}
+        }
+        Ok(Self { engine, sealing: sealing.map(Arc::new) })
     }
 
     pub fn engine(&self) -> &dyn Engine {
@@ -32,15 +46,14 @@ impl Records {
     }
 
     pub fn get<O>(&self, account: AccountKey, kind: Kind<O>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.get_raw(account, kind.code(), key)
+        let Some(key) = self.stored_key(None, account, kind.code(), key)? else { return Ok(None) };
+        let full = full_key(account, kind.code(), &key);
+        let stored = self.engine.get(&full)?;
+        stored.map(|stored| self.read(account, &full, stored)).transpose()
     }
 
-    pub(super) fn get_raw(&self, account: AccountKey, kind: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let stored = self.engine.get(&full_key(account, kind, key))?;
-        stored.map(|stored| self.unwrap(account, kind, key, stored)).transpose()
-    }
-
-    /// Up to `limit` records of a kind in order of their keys, those with `prefix` that come after `after`.
+    /// Up to `limit` records of a kind in order of their keys, those with `prefix` that come after `after`. Of a kind whose keys
+    /// begin with a name, the prefix is empty or the whole name; without it the rows bear the names as they are stored.
     pub fn scan<O>(
         &self,
         account: AccountKey,
@@ -49,14 +62,14 @@ impl Records {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Rows, StorageError> {
-        let head = full_key(account, kind.code(), prefix);
+        let Some(stored) = self.stored_key(None, account, kind.code(), prefix)? else { return Ok(Vec::new()) };
+        let head = full_key(account, kind.code(), &stored);
         let after = after.map(|after| full_key(account, kind.code(), after));
         let rows = self.engine.scan(&head, after.as_deref(), limit)?;
         rows.into_iter()
             .map(|(full, stored)| {
-                let key = full.get(17..).unwrap_or_default().to_vec();
-                let value = self.unwrap(account, kind.code(), &key, stored)?;
-                Ok((key, value))
+                let key = [prefix, full.get(head.len()..).unwrap_or_default()].concat();
+                Ok((key, self.read(account, &full, stored)?))
             })
             .collect()
     }
@@ -67,41 +80,85 @@ impl Records {
             return Ok(None);
         };
         let key = full.get(17..).unwrap_or_default().to_vec();
-        let value = self.unwrap(account, kind.code(), &key, stored)?;
-        Ok(Some((key, value)))
+        Ok(Some((key, self.read(account, &full, stored)?)))
     }
 
-    fn unwrap(&self, account: AccountKey, kind: u8, key: &[u8], mut stored: Vec<u8>) -> Result<Vec<u8>, StorageError> {
-        let corrupt = |what| StorageError::Corrupt { kind, key: hex::encode(key), what };
+    /// The key as it is stored; `None` where the account has nothing that could have this key.
+    fn stored_key<'k>(
+        &self,
+        batch: Option<&mut Batch>,
+        account: AccountKey,
+        kind: u8,
+        key: &'k [u8],
+    ) -> Result<Option<Cow<'k, [u8]>>, StorageError> {
+        let Some(sealing) = self.sealing.as_ref().filter(|_| is_named(kind) && !key.is_empty()) else {
+            return Ok(Some(key.into()));
+        };
+        let end = key.iter().position(|byte| *byte == 0).map_or(key.len(), |zero| zero + 1);
+        let (name, rest) = key.split_at(end);
+        let hashed = sealing.name(&*self.engine, batch, account, name)?;
+        Ok(hashed.map(|hashed| [&hashed[..], rest].concat().into()))
+    }
+
+    /// The value of a row: opened, and put together from its chunks.
+    fn read(&self, account: AccountKey, full: &[u8], stored: Vec<u8>) -> Result<Vec<u8>, StorageError> {
+        let mut stored = self.open_row(account, full, stored)?;
         match stored.first() {
             Some(&INLINE) => {
                 stored.remove(0);
                 Ok(stored)
             }
             Some(&CHUNKED) => {
-                let count = stored[1..].try_into().map(u16::from_be_bytes).map_err(|_| corrupt("chunk count"))?;
+                let count = stored[1..].try_into().map(u16::from_be_bytes).map_err(|_| corrupt(full, "chunk count"))?;
                 let mut value = Vec::with_capacity(usize::from(count) * PART);
                 for part in 0..count {
-                    let chunk = self.engine.get(&chunk_key(account, kind, key, part))?;
-                    value.extend_from_slice(&chunk.ok_or_else(|| corrupt("a chunk is missing"))?);
+                    let place = chunk_key(full, part);
+                    let chunk = self.engine.get(&place)?.ok_or_else(|| corrupt(full, "a chunk is missing"))?;
+                    value.extend_from_slice(&self.open_row(account, &place, chunk)?);
                 }
                 Ok(value)
             }
-            _ => Err(corrupt("marker byte")),
+            _ => Err(corrupt(full, "marker byte")),
+        }
+    }
+
+    fn open_row(&self, account: AccountKey, full: &[u8], stored: Vec<u8>) -> Result<Vec<u8>, StorageError> {
+        match &self.sealing {
+            None => Ok(stored),
+            Some(sealing) => {
+                let opened = sealing.open(&*self.engine, account, full, &stored)?;
+                opened.ok_or_else(|| corrupt(full, "it is not what was sealed for its place"))
+            }
+        }
+    }
+
+    fn seal_row(
+        &self,
+        batch: &mut Batch,
+        account: AccountKey,
+        full: &[u8],
+        value: Vec<u8>,
+    ) -> Result<Vec<u8>, StorageError> {
+        match &self.sealing {
+            None => Ok(value),
+            Some(sealing) => sealing.seal(&*self.engine, batch, account, full, &value),
         }
     }
 
     /// Adds one write to a batch; chunks of the value that it replaces are removed.
     pub fn stage(&self, batch: &mut Batch, account: AccountKey, write: Write) -> Result<(), StorageError> {
         let Write { kind, key, value, .. } = write;
-        let full = full_key(account, kind, &key);
+        let stored = self.stored_key(Some(batch), account, kind, &key)?;
+        let full = full_key(account, kind, stored.as_deref().unwrap_or(&key));
         let old = match batch.writes.get(&full) {
             Some(staged) => staged.clone(),
             None => self.engine.get(&full)?,
         };
+        // A damaged value may be replaced, and deleted: its chunks, if it had any, stay behind.
+        let old = old.and_then(|old| self.open_row(account, &full, old).ok());
         let old_parts = old.as_deref().map_or(0, parts);
         let mut new_parts = 0;
-        let stored = match value {
+        let row = match value {
             None => None,
             Some(value) if value.len() <= PART => Some([&[INLINE], &value[..]].concat()),
             Some(value) => {
@@ -110,18 +167,31 @@ impl Records {
                     why: format!("a value of {} bytes is too long", value.len()),
                 })?;
                 for (part, bytes) in (0..count).zip(value.chunks(PART)) {
-                    batch.writes.insert(chunk_key(account, kind, &key, part), Some(bytes.to_vec()));
+                    let place = chunk_key(&full, part);
+                    let sealed = self.seal_row(batch, account, &place, bytes.to_vec())?;
+                    batch.writes.insert(place, Some(sealed));
                 }
                 new_parts = count;
                 Some([&[CHUNKED], &count.to_be_bytes()[..]].concat())
             }
         };
         for part in new_parts..old_parts {
-            batch.writes.insert(chunk_key(account, kind, &key, part), None);
+            batch.writes.insert(chunk_key(&full, part), None);
         }
-        batch.writes.insert(full, stored);
+        let row = row.map(|row| self.seal_row(batch, account, &full, row)).transpose()?;
+        batch.writes.insert(full, row);
         Ok(())
     }
+}
+
+fn is_sealed(engine: &dyn Engine) -> Result<bool, StorageError> {
+    let prefix = [&AccountKey::SERVER.as_bytes()[..], &[kind::DATA_KEY]].concat();
+    Ok(!engine.scan(&prefix, None, 1)?.is_empty())
+}
+
+fn corrupt(full: &[u8], what: &'static str) -> StorageError {
+    let (kind, key) = (full.get(16).copied().unwrap_or_default(), full.get(17..).unwrap_or_default());
+    StorageError::Corrupt { kind, key: hex::encode(key), what }
 }
 
 fn parts(stored: &[u8]) -> u16 {
@@ -135,8 +205,10 @@ fn full_key(account: AccountKey, kind: u8, key: &[u8]) -> Vec<u8> {
     [&account.as_bytes()[..], &[kind], key].concat()
 }
 
-fn chunk_key(account: AccountKey, kind: u8, key: &[u8], part: u16) -> Vec<u8> {
-    [&account.as_bytes()[..], &[kind::CHUNK, kind], key, &part.to_be_bytes()].concat()
+/// Chunks lie beside their record, in the same account.
+fn chunk_key(full: &[u8], part: u16) -> Vec<u8> {
+    let (account, kind_and_key) = full.split_at(full.len().min(16));
+    [account, &[kind::CHUNK], kind_and_key, &part.to_be_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
     let sandbox = start_sandbox("127.0.0.1:0").unwrap();
     let (port, url) = (port(), sandbox.ws_url());
     let client = Client::new(format!("http://127.0.0.1:{port}"), format!("http://{}", sandbox.address));
-    let mut server = serve(folder.path(), port, &url);
+    let mut server = serve(&folder.path().join("data"), port, &url);
     up(&client).await;
     client.linked("alice", ALICE).await;
     client.linked("bob", BOB).await;
@@ -104,7 +104,7 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
         for request in writing {
             request.await.unwrap();
         }
-        server = serve(folder.path(), port, &url);
+        server = serve(&folder.path().join("data"), port, &url);
         up(&client).await;
         // They come back by themselves: nobody starts them.
         client.online("alice").await;

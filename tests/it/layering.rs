@@ -46,7 +46,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "zeroize",
         ],
     ),
-    ("storage", &["base"], &["hex", "serde", "sled", "thiserror"]),
+    (
+        "storage",
+        &["base"],
+        &["chacha20poly1305", "hex", "hmac", "rand", "serde", "sha2", "sled", "thiserror", "tracing", "zeroize"],
+    ),
     (
         "account",
         &["base", "signal", "storage", "wire"],
@@ -105,6 +109,7 @@ const CRATES: &[&str] = &[
     "base64",
     "bytes",
     "cbc",
+    "chacha20poly1305",
     "clap",
     "curve25519_dalek",
     "flate2",

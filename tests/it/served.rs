@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use wharf::app::{Parts, Running, Sandbox, start, start_sandbox};
 use wharf::config::{Config, NetworkKind};
-use wharf::storage::MemoryEngine;
+use wharf::storage::{MasterKey, MemoryEngine};
 
+pub const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 pub const KEY: &str = "an admin key of thirty-two letters";
 
 /// Asks until the condition holds; ten seconds at most.
@@ -156,7 +157,8 @@ impl Served {
     pub async fn with(parts: Parts) -> Self {
         let sandbox = start_sandbox("127.0.0.1:0").unwrap();
         let engine = parts.engine.or_else(|| Some(Arc::new(MemoryEngine::default())));
-        let parts = Parts { engine, admin_key: Some(KEY.into()), ..parts };
+        let master_key = parts.master_key.or_else(|| MasterKey::parse(MASTER_KEY));
+        let parts = Parts { engine, admin_key: Some(KEY.into()), master_key, ..parts };
         let running = start(&config(&sandbox), parts).await.unwrap();
         let client = Client::new(format!("http://{}", running.address), format!("http://{}", sandbox.address));
         Self { client, _running: running, _sandbox: sandbox }

@@ -2,10 +2,12 @@
 
 use crate::served::{Served, until};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wharf::app::Parts;
 use wharf::base::hooks::Hooks;
+use wharf::storage::{Batch, Engine, MemoryEngine};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -107,4 +109,35 @@ async fn a_tree_that_keeps_going_down_is_quarantined_until_it_is_started() {
     })
     .await;
     it.client.online("alice").await;
+}
+
+#[actix_web::test]
+async fn a_damaged_record_quarantines_its_account_and_names_the_record() {
+    let engine = Arc::new(MemoryEngine::default());
+    let it = Served::with(Parts { engine: Some(engine.clone()), ..Parts::default() }).await;
+    it.client.linked("bob", BOB).await;
+    let others: HashSet<Vec<u8>> = accounts_in(&engine);
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(CAROL).await;
+    let alice = accounts_in(&engine).difference(&others).next().unwrap().clone();
+    let rows = engine.scan(&alice, None, usize::MAX).unwrap();
+    let damaged = rows.into_iter().map(|(key, value)| (key, Some(value.iter().map(|byte| byte ^ 1).collect())));
+    engine.apply(Batch { writes: damaged.collect() }).unwrap();
+
+    // A first message needs a prekey that was stored.
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("the account is quarantined", async || (it.client.state("alice").await == "quarantined").then_some(())).await;
+    let reason = it.client.get("/v1/accounts/alice").await["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("is corrupt") && reason.contains("record kind 0x"), "{reason}");
+
+    it.client.post("/v1/accounts/bob/messages", json!({ "to": CAROL, "type": "text", "text": { "body": "hi" } })).await;
+    until("the other's message is read", async || it.client.read(CAROL).await.contains(&"hi".to_owned()).then_some(()))
+        .await;
+    assert_eq!(it.client.get("/v1/accounts/bob").await["restarts"], 0);
+}
+
+/// The prefixes of all accounts in the store.
+fn accounts_in(engine: &MemoryEngine) -> HashSet<Vec<u8>> {
+    let rows = engine.scan(&[], None, usize::MAX).unwrap();
+    rows.into_iter().map(|(key, _)| key[..16].to_vec()).collect()
 }

@@ -10,6 +10,7 @@ use wharf::app::{Parts, start, start_sandbox};
 use wharf::config::{Config, NetworkKind};
 
 const KEY: &str = "an admin key of thirty-two letters";
+const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const WHARF: &str = "15550001111";
 const BAILEYS: &str = "15550002222";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,7 +72,7 @@ fn serve() -> (String, String) {
             config.network.kind = NetworkKind::Sandbox;
             config.network.url = Some(sandbox.ws_url());
             let engine = Some(std::sync::Arc::new(wharf::storage::MemoryEngine::default()) as _);
-            let parts = Parts { engine, admin_key: Some(KEY.into()), ..Parts::default() };
+            let parts = Parts { engine, admin_key: Some(KEY.into()), master_key: wharf::storage::MasterKey::parse(MASTER_KEY), ..Parts::default() };
             let running = start(&config, parts).await.unwrap();
             sender.send((format!("http://{}", running.address), format!("http://{}", sandbox.address))).unwrap();
             std::future::pending::<()>().await;

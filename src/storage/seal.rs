@@ -1,0 +1,249 @@
+//! Sealing at rest: every value is encrypted under a data key of its account, and bound to its place (`architecture.md`, "State").
+//!
+//! A master key from outside the data folder wraps each account's data key; changing the master key wraps them anew and leaves
+//! the values alone. Names in keys, such as phone numbers, are keyed hashes. What is promised: who has the data folder but not
+//! the master key learns neither values nor names, and cannot alter a value or move it to another place unnoticed. An old
+//! value put back in its own place is not noticed.
+//!
+//! A sealed value is a format byte, a nonce of 24 bytes, and XChaCha20-Poly1305 over the value with the full key as associated data.
+
+use super::StorageError;
+use super::engine::{Batch, Engine};
+use super::kinds::kind;
+use crate::base::ids::AccountKey;
+use crate::base::secret::Secret;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use rand::Rng;
+use rand::rngs::StdRng;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use zeroize::Zeroizing;
+
+const FORMAT: u8 = 1;
+const NONCE: usize = 24;
+const TAG: usize = 16;
+/// What sealing adds to a value.
+pub(super) const OVERHEAD: usize = 1 + NONCE + TAG;
+/// The length of a hashed name.
+pub(super) const NAME: usize = 16;
+
+/// The key that wraps the data keys; 32 bytes.
+#[derive(Clone, Debug)]
+pub struct MasterKey(Secret<32>);
+
+impl MasterKey {
+    pub fn generate(rng: &mut StdRng) -> Self {
+        Self(Secret::generate(rng))
+    }
+
+    /// Reads 64 hex digits, blanks around them ignored.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(hex::decode(text.trim()).ok()?);
+        Secret::from_slice(&bytes).map(Self)
+    }
+
+    /// 64 hex digits: what [`parse`](Self::parse) reads.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.0.expose()))
+    }
+
+    /// The key's id as hex digits, as errors name it.
+    pub fn id_hex(&self) -> String {
+        hex::encode(self.id())
+    }
+
+    /// Tells keys apart without saying anything of them.
+    fn id(&self) -> [u8; 8] {
+        let mut id = [0; 8];
+        let hash = Sha256::new().chain_update(b"wharf master key").chain_update(self.0.expose()).finalize();
+        id.copy_from_slice(&hash[..8]);
+        id
+    }
+}
+
+/// The keys of one account.
+struct DataKeys {
+    cipher: XChaCha20Poly1305,
+    names: Secret<32>,
+}
+
+/// All data keys, unwrapped when they are needed.
+pub struct Sealing {
+    master: MasterKey,
+    rng: Mutex<StdRng>,
+    keys: RwLock<HashMap<AccountKey, Arc<DataKeys>>>,
+}
+
+impl Sealing {
+    pub fn new(master: MasterKey, rng: StdRng) -> Self {
+        Self { master, rng: Mutex::new(rng), keys: RwLock::new(HashMap::new()) }
+    }
+
+    /// Whether this master key opens what is in the engine; an empty engine fits every key.
+    pub(super) fn check(&self, engine: &dyn Engine) -> Result<(), StorageError> {
+        match self.load(engine, AccountKey::SERVER)? {
+            Some(_) => Ok(()),
+            None if engine.scan(&[], None, 1)?.is_empty() => Ok(()),
+            None => Err(StorageError::NotSealed),
+        }
+    }
+
+    /// The account's keys, made and added to the batch if it has none yet.
+    fn keys_for_writing(
+        &self,
+        engine: &dyn Engine,
+        batch: &mut Batch,
+        account: AccountKey,
+    ) -> Result<Arc<DataKeys>, StorageError> {
+        if let Some(keys) = self.load(engine, account)? {
+            return Ok(keys);
+        }
+        let mut both = Zeroizing::new([0; 64]);
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut *both);
+        let row = data_key_row(account);
+        batch.writes.insert(row.clone(), Some(self.wrap(&row, &both)?));
+        Ok(self.remember(account, &both))
+    }
+
+    fn load(&self, engine: &dyn Engine, account: AccountKey) -> Result<Option<Arc<DataKeys>>, StorageError> {
+        if let Some(known) = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&account) {
+            return Ok(Some(known.clone()));
+        }
+        let row = data_key_row(account);
+        let Some(wrapped) = engine.get(&row)? else { return Ok(None) };
+        let both = unwrap(&self.master, &row, &wrapped)?;
+        Ok(Some(self.remember(account, &both)))
+    }
+
+    fn remember(&self, account: AccountKey, both: &[u8; 64]) -> Arc<DataKeys> {
+        let (mut data, mut names) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
+        data.copy_from_slice(&both[..32]);
+        names.copy_from_slice(&both[32..]);
+        let keys = Arc::new(DataKeys { cipher: XChaCha20Poly1305::new((&*data).into()), names: Secret::new(*names) });
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(account, keys.clone());
+        keys
+    }
+
+    /// The master key's id, then both keys sealed under it.
+    fn wrap(&self, row: &[u8], both: &[u8; 64]) -> Result<Vec<u8>, StorageError> {
+        let cipher = XChaCha20Poly1305::new(self.master.0.expose().into());
+        Ok([&self.master.id()[..], &self.encrypt(&cipher, row, both)?].concat())
+    }
+
+    fn encrypt(&self, cipher: &XChaCha20Poly1305, place: &[u8], value: &[u8]) -> Result<Vec<u8>, StorageError> {
+        let mut nonce = [0; NONCE];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut nonce);
+        let sealed = cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: place })
+            .map_err(|_| StorageError::Engine { action: "seal", why: "a value is too long".into() })?;
+        Ok([&[FORMAT], &nonce[..], &sealed].concat())
+    }
+
+    /// Seals a value for its place, the full key of its row.
+    pub(super) fn seal(
+        &self,
+        engine: &dyn Engine,
+        batch: &mut Batch,
+        account: AccountKey,
+        place: &[u8],
+        value: &[u8],
+    ) -> Result<Vec<u8>, StorageError> {
+        let keys = self.keys_for_writing(engine, batch, account)?;
+        self.encrypt(&keys.cipher, place, value)
+    }
+
+    /// Opens a sealed value; `None` when it is not what was sealed for this place.
+    pub(super) fn open(
+        &self,
+        engine: &dyn Engine,
+        account: AccountKey,
+        place: &[u8],
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.load(engine, account)?.and_then(|keys| decrypt(&keys.cipher, place, sealed)))
+    }
+
+    /// The name as it stands in keys. An account without keys has no rows that could be named; they are made with its first.
+    pub(super) fn name(
+        &self,
+        engine: &dyn Engine,
+        batch: Option<&mut Batch>,
+        account: AccountKey,
+        name: &[u8],
+    ) -> Result<Option<[u8; NAME]>, StorageError> {
+        let keys = match batch {
+            Some(batch) => Some(self.keys_for_writing(engine, batch, account)?),
+            None => self.load(engine, account)?,
+        };
+        Ok(keys.map(|keys| {
+            let mut block = Zeroizing::new([0; 64]);
+            block[..32].copy_from_slice(keys.names.expose());
+            let hash = Hmac::<Sha256>::new((&*block).into()).chain_update(name).finalize().into_bytes();
+            let mut short = [0; NAME];
+            short.copy_from_slice(&hash[..NAME]);
+            short
+        }))
+    }
+}
+
+impl std::fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealing(…)")
+    }
+}
+
+/// Wraps every data key under a new master key, in one batch. Returns how many there are.
+pub fn change_master_key(
+    engine: &dyn Engine,
+    old: &MasterKey,
+    new: MasterKey,
+    rng: StdRng,
+) -> Result<usize, StorageError> {
+    let sealing = Sealing::new(new, rng);
+    let mut batch = Batch::default();
+    for (row, wrapped) in engine.scan(&data_key_prefix(), None, usize::MAX)? {
+        let both = unwrap(old, &row, &wrapped)?;
+        let wrapped = sealing.wrap(&row, &both)?;
+        batch.writes.insert(row, Some(wrapped));
+    }
+    let count = batch.writes.len();
+    engine.apply(batch)?;
+    engine.sync()?;
+    Ok(count)
+}
+
+fn unwrap(master: &MasterKey, row: &[u8], wrapped: &[u8]) -> Result<Zeroizing<[u8; 64]>, StorageError> {
+    let corrupt = || StorageError::Corrupt {
+        kind: kind::DATA_KEY,
+        key: hex::encode(row.get(17..).unwrap_or_default()),
+        what: "data key",
+    };
+    let (id, sealed) = wrapped.split_first_chunk::<8>().ok_or_else(corrupt)?;
+    if *id != master.id() {
+        return Err(StorageError::WrongMasterKey { given: master.id_hex(), needed: hex::encode(id) });
+    }
+    let cipher = XChaCha20Poly1305::new(master.0.expose().into());
+    let both = Zeroizing::new(decrypt(&cipher, row, sealed).ok_or_else(corrupt)?);
+    both.as_slice().try_into().map(Zeroizing::new).map_err(|_| corrupt())
+}
+
+fn decrypt(cipher: &XChaCha20Poly1305, place: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let (&FORMAT, sealed) = sealed.split_first()? else { return None };
+    let (nonce, text) = sealed.split_first_chunk::<NONCE>()?;
+    cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: place }).ok()
+}
+
+fn data_key_prefix() -> Vec<u8> {
+    [&AccountKey::SERVER.as_bytes()[..], &[kind::DATA_KEY]].concat()
+}
+
+fn data_key_row(account: AccountKey) -> Vec<u8> {
+    [&data_key_prefix()[..], account.as_bytes()].concat()
+}
+
+#[cfg(test)]
+#[path = "seal_tests.rs"]
+mod tests;
