@@ -8,6 +8,7 @@ mod layering;
 mod logs;
 mod net;
 mod rest;
+mod sealing;
 mod served;
 mod supervision;
 mod webhooks;

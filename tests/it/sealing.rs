@@ -1,0 +1,47 @@
+//! The master key on disk, from the first start over its replacement to the next one.
+
+use wharf::app::rotate_master_key;
+use wharf::base::ids::AccountKey;
+use wharf::config::Config;
+use wharf::storage::{Batch, ChangeSet, Changes, MasterKey, Records, Sealing, SledEngine, StorageError, kind, owner};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::path::Path;
+use std::sync::Arc;
+
+const CACHE: u64 = 8 * 1024 * 1024;
+
+fn records(config: &Config, key: &MasterKey) -> Result<Records, StorageError> {
+    let engine = Arc::new(SledEngine::open(Path::new(&config.data), CACHE)?);
+    Records::open(engine, Some(Sealing::new(key.clone(), StdRng::seed_from_u64(1))))
+}
+
+fn read_key(path: &str) -> MasterKey {
+    MasterKey::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_master_key_is_replaced_in_its_file_and_the_old_one_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { data: folder.path().join("data").display().to_string(), ..Config::default() };
+    let old = MasterKey::generate(&mut StdRng::seed_from_u64(2));
+    std::fs::write(config.master_key_file(), old.to_hex().as_str()).unwrap();
+    {
+        let records = records(&config, &old).unwrap();
+        let mut set = ChangeSet::<owner::Server>::default();
+        set.put(kind::META, "k", "sealed under the old key");
+        let (mut changes, mut batch) = (Changes::default(), Batch::default());
+        changes.absorb(set);
+        changes.writes.into_iter().for_each(|write| records.stage(&mut batch, AccountKey::SERVER, write).unwrap());
+        records.engine().apply(batch).unwrap();
+        records.engine().sync().unwrap();
+    }
+    let (count, kept) = rotate_master_key(&config, None).unwrap();
+    assert_eq!(count, 1);
+    assert_eq!(read_key(&kept).id_hex(), old.id_hex());
+    let new = read_key(&config.master_key_file());
+    assert!(matches!(records(&config, &old).err(), Some(StorageError::WrongMasterKey { .. })));
+    let value = records(&config, &new).unwrap().get(AccountKey::SERVER, kind::META, b"k").unwrap();
+    assert_eq!(value.as_deref(), Some(&b"sealed under the old key"[..]));
+}
