@@ -113,6 +113,18 @@ impl Router {
         Ok(())
     }
 
+    /// Notes a message that is not to be opened. False when it was dealt with before.
+    pub(super) fn note_as_unreadable<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<bool, AccountError> {
+        let inbox = inbox_key(&self.envelope(node)?);
+        if self.store.get(kind::INBOX, &inbox)?.is_some() {
+            return Ok(false);
+        }
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::INBOX, inbox, [&[UNREADABLE, MAX_RETRIES][..], &turn.now.0.to_be_bytes()].concat());
+        turn.absorb(writes);
+        Ok(true)
+    }
+
     /// Stanzas name the other address of a sender where they know it.
     async fn learn_addresses<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
         let pairs = [

@@ -41,6 +41,8 @@ pub enum Input {
     /// The link's handshake is done.
     Connected(Generation),
     Stanza(Generation, Box<Node>),
+    /// A stanza that has brought the account down before: to be set aside.
+    Poison(Generation, Box<Node>),
     Disconnected(Generation, String),
     /// A deadline has come.
     Tick,
@@ -173,12 +175,16 @@ impl Router {
                 self.connection.heard(now);
                 self.stanza(&mut turn, &node).await?;
             }
+            Input::Poison(generation, node) if generation == self.connection.generation => {
+                self.connection.heard(now);
+                self.set_aside(&mut turn, &node)?;
+            }
             Input::Disconnected(generation, why) if generation == self.connection.generation => {
                 self.disconnected(&mut turn, &why);
             }
             Input::Tick => self.tick(&mut turn).await?,
             // From a connection that is no more.
-            Input::Connected(_) | Input::Stanza(..) | Input::Disconnected(..) => {}
+            Input::Connected(_) | Input::Stanza(..) | Input::Poison(..) | Input::Disconnected(..) => {}
         }
         self.pump(&mut turn).await?;
         if self.view != before {

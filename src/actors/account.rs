@@ -6,7 +6,9 @@ use super::committer::Store;
 use super::fleet::{Fleet, TreeDown};
 use super::link::{Dial, Link};
 use super::transport::Network;
-use crate::account::{AccountError, AccountView, Command, Device, Effect, Input, Reply, Router, Settings};
+use crate::account::{
+    AccountError, AccountView, Command, Device, Effect, Input, Poison, Reply, Router, Settings, StanzaPrint,
+};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, AccountKey, Generation};
@@ -48,6 +50,7 @@ pub(super) struct Account {
     overlay: Overlay,
     /// Away while a turn is under way.
     machine: Option<(Router, Tree)>,
+    poison: Poison,
     inputs: VecDeque<(Input, Option<OwnedSemaphorePermit>)>,
     replies: HashMap<u64, oneshot::Sender<Reply>>,
     next_token: u64,
@@ -89,6 +92,7 @@ impl Account {
             view,
             overlay: Overlay::default(),
             machine: None,
+            poison: Poison::default(),
             inputs: VecDeque::new(),
             replies: HashMap::new(),
             next_token: 0,
@@ -100,9 +104,10 @@ impl Account {
         }
     }
 
-    fn load(&self) -> Result<(Router, Tree), AccountError> {
+    fn load(&mut self) -> Result<(Router, Tree), AccountError> {
         let environment = &self.environment;
         let store = AccountStore::new(environment.store.records.clone(), self.key, self.overlay.clone());
+        self.poison = Poison::load(&store)?;
         let mut rng = environment.entropy.fork();
         let device = Device::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
         let tree = Tree::start(&self.id, &store, &device, &mut rng, &environment.hooks);
@@ -123,6 +128,7 @@ impl Account {
         }
         let Some((mut router, mut tree)) = self.machine.take() else { return };
         let Some((input, credit)) = self.inputs.pop_front() else { return };
+        let (input, print) = self.inspect(input);
         let now = self.environment.clock.now();
         let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
         let turn = guard_future(async move {
@@ -131,16 +137,35 @@ impl Account {
             drop(credit);
             (router, tree, result)
         });
-        ctx.spawn(turn.into_actor(self).map(|finished, account, ctx| match finished {
+        ctx.spawn(turn.into_actor(self).map(move |finished, account, ctx| match finished {
             Ok((router, tree, Ok((changes, effects)))) => {
                 account.machine = Some((router, tree));
                 account.commit(changes, effects, ctx);
                 account.set_timer(ctx);
                 account.pump(ctx);
             }
+            Ok((.., Err(error @ AccountError::Child(_)))) => account.brought_down(print, error.to_string(), ctx),
             Ok((.., Err(error))) => account.fail(&error.to_string(), ctx),
-            Err(panic) => account.fail(&panic.to_string(), ctx),
+            Err(panic) => account.brought_down(print, panic.to_string(), ctx),
         }));
+    }
+
+    /// A stanza that has brought the account down before is only to be set aside.
+    fn inspect(&self, input: Input) -> (Input, Option<StanzaPrint>) {
+        let Input::Stanza(generation, node) = input else { return (input, None) };
+        match StanzaPrint::of(&node) {
+            Some(print) if self.poison.has(print) => (Input::Poison(generation, node), None),
+            print => (Input::Stanza(generation, node), print),
+        }
+    }
+
+    /// A turn has panicked. If it was about a stanza, that is counted before the tree is loaded anew.
+    fn brought_down(&mut self, print: Option<StanzaPrint>, why: String, ctx: &mut Context<Self>) {
+        let Some(print) = print else { return self.fail(&why, ctx) };
+        let mut changes = Changes::default();
+        changes.absorb(self.poison.count(print));
+        let counted = self.environment.store.commit(self.key, self.generation, changes);
+        ctx.spawn(counted.into_actor(self).map(move |_, account, ctx| account.fail(&why, ctx)));
     }
 
     fn commit(&mut self, changes: Changes, effects: Vec<Effect>, ctx: &mut Context<Self>) {
@@ -252,7 +277,8 @@ impl Actor for Account {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAX_COMMANDS);
-        match super::boundary::guard(|| self.load()) {
+        let loaded = super::boundary::guard(|| self.load());
+        match loaded {
             Ok(Ok(machine)) => {
                 self.view.send_replace(machine.0.view().clone());
                 self.machine = Some(machine);

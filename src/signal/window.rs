@@ -174,6 +174,9 @@ mod tests {
         seed_of(&mut window, KEYS_PER_BLOCK + 1).unwrap();
         let one: Vec<u32> = numbers(&mut window);
         assert_eq!(one, [1]);
+        seed_of(&mut window, 6 * KEYS_PER_BLOCK - 1).unwrap();
+        let passed: Vec<u32> = numbers(&mut window);
+        assert_eq!(passed, [3, 4, 5], "a jump touches the blocks that it passes, and no other");
         for counter in 0..KEYS_PER_BLOCK {
             seed_of(&mut window, counter).unwrap();
         }
@@ -214,7 +217,14 @@ mod tests {
             seed_of(&mut window, limit + step - 1 + 2 * extra).unwrap();
         }
         assert_eq!(window.skipped.len(), MAX_MESSAGE_KEYS + MESSAGE_KEY_PRUNE_THRESHOLD / 2);
+        window.take_touched();
         seed_of(&mut window, limit + 3 * step).unwrap();
         assert_eq!(window.skipped.len(), MAX_MESSAGE_KEYS);
+        let oldest = window.skipped.front().unwrap().0 / KEYS_PER_BLOCK;
+        let changed: Vec<u32> = window.take_touched().into_iter().map(|(number, _)| number).collect();
+        assert!(
+            changed[0] <= oldest && changed.last() == Some(&((limit + 3 * step - 1) / KEYS_PER_BLOCK)),
+            "{changed:?}"
+        );
     }
 }

@@ -79,6 +79,8 @@ pub mod kind {
     pub const MESSAGE: Kind<owner::Router> = Kind::new(0x04);
     /// Messages received, by a hash of chat, sender and id.
     pub const INBOX: Kind<owner::Router> = Kind::new(0x05);
+    /// How often a stanza has brought the account down, by a hash of it.
+    pub const POISON: Kind<owner::Router> = Kind::new(0x08);
     /// Answers to repeated requests, by a hash of key and path.
     pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
 

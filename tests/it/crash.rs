@@ -144,7 +144,7 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
         assert_eq!(client.events(id, "message.undecryptable").await, Vec::<serde_json::Value>::new());
     }
 
-    let second = serve(folder.path(), self::port(), &url).wait().unwrap();
+    let second = serve(&folder.path().join("data"), self::port(), &url).wait().unwrap();
     assert_eq!(second.code(), Some(1), "a second server on the same folder is refused");
     server.kill().unwrap();
     server.wait().unwrap();

@@ -54,7 +54,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "account",
         &["base", "signal", "storage", "wire"],
-        &["hex", "prost", "rand", "serde", "serde_json", "sha2", "thiserror", "tracing"],
+        &["base64", "hex", "prost", "rand", "serde", "serde_json", "sha2", "thiserror", "tracing"],
     ),
     (
         "webhook",

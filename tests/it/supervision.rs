@@ -141,3 +141,55 @@ fn accounts_in(engine: &MemoryEngine) -> HashSet<Vec<u8>> {
     let rows = engine.scan(&[], None, usize::MAX).unwrap();
     rows.into_iter().map(|(key, _)| key[..16].to_vec()).collect()
 }
+
+/// Panics at every use of one child, for as long as it is armed, and counts.
+struct Hostile {
+    armed: AtomicBool,
+    panics: AtomicUsize,
+}
+
+impl Hooks for Hostile {
+    fn reach(&self, point: &'static str, subject: &str) {
+        if point == "session_cipher" && subject == "alice" && self.armed.load(Ordering::SeqCst) {
+            self.panics.fetch_add(1, Ordering::SeqCst);
+            panic!("what it decrypts makes it panic");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_message_that_brings_the_account_down_twice_is_set_aside_and_reported_with_its_bytes() {
+    let hooks = Arc::new(Hostile { armed: AtomicBool::new(false), panics: AtomicUsize::new(0) });
+    let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(CAROL).await;
+    let message = |text: &str| Some(json!({ "to": ALICE, "text": text }));
+    // All that a phone sends to a new companion shall have come before.
+    until("the history is taken", async || {
+        let stanzas = it.client.control("GET", "/stanzas", None).await.to_string();
+        (stanzas.matches(r#"type=\"hist_sync\"/>"#).count() == 3).then_some(())
+    })
+    .await;
+    hooks.armed.store(true, Ordering::SeqCst);
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), message("hostile")).await;
+    let events = until("it is set aside", async || {
+        let events = it.client.events("alice", "message.undecryptable").await;
+        (!events.is_empty()).then_some(events)
+    })
+    .await;
+    assert_eq!((events.len(), hooks.panics.load(Ordering::SeqCst)), (1, 2));
+    let data = &events[0];
+    assert_eq!(data["reason"], "it has brought the account down twice");
+    assert!(data["stanza"].as_str().unwrap().len() > 100 && data["id"].is_string(), "{data}");
+
+    hooks.armed.store(false, Ordering::SeqCst);
+    it.client.online("alice").await;
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), message("harmless")).await;
+    until("the next message is read", async || {
+        let received = it.client.events("alice", "message.received").await;
+        received.iter().any(|data| data["text"]["body"] == "harmless").then_some(())
+    })
+    .await;
+    assert_eq!(it.client.get("/v1/accounts/alice").await["restarts"], 2);
+    assert_eq!(it.client.events("alice", "message.undecryptable").await.len(), 1);
+}
