@@ -24,13 +24,18 @@ impl PublicKey {
         Self(bytes)
     }
 
-    /// Reads 32 raw bytes, or 33 with the type byte 5 before them.
+    /// Reads 32 raw bytes, or 33 with the type byte 5 before them. X25519 ignores the highest bit (RFC 7748 section 5), and no
+    /// key that was computed has it: with it set, one key would have two spellings, and a message that names it could be
+    /// taken for another.
     pub fn parse(bytes: &[u8], what: &'static str) -> Result<Self, SignalError> {
         let raw = match bytes {
             [KEY_TYPE, raw @ ..] if raw.len() == 32 => raw,
             raw => raw,
         };
-        raw.try_into().map(Self).map_err(|_| SignalError::InvalidKey { what })
+        match <[u8; 32]>::try_from(raw) {
+            Ok(raw) if raw[31] & 0x80 == 0 => Ok(Self(raw)),
+            _ => Err(SignalError::InvalidKey { what }),
+        }
     }
 
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -320,6 +320,20 @@ fn of_several_states_errors_the_one_that_tells_most_is_reported() {
     assert!(order.is_sorted_by(|more, less| precedence(more) > precedence(less)));
 }
 
+/// X25519 ignores the highest bit of a public key: with it set in the base key, the same message would be a new session's.
+#[test]
+fn a_first_message_cannot_be_read_again_under_another_spelling_of_its_base_key() {
+    let mut it = Conversation::begin();
+    let hello = write(&mut it.at_alice, b"hello");
+    it.bob_receives(&hello).unwrap();
+    let base_key = hello.prekey().unwrap().base_key;
+    let place = hello.bytes.windows(32).position(|part| part == base_key.as_bytes()).unwrap();
+    let mut again = hello.clone();
+    again.bytes[place + 31] ^= 0x80;
+    let refused = it.bob_receives(&again);
+    assert_eq!(refused, Err(SignalError::InvalidKey { what: "base key of the message" }));
+}
+
 #[test]
 fn an_archived_session_is_read_and_not_written() {
     let mut it = Conversation::begin();

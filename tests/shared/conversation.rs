@@ -194,7 +194,9 @@ pub fn converse(ends: &mut [&mut dyn End; 2], actions: &[Action]) -> Vec<Outcome
                 let to = usize::from(side);
                 let packet = &on_way[to][usize::from(pick) % on_way[to].len()];
                 let mut sent = packet.sent.clone();
-                let bit = usize::from(bit) % (8 * sent.bytes.len());
+                // Not the keys at the beginning of a PreKey message: others take two spellings of a key for two keys.
+                let spared = if sent.is_prekey { 8 * 80 } else { 0 };
+                let bit = spared + usize::from(bit) % (8 * sent.bytes.len() - spared);
                 sent.bytes[bit / 8] ^= 1 << (bit % 8);
                 let result = receive(ends[to], &sent);
                 // What a PreKey message says of its sender around the message itself bears no code.

@@ -72,7 +72,12 @@ fn serve() -> (String, String) {
             config.network.kind = NetworkKind::Sandbox;
             config.network.url = Some(sandbox.ws_url());
             let engine = Some(std::sync::Arc::new(wharf::storage::MemoryEngine::default()) as _);
-            let parts = Parts { engine, admin_key: Some(KEY.into()), master_key: wharf::storage::MasterKey::parse(MASTER_KEY), ..Parts::default() };
+            let parts = Parts {
+                engine,
+                admin_key: Some(KEY.into()),
+                master_key: wharf::storage::MasterKey::parse(MASTER_KEY),
+                ..Parts::default()
+            };
             let running = start(&config, parts).await.unwrap();
             sender.send((format!("http://{}", running.address), format!("http://{}", sandbox.address))).unwrap();
             std::future::pending::<()>().await;

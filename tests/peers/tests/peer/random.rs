@@ -7,6 +7,7 @@ use crate::libsignal::conversation::{Action, End, OurDevice, OurMember, Outcome,
 use crate::libsignal::{Member, Peer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wharf::wire::Jid;
 
 fn seeds() -> u64 {
@@ -35,8 +36,13 @@ fn agree(seed: u64, mut pair: impl FnMut(bool, u64) -> Box<dyn End>) {
     let outcomes: Vec<_> = [(false, false), (false, true), (true, false), (true, true)]
         .into_iter()
         .map(|(first, second)| {
-            let (mut first, mut second) = (pair(first, 2 * seed), pair(second, 2 * seed + 1));
-            converse(&mut [&mut *first, &mut *second], &actions)
+            let (mut ends, played) = ((pair(first, 2 * seed), pair(second, 2 * seed + 1)), &actions);
+            let play = move || converse(&mut [&mut *ends.0, &mut *ends.1], played);
+            let told = |panic| -> Vec<Outcome> {
+                eprintln!("seed {seed}, peer at each end: {first}, {second}");
+                resume_unwind(panic)
+            };
+            catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(told)
         })
         .collect();
     for (pairing, outcome) in outcomes.iter().enumerate().skip(1) {
