@@ -70,11 +70,13 @@ impl Router {
         {
             let stored: IdempotencyRecord = codec::decode_json(&stored, "idempotency")?;
             let same = stored.body == hex::encode(fingerprint.body);
-            return Ok(if same {
-                Reply::Accepted(Box::new(stored.answer))
-            } else {
-                Reply::Refused(Refusal::IdempotencyMismatch)
-            });
+            if turn.now < stored.answer.created_at.plus(Fingerprint::KEPT) {
+                return Ok(if same {
+                    Reply::Accepted(Box::new(stored.answer))
+                } else {
+                    Reply::Refused(Refusal::IdempotencyMismatch)
+                });
+            }
         }
         if self.outbox.entries.len() >= MAX_WAITING {
             return Ok(Reply::Refused(Refusal::QueueFull));

@@ -4,6 +4,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A text that is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +172,11 @@ pub fn random_hex<const N: usize>(rng: &mut dyn Rng) -> String {
 pub struct Fingerprint {
     pub request: [u8; 32],
     pub body: [u8; 32],
+}
+
+impl Fingerprint {
+    /// How long the answer to a request is kept for its repetition (`api.md`).
+    pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 }
 
 /// The number of a tree of actors or of a connection: an input that carries an old one is dropped.

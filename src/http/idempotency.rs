@@ -5,6 +5,7 @@ use super::auth::Admin;
 use super::problem::Problem;
 use crate::actors::Service;
 use crate::base::ids::Fingerprint;
+use crate::base::time::Timestamp;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,13 @@ struct Stored {
     body: String,
     status: u16,
     answer: String,
+    at: Timestamp,
+}
+
+impl Stored {
+    fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.at.plus(Fingerprint::KEPT)
+    }
 }
 
 /// The answer given before to this request, if there is one.
@@ -34,6 +42,9 @@ pub(super) fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> R
     let Some(bytes) = service.idempotent(&fingerprint.request)? else { return Ok(None) };
     let stored: Option<Stored> = bytes.split_first().and_then(|(_, json)| serde_json::from_slice(json).ok());
     let stored = stored.ok_or_else(|| Problem::new(500, "internal", "the stored answer cannot be read"))?;
+    if !stored.is_kept(service.clock().now()) {
+        return Ok(None);
+    }
     if stored.body != hex::encode(fingerprint.body) {
         let detail = "this Idempotency-Key was used before with another body; use a new key";
         return Err(Problem::new(422, "idempotency_mismatch", detail));
@@ -49,9 +60,28 @@ pub(super) async fn created(
     answer: String,
 ) -> Result<HttpResponse, Problem> {
     if let Some(fingerprint) = fingerprint {
-        let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer: answer.clone() };
+        let stored = Stored {
+            body: hex::encode(fingerprint.body),
+            status: 201,
+            answer: answer.clone(),
+            at: service.clock().now(),
+        };
         let json = serde_json::to_vec(&stored).map_err(|error| Problem::new(500, "internal", error.to_string()))?;
         service.remember(fingerprint.request, [&[1], &json[..]].concat()).await?;
     }
     Ok(HttpResponse::Created().content_type("application/json").body(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_for_a_day() {
+        let at = Timestamp(5);
+        let stored = Stored { body: String::new(), status: 201, answer: String::new(), at };
+        let last = at.plus(Fingerprint::KEPT);
+        assert!(stored.is_kept(Timestamp(last.0 - 1)));
+        assert!(!stored.is_kept(last));
+    }
 }

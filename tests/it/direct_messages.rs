@@ -238,6 +238,24 @@ fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
 }
 
 #[test]
+fn an_idempotency_key_is_forgotten_after_a_day() {
+    let mut net = two_accounts();
+    let send = |net: &mut Net| {
+        let text = OutgoingText { body: "daily".into(), ..Default::default() };
+        let idempotency = Some(Fingerprint { request: [1; 32], body: [2; 32] });
+        match net.command("alice", Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), text, idempotency }))) {
+            Some(Reply::Accepted(record)) => record.id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = send(&mut net);
+    net.pass(Duration::from_secs(24 * 60 * 60 - 1));
+    assert_eq!(send(&mut net), first);
+    net.pass(Duration::from_secs(1));
+    assert_ne!(send(&mut net), first);
+}
+
+#[test]
 fn a_service_with_another_root_is_refused_and_no_code_is_shown() {
     let mut rng: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(9);
     let other = KeyPair::generate(&mut rng);
