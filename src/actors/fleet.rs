@@ -5,6 +5,7 @@
 
 use super::ActorError;
 use super::account::{Account, Environment, Request};
+use super::service::{Remembered, put_remembered};
 use crate::account::{AccountState, AccountView, Command, Device, Reply};
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Timestamp;
@@ -202,6 +203,9 @@ impl Handler<TreeDown> for Fleet {
     }
 }
 
+/// Makes the answer to a creation out of what was created.
+type Remember = Box<dyn FnOnce(&AccountInfo) -> Option<Remembered> + Send>;
+
 /// Creates an account: its keys first, then its place in the list.
 #[derive(Message)]
 #[rtype(result = "Result<AccountInfo, ActorError>")]
@@ -209,12 +213,14 @@ pub(super) struct Create {
     pub(super) id: AccountId,
     pub(super) label: Option<String>,
     pub(super) metadata: Map<String, Value>,
+    /// The answer to be stored with the account.
+    pub(super) remember: Remember,
 }
 
 impl Handler<Create> for Fleet {
     type Result = ResponseActFuture<Self, Result<AccountInfo, ActorError>>;
 
-    fn handle(&mut self, Create { id, label, metadata }: Create, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Create { id, label, metadata, remember }: Create, _: &mut Self::Context) -> Self::Result {
         if self.accounts.contains_key(&id) {
             return Box::pin(async move { Err(ActorError::AccountExists(id.to_string())) }.into_actor(self));
         }
@@ -222,7 +228,10 @@ impl Handler<Create> for Fleet {
         let mut rng = entropy.fork();
         let record = AccountRecord { key: AccountKey::generate(&mut rng), label, metadata, created_at: clock.now() };
         // Its place is taken at once, so that a second request for the same id is refused.
-        self.accounts.insert(id.clone(), Entry::new(record.clone()));
+        let entry = Entry::new(record.clone());
+        let info = Self::info(&id, &entry);
+        let remembered = remember(&info);
+        self.accounts.insert(id.clone(), entry);
         let named = id.clone();
         let written = async move {
             let records = AccountStore::new(store.records.clone(), record.key, Overlay::default());
@@ -234,6 +243,7 @@ impl Handler<Create> for Fleet {
             value.extend(json);
             let mut writes = ChangeSet::<owner::Server>::default();
             writes.put(kind::ACCOUNT, named.as_str(), value);
+            put_remembered(&mut writes, remembered);
             store.commit_server(writes).await?;
             Ok::<_, ActorError>(())
         };
@@ -243,8 +253,7 @@ impl Handler<Create> for Fleet {
                 return Err(error);
             }
             fleet.launch(&id, ctx);
-            let entry = fleet.accounts.get(&id).ok_or_else(|| ActorError::NoAccount(id.to_string()))?;
-            Ok(Self::info(&id, entry))
+            Ok(info)
         }))
     }
 }

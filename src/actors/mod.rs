@@ -25,5 +25,5 @@ mod transport;
 pub use committer::{Committer, EventRow, Store, open_store};
 pub use error::ActorError;
 pub use fleet::{AccountInfo, Fleet};
-pub use service::{EventFilter, EventPage, SendText, Service, ServiceConfig};
+pub use service::{EventFilter, EventPage, Remembered, SendText, Service, ServiceConfig};
 pub use transport::Network;

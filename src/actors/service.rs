@@ -53,6 +53,18 @@ pub struct ServiceConfig {
     pub arbiters: usize,
 }
 
+/// The answer to a request that makes something: committed with it, so that a repetition makes no second one.
+pub struct Remembered {
+    pub request: [u8; 32],
+    pub answer: Vec<u8>,
+}
+
+pub(super) fn put_remembered(writes: &mut ChangeSet<owner::Server>, remembered: Option<Remembered>) {
+    if let Some(Remembered { request, answer }) = remembered {
+        writes.put(kind::SERVER_IDEMPOTENCY, request, answer);
+    }
+}
+
 #[derive(Clone)]
 pub struct Service {
     fleet: Addr<Fleet>,
@@ -164,10 +176,11 @@ impl Service {
         id: Option<AccountId>,
         label: Option<String>,
         metadata: Map<String, Value>,
+        remember: impl FnOnce(&AccountInfo) -> Option<Remembered> + Send + 'static,
     ) -> Result<AccountInfo, Error> {
         let generated = || AccountId::parse(&format!("acc-{}", random_hex::<5>(&mut self.entropy.fork())));
         let id = id.map_or_else(generated, Ok).map_err(|error| Error::NoAccount(error.to_string()))?;
-        self.ask(Create { id, label, metadata }).await?
+        self.ask(Create { id, label, metadata, remember: Box::new(remember) }).await?
     }
 
     pub async fn accounts(&self) -> Result<Vec<AccountInfo>, Error> {
@@ -309,7 +322,11 @@ impl Service {
         Ok((events, position))
     }
 
-    pub async fn create_webhook(&self, new: NewEndpoint) -> Result<Endpoint, Error> {
+    pub async fn create_webhook(
+        &self,
+        new: NewEndpoint,
+        remember: impl FnOnce(&Endpoint) -> Option<Remembered>,
+    ) -> Result<Endpoint, Error> {
         check_url(&new.url, self.allow_private)?;
         let mut rng = self.entropy.fork();
         let endpoint = Endpoint {
@@ -326,6 +343,7 @@ impl Service {
             .map_err(|error| StorageError::Engine { action: "write a webhook", why: error.to_string() })?;
         let mut writes = ChangeSet::<owner::Server>::default();
         writes.put(kind::ENDPOINT, endpoint.id.as_str(), [&[FORMAT], &json[..]].concat());
+        put_remembered(&mut writes, remember(&endpoint));
         self.store.commit_server(writes).await?;
         Ok(endpoint)
     }
@@ -346,12 +364,6 @@ impl Service {
     /// An answer that was given before to the same request.
     pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?)
-    }
-
-    pub async fn remember(&self, key: [u8; 32], answer: Vec<u8>) -> Result<(), Error> {
-        let mut writes = ChangeSet::<owner::Server>::default();
-        writes.put(kind::SERVER_IDEMPOTENCY, key, answer);
-        Ok(self.store.commit_server(writes).await?)
     }
 
     /// Writes what is on its way, and stops writing.

@@ -1,9 +1,10 @@
 //! `/v1/accounts`.
 
+use super::State;
 use super::auth::Admin;
 use super::body::{self, Body};
+use super::idempotency::{Creation, created};
 use super::problem::Problem;
-use super::{State, idempotency};
 use crate::actors::AccountInfo;
 use crate::base::ids::AccountId;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -63,10 +64,10 @@ pub(super) async fn create(
     request: HttpRequest,
     Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
-    let fingerprint = idempotency::fingerprint(&request, &admin, &bytes)?;
-    if let Some(answer) = idempotency::repeated(&state.service, fingerprint)? {
-        return Ok(answer);
-    }
+    let creation = match Creation::begin(&state.service, &request, &admin, &bytes)? {
+        Ok(creation) => creation,
+        Err(answer) => return Ok(answer),
+    };
     let new: NewAccount = body::read(&bytes)?;
     if new.label.as_ref().is_some_and(|label| label.chars().count() > 200) {
         return Err(Problem::field("label", "must have 200 characters or fewer"));
@@ -74,8 +75,9 @@ pub(super) async fn create(
     if serde_json::to_vec(&new.metadata).is_ok_and(|json| json.len() > MAX_METADATA) {
         return Err(Problem::field("metadata", "must be 16 KiB or smaller"));
     }
-    let info = state.service.create_account(new.id, new.label, new.metadata).await?;
-    idempotency::created(&state.service, fingerprint, render(&info).to_string()).await
+    let remember = |info: &AccountInfo| creation.remember(render(info).to_string());
+    let info = state.service.create_account(new.id, new.label, new.metadata, remember).await?;
+    Ok(created(render(&info).to_string()))
 }
 
 /// The account that the path names.

@@ -3,7 +3,7 @@
 
 use super::auth::Admin;
 use super::problem::Problem;
-use crate::actors::Service;
+use crate::actors::{Remembered, Service};
 use crate::base::ids::Fingerprint;
 use crate::base::time::Timestamp;
 use actix_web::http::StatusCode;
@@ -36,8 +36,38 @@ impl Stored {
     }
 }
 
+/// A request that makes something, once.
+pub(super) struct Creation {
+    fingerprint: Option<Fingerprint>,
+    now: Timestamp,
+}
+
+impl Creation {
+    /// Begins it, or gives the answer that was given before to the same request.
+    pub(super) fn begin(
+        service: &Service,
+        request: &HttpRequest,
+        admin: &Admin,
+        body: &[u8],
+    ) -> Result<Result<Self, HttpResponse>, Problem> {
+        let fingerprint = fingerprint(request, admin, body)?;
+        Ok(match repeated(service, fingerprint)? {
+            Some(answer) => Err(answer),
+            None => Ok(Self { fingerprint, now: service.clock().now() }),
+        })
+    }
+
+    /// The answer for a repetition, to be committed with what was made.
+    pub(super) fn remember(self, answer: String) -> Option<Remembered> {
+        let fingerprint = self.fingerprint?;
+        let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer, at: self.now };
+        let json = serde_json::to_vec(&stored).ok()?;
+        Some(Remembered { request: fingerprint.request, answer: [&[1], &json[..]].concat() })
+    }
+}
+
 /// The answer given before to this request, if there is one.
-pub(super) fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Option<HttpResponse>, Problem> {
+fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Option<HttpResponse>, Problem> {
     let Some(fingerprint) = fingerprint else { return Ok(None) };
     let Some(bytes) = service.idempotent(&fingerprint.request)? else { return Ok(None) };
     let stored: Option<Stored> = bytes.split_first().and_then(|(_, json)| serde_json::from_slice(json).ok());
@@ -53,23 +83,9 @@ pub(super) fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> R
     Ok(Some(HttpResponse::build(status).content_type("application/json").body(stored.answer)))
 }
 
-/// Answers 201, and keeps the answer for a repetition.
-pub(super) async fn created(
-    service: &Service,
-    fingerprint: Option<Fingerprint>,
-    answer: String,
-) -> Result<HttpResponse, Problem> {
-    if let Some(fingerprint) = fingerprint {
-        let stored = Stored {
-            body: hex::encode(fingerprint.body),
-            status: 201,
-            answer: answer.clone(),
-            at: service.clock().now(),
-        };
-        let json = serde_json::to_vec(&stored).map_err(|error| Problem::new(500, "internal", error.to_string()))?;
-        service.remember(fingerprint.request, [&[1], &json[..]].concat()).await?;
-    }
-    Ok(HttpResponse::Created().content_type("application/json").body(answer))
+/// 201 with this answer.
+pub(super) fn created(answer: String) -> HttpResponse {
+    HttpResponse::Created().content_type("application/json").body(answer)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! `/v1/webhooks`: endpoints that events are delivered to.
 
+use super::State;
 use super::auth::Admin;
 use super::body::{self, Body};
+use super::idempotency::{Creation, created};
 use super::problem::Problem;
-use super::{State, idempotency};
 use crate::webhook::{Endpoint, NewEndpoint};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -40,16 +41,23 @@ fn render(endpoint: &Endpoint) -> Value {
     })
 }
 
+/// Once, the secret is shown.
+fn render_new(endpoint: &Endpoint) -> String {
+    let mut answer = render(endpoint);
+    answer["secret"] = json!(endpoint.secrets.first().map(|secret| secret.expose()));
+    answer.to_string()
+}
+
 pub(super) async fn create(
     admin: Admin,
     state: web::Data<State>,
     request: HttpRequest,
     Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
-    let fingerprint = idempotency::fingerprint(&request, &admin, &bytes)?;
-    if let Some(answer) = idempotency::repeated(&state.service, fingerprint)? {
-        return Ok(answer);
-    }
+    let creation = match Creation::begin(&state.service, &request, &admin, &bytes)? {
+        Ok(creation) => creation,
+        Err(answer) => return Ok(answer),
+    };
     let new: NewWebhook = body::read(&bytes)?;
     if new.events.is_empty() || new.events.len() > 100 {
         return Err(Problem::field("events", "must name 1 to 100 event types, such as message.received or message.*"));
@@ -61,10 +69,9 @@ pub(super) async fn create(
         }
     }
     let endpoint = NewEndpoint { url: new.url, events: new.events, accounts: new.accounts, headers: new.headers };
-    let endpoint = state.service.create_webhook(endpoint).await?;
-    let mut answer = render(&endpoint);
-    answer["secret"] = json!(endpoint.secrets.first().map(|secret| secret.expose()));
-    idempotency::created(&state.service, fingerprint, answer.to_string()).await
+    let remember = |endpoint: &Endpoint| creation.remember(render_new(endpoint));
+    let endpoint = state.service.create_webhook(endpoint, remember).await?;
+    Ok(created(render_new(&endpoint)))
 }
 
 pub(super) async fn list(_: Admin, state: web::Data<State>) -> Result<HttpResponse, Problem> {

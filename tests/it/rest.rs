@@ -175,3 +175,32 @@ async fn a_stopped_account_stays_stopped_and_a_started_one_comes_back() {
     it.client.post("/v1/accounts/alice/start", json!({})).await;
     it.client.online("alice").await;
 }
+
+/// Counts the commits.
+#[derive(Default)]
+struct Commits(std::sync::atomic::AtomicUsize);
+
+impl wharf::base::hooks::Hooks for Commits {
+    fn reach(&self, point: &'static str, _: &str) {
+        self.0.fetch_add(usize::from(point == "committed"), std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// What is made and the answer for a repetition are durable together: no crash can come between.
+#[actix_web::test]
+async fn a_webhook_and_its_answer_are_one_commit_and_a_repetition_makes_no_second_one() {
+    let commits = std::sync::Arc::new(Commits::default());
+    let it = Served::with(wharf::app::Parts { hooks: commits.clone(), ..Default::default() }).await;
+    let count = || commits.0.load(std::sync::atomic::Ordering::SeqCst);
+    let before = count();
+    let make = async || {
+        let body = json!({ "url": "http://127.0.0.1:9/", "events": ["message.received"] });
+        let request = it.client.request("POST", "/v1/webhooks").header("idempotency-key", "once").json(&body);
+        it.client.try_send(request).await.unwrap().json()
+    };
+    let first = make().await;
+    assert_eq!(count(), before + 1);
+    assert_eq!(make().await, first);
+    assert_eq!(count(), before + 1);
+    assert_eq!(it.client.get("/v1/webhooks").await["data"].as_array().unwrap().len(), 1);
+}
