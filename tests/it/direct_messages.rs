@@ -238,6 +238,26 @@ fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
 }
 
 #[test]
+fn a_full_queue_refuses_and_loses_nothing_that_it_took() {
+    let mut net = two_accounts();
+    net.command("alice", Command::Stop);
+    let send = |net: &mut Net| {
+        let text = OutgoingText { body: "waiting".into(), ..Default::default() };
+        net.command("alice", Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), text, idempotency: None })))
+    };
+    let mut accepted = 0;
+    let refused = loop {
+        match send(&mut net) {
+            Some(Reply::Accepted(_)) => accepted += 1,
+            other => break other,
+        }
+    };
+    assert_eq!((accepted, refused), (10_000, Some(Reply::Refused(Refusal::QueueFull))));
+    net.restart("alice");
+    assert_eq!(send(&mut net), Some(Reply::Refused(Refusal::QueueFull)), "all of it was stored");
+}
+
+#[test]
 fn an_idempotency_key_is_forgotten_after_a_day() {
     let mut net = two_accounts();
     let send = |net: &mut Net| {
