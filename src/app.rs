@@ -50,6 +50,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Resolves when a write has failed. Nothing is read from that store again: the process ends, and its supervisor starts it anew.
+    pub async fn storage_stopped(&self) {
+        self.service.storage_stopped().await;
+    }
+
     /// Stops accepting, finishes what is under way, writes, and returns.
     pub async fn stop(self) -> Result<(), AppError> {
         self.server.stop(true).await;

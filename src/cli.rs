@@ -63,6 +63,10 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error("the demo stopped: {0}")]
     Demo(#[from] DemoError),
+    #[error(
+        "a write to the data folder failed, as the log says; what was acknowledged is durable; free space, and start again"
+    )]
+    StorageStopped,
     #[error("WHARF_MASTER_KEY must be 64 hex digits")]
     MasterKey,
     #[error("signals cannot be handled: {0}")]
@@ -103,7 +107,10 @@ async fn serve(path: Option<&Path>) -> Result<(), CliError> {
     if let Some(key) = &running.new_admin_key {
         println!("admin key, shown only now: {key}");
     }
-    stop_signal().await?;
+    tokio::select! {
+        signal = stop_signal() => signal?,
+        () = running.storage_stopped() => return Err(CliError::StorageStopped),
+    }
     println!("stopping");
     // A second signal does not wait: what was acknowledged is durable already.
     tokio::select! {

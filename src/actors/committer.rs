@@ -108,6 +108,16 @@ impl Store {
         self.request(|done| Request::Delivery { endpoint, position, row, done })
     }
 
+    /// Whether commits are still taken: not after a failed write.
+    pub fn is_writing(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
+    /// Resolves when nothing is written any more: after a failed write, or when it was stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
+    }
+
     /// Writes what is waiting, and stops.
     pub fn stop(&self) -> Committed {
         self.request(|done| Request::Stop { done })
@@ -459,5 +469,7 @@ mod tests {
         engine.fails.store(false, std::sync::atomic::Ordering::SeqCst);
         let later = store.commit(ACCOUNT, Generation(1), changes()).await;
         assert!(matches!(later, Err(StorageError::Stopped)), "{later:?}");
+        store.stopped().await;
+        assert!(!store.is_writing(), "the server is not ready any more");
     }
 }

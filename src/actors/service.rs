@@ -159,7 +159,7 @@ impl Service {
 
     /// Whether sends can be accepted.
     pub fn is_ready(&self) -> bool {
-        self.fleet.connected() && self.dispatcher.connected()
+        self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
     async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
@@ -364,6 +364,11 @@ impl Service {
     /// An answer that was given before to the same request.
     pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?)
+    }
+
+    /// Resolves when the store takes no more writes: a write has failed, and only a restart opens it again.
+    pub async fn storage_stopped(&self) {
+        self.store.stopped().await;
     }
 
     /// Writes what is on its way, and stops writing.
