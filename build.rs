@@ -8,14 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(files, ["proto"])?;
     // What holds keys is wiped when it is dropped.
     let mut config = prost_build::Config::new();
-    for message in [
-        "SessionHead",
-        "SessionStructure",
-        "KeyBlock",
-        "SenderKeyDistributionMessage",
-        "SenderKeyStateStructure",
-        "SenderKeyRecordStructure",
-    ] {
+    for message in ["KeyBlock", "SenderKeyDistributionMessage", "SenderKeyStateStructure", "SenderKeyRecordStructure"] {
         config.type_attribute(format!(".signal.{message}"), "#[derive(zeroize::Zeroize, zeroize::ZeroizeOnDrop)]");
     }
     config.compile_fds(descriptors)?;

@@ -145,9 +145,20 @@ pub fn rotate_master_key(config: &Config, given: Option<MasterKey>) -> Result<(u
     let old = given.map_or_else(|| key_file::read(&path)?.ok_or_else(missing), Ok)?;
     let engine = SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?;
     let mut rng = Entropy::from_system()?.fork();
-    let (new, next) = (MasterKey::generate(&mut rng), format!("{path}.new"));
-    key_file::write(&next, &new)?;
-    let count = change_master_key(&engine, &old, new, rng)?;
+    let next = format!("{path}.new");
+    let new = match key_file::read(&next)? {
+        // A replacement that was cut short is finished.
+        Some(begun) => begun,
+        None => {
+            let new = MasterKey::generate(&mut rng);
+            key_file::write(&next, &new)?;
+            new
+        }
+    };
+    let count = match change_master_key(&engine, &old, new.clone(), rng) {
+        Err(StorageError::WrongMasterKey { needed, .. }) if needed == new.id_hex() => 0,
+        changed => changed?,
+    };
     Ok((count, key_file::replace(&path, &next, &old)?))
 }
 

@@ -85,9 +85,14 @@ pub async fn run() -> Result<(), CliError> {
         Command::Key(KeyCommand::Rotate { config }) => {
             let config = Config::load(config.as_deref(), std::env::vars())?;
             log_to_stderr(&config.log);
-            let (count, old) = app::rotate_master_key(&config, master_key()?)?;
+            let given = master_key()?;
+            let from_environment = given.is_some();
+            let (count, old) = app::rotate_master_key(&config, given)?;
             println!("{count} data keys are wrapped under the new master key in {}", config.master_key_file());
             println!("the old key is kept in {old}; destroy it once no backup needs it");
+            if from_environment {
+                println!("WHARF_MASTER_KEY still holds the old key: give it the new one, or unset it");
+            }
             Ok(())
         }
         Command::CheckConfig { config } => {

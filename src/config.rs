@@ -134,7 +134,8 @@ impl Config {
         if !(1..=10_000).contains(&config.accounts.prekey_batch) {
             return Err(invalid("accounts.prekey_batch must be 1 to 10000".into()));
         }
-        if Path::new(&config.master_key_file()).starts_with(&config.data) {
+        let absolute = |path: &str| std::path::absolute(path).map_err(|error| invalid(error.to_string()));
+        if absolute(&config.master_key_file())?.starts_with(absolute(&config.data)?) {
             return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
         }
         if !(1..=65_536).contains(&config.storage.cache_mib) {
@@ -254,6 +255,9 @@ mod tests {
             "network:\n  kind: other\n",
             "network: 5\n",
             "accounts:\n  prekey_batch: 0\n",
+            "storage:\n  cache_mib: 0\n",
+            "storage:\n  master_key_file: ./data/master.key\n",
+            "storage:\n  master_key_file: data/master.key\n",
             "a: [\n",
         ] {
             assert!(matches!(Config::parse(text, []), Err(ConfigError::Invalid(_))), "{text}");

@@ -113,9 +113,10 @@ impl Router {
         Ok(())
     }
 
-    /// Notes a message that is not to be opened. False when it was dealt with before.
+    /// Notes a message that is not to be opened. False when it was dealt with before; one without an id cannot be noted.
     pub(super) fn note_as_unreadable<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<bool, AccountError> {
-        let inbox = inbox_key(&self.envelope(node)?);
+        let Ok(envelope) = self.envelope(node) else { return Ok(true) };
+        let inbox = inbox_key(&envelope);
         if self.store.get(kind::INBOX, &inbox)?.is_some() {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 //! Questions to the service that wait for their answer: what to do with it, and until when.
 
 use crate::base::time::Timestamp;
+use crate::signal::SignedPreKeyId;
 use crate::wire::Jid;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,9 +23,10 @@ pub(super) enum Purpose {
     },
     /// How many of our prekeys the service has left.
     PreKeyCount,
-    PreKeyUpload,
+    /// A batch, with the signed prekey of this id.
+    PreKeyUpload(SignedPreKeyId),
     /// A new signed prekey.
-    Rotate,
+    Rotate(SignedPreKeyId),
     /// The last step of a login.
     Active,
     Ping,
@@ -61,8 +63,8 @@ impl Pending {
         self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).map(|(_, (purpose, _))| purpose).collect()
     }
 
-    pub(super) fn is_waiting(&self, purpose: &Purpose) -> bool {
-        self.waiting.values().any(|(waiting, _)| waiting == purpose)
+    pub(super) fn is_waiting(&self, wanted: impl Fn(&Purpose) -> bool) -> bool {
+        self.waiting.values().any(|(waiting, _)| wanted(waiting))
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {

@@ -7,6 +7,7 @@ use super::linking::result_of;
 use super::prekeys::Rotation;
 use super::router::{Router, Turn};
 use super::view::AccountState;
+use crate::signal::SignedPreKeyId;
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::limits::PREKEY_MINIMUM;
 use crate::wire::prekeys::{key_node, skey_node};
@@ -65,12 +66,12 @@ impl Router {
                     Ok(())
                 }
             }
-            Purpose::PreKeyUpload => {
-                self.signed_prekey_taken(turn).await?;
+            Purpose::PreKeyUpload(signed) => {
+                self.signed_prekey_taken(turn, signed).await?;
                 self.activate(turn);
                 Ok(())
             }
-            Purpose::Rotate => self.signed_prekey_taken(turn).await,
+            Purpose::Rotate(signed) => self.signed_prekey_taken(turn, signed).await,
             Purpose::Active => {
                 self.view.state = AccountState::Online;
                 self.view.reason = None;
@@ -80,16 +81,20 @@ impl Router {
         }
     }
 
-    async fn signed_prekey_taken<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+    async fn signed_prekey_taken<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        id: SignedPreKeyId,
+    ) -> Result<(), AccountError> {
         let now = turn.now;
-        let writes = turn.children.prekeys(move |keys| keys.confirm_signed(now)).await??;
+        let writes = turn.children.prekeys(move |keys| keys.confirm_signed(id, now)).await??;
         turn.absorb(writes);
         Ok(())
     }
 
     /// Replaces the signed prekey when it is old: looked at with every login, and with the pings of a connection that lasts.
     async fn rotate_signed_prekey<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
-        if turn.now < self.rotate_after || self.pending.is_waiting(&Purpose::Rotate) {
+        if turn.now < self.rotate_after || self.pending.is_waiting(|purpose| matches!(purpose, Purpose::Rotate(_))) {
             return Ok(());
         }
         let (identity, now) = (self.device.local.identity.clone(), turn.now);
@@ -98,7 +103,7 @@ impl Router {
             Rotation::Upload(signed, writes) => {
                 turn.absorb(writes);
                 let skey = skey_node(signed.id, signed.pair.public(), &signed.signature);
-                let rotate = self.ask(turn, Purpose::Rotate, "encrypt", "set");
+                let rotate = self.ask(turn, Purpose::Rotate(signed.id), "encrypt", "set");
                 self.write(turn, rotate.child(Node::new("rotate").child(skey)));
             }
         }
@@ -115,11 +120,11 @@ impl Router {
                 Ok(())
             }
             // Prekeys are tried again at the next login; without them peers still use the signed one.
-            Purpose::PreKeyCount | Purpose::PreKeyUpload => {
+            Purpose::PreKeyCount | Purpose::PreKeyUpload(_) => {
                 self.activate(turn);
                 Ok(())
             }
-            Purpose::Rotate => {
+            Purpose::Rotate(_) => {
                 self.rotate_after = turn.now.plus(ROTATION_BACKOFF);
                 Ok(())
             }
@@ -153,7 +158,7 @@ impl Router {
 
     /// The last step of a login, once the service has prekeys to give to those who write to us.
     fn activate<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if self.view.state == AccountState::Online || self.pending.is_waiting(&Purpose::Active) {
+        if self.view.state == AccountState::Online || self.pending.is_waiting(|purpose| *purpose == Purpose::Active) {
             return;
         }
         let active = self.ask(turn, Purpose::Active, "passive", "set").child(Node::new("active"));
@@ -174,7 +179,7 @@ impl Router {
 
     /// Generates a batch of prekeys and uploads it once it is stored. One upload at a time.
     pub(super) async fn upload_prekeys<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
-        if self.pending.is_waiting(&Purpose::PreKeyUpload) {
+        if self.pending.is_waiting(|purpose| matches!(purpose, Purpose::PreKeyUpload(_))) {
             return Ok(());
         }
         let batch = self.settings.prekey_batch;
@@ -183,7 +188,7 @@ impl Router {
         turn.absorb(writes);
         let local = &self.device.local;
         let (registration_id, identity) = (local.registration_id, local.identity.public());
-        let upload = self.ask(turn, Purpose::PreKeyUpload, "encrypt", "set").children([
+        let upload = self.ask(turn, Purpose::PreKeyUpload(signed.id), "encrypt", "set").children([
             Node::new("registration").bytes(registration_id.to_be_bytes()),
             Node::new("type").bytes([KEY_TYPE]),
             Node::new("identity").bytes(*identity.0.as_bytes()),

@@ -53,11 +53,11 @@ impl PreKeys {
         Ok(self.newest_signed()?.0)
     }
 
-    /// The service has the newest signed prekey from now on.
-    pub fn confirm_signed(&mut self, now: Timestamp) -> Result<Writes, AccountError> {
+    /// The service has this signed prekey from now on. One that was replaced meanwhile confirms nothing.
+    pub fn confirm_signed(&mut self, id: SignedPreKeyId, now: Timestamp) -> Result<Writes, AccountError> {
         let (newest, confirmed) = self.newest_signed()?;
         let mut writes = Writes::default();
-        if confirmed.is_none() {
+        if newest.id == id && confirmed.is_none() {
             put_signed(&mut writes, &newest, Some(now));
         }
         Ok(writes)
@@ -289,7 +289,10 @@ mod tests {
         };
         assert_eq!(rotate(&mut it, now), Ok(1), "what the service never took is uploaded again");
         for id in 2..=5 {
-            let writes = it.keys.confirm_signed(now).unwrap();
+            let newest = it.keys.current_signed().unwrap().id;
+            let other = it.keys.confirm_signed(newest.next(), now).unwrap();
+            assert!(other.is_empty(), "the answer to another upload says nothing of this one");
+            let writes = it.keys.confirm_signed(newest, now).unwrap();
             it.commit(writes);
             let due = now.plus(ROTATION_PERIOD);
             assert_eq!(rotate(&mut it, now), Err(due));

@@ -1,7 +1,7 @@
 //! The two message forms of one-to-one sessions (`wire-protocol.md` 2.1), parsed once, at the edge.
 
 use super::SignalError;
-use super::fields::{NotProtobuf, put_key, put_length, put_uint, read, varint_len};
+use super::fields::{put_key, put_length, put_uint, read, varint_len};
 use super::keys::{IdentityKey, PublicKey};
 use super::message_key::{MAC_LENGTH, MessageKey, padded};
 use super::prekey::{PreKeyId, SignedPreKeyId};
@@ -213,12 +213,6 @@ impl Envelope {
         put_uint(out, 5, self.registration_id);
         put_uint(out, 6, self.signed_pre_key_id.get());
         Ok(())
-    }
-}
-
-impl From<NotProtobuf> for SignalError {
-    fn from(_: NotProtobuf) -> Self {
-        Self::Malformed { what: "message" }
     }
 }
 

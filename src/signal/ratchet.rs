@@ -33,18 +33,15 @@ pub(super) enum Sender {
     },
 }
 
-impl Sender {
-    /// The ratchet key pair, the chain, and the root after the turn that made them.
-    fn settle(&self, root: &RootKey) -> Result<(KeyPair, ChainKey, RootKey), SignalError> {
-        match self {
-            Self::Ready { ratchet, chain } => Ok((ratchet.clone(), chain.clone(), root.clone())),
-            Self::Due { ratchet, theirs } => {
-                let (pair, shared) = ratchet.clone().publish_and_agree(theirs)?;
-                let (root, chain) = root.turn(&shared);
-                Ok((pair, chain, root))
-            }
-        }
-    }
+/// Makes the turn that is due: our key pair, its chain, and the root after it.
+fn settle(
+    ratchet: &SecretKey,
+    theirs: &PreparedPublicKey,
+    root: &RootKey,
+) -> Result<(KeyPair, ChainKey, RootKey), SignalError> {
+    let (pair, shared) = ratchet.clone().publish_and_agree(theirs)?;
+    let (root, chain) = root.turn(&shared);
+    Ok((pair, chain, root))
 }
 
 #[derive(Clone, Debug)]
@@ -146,15 +143,15 @@ impl SessionState {
         (age_days >= UNANSWERED_SESSION_DAYS).then_some(SignalError::StaleSession { age_days })
     }
 
-    /// Encrypts into `out`.
+    /// Encrypts into the buffer.
     pub(super) fn encrypt<'b>(&mut self, plaintext: &[u8], ctx: Context<'b>) -> Result<Ciphertext<'b>, SignalError> {
         ctx.remote.check(&self.remote_identity)?;
         if let Some(stale) = self.staleness(ctx.now) {
             return Err(stale);
         }
         ciphertext_len(plaintext.len())?;
-        if let Sender::Due { .. } = self.sender {
-            let (ratchet, chain, root) = self.sender.settle(&self.root)?;
+        if let Sender::Due { ratchet, theirs } = &self.sender {
+            let (ratchet, chain, root) = settle(ratchet, theirs, &self.root)?;
             self.sender = Sender::Ready { ratchet, chain };
             self.root = root;
         }
@@ -222,8 +219,8 @@ impl SessionState {
                 let (root, received) = self.root.turn(&ratchet.secret().agree_prepared(&theirs)?);
                 (root, received, chain.index())
             }
-            due @ Sender::Due { .. } => {
-                let (ratchet, _, root) = due.settle(&self.root)?;
+            Sender::Due { ratchet, theirs: before } => {
+                let (ratchet, _, root) = settle(ratchet, before, &self.root)?;
                 let (root, received) = root.turn(&ratchet.secret().agree_prepared(&theirs)?);
                 (root, received, 0)
             }

@@ -61,8 +61,9 @@ impl<O> Kind<O> {
 /// Whether keys of this kind begin with a name of somebody, up to a zero byte or the end: such names are hashed where data are
 /// sealed.
 pub(super) fn is_named(code: u8) -> bool {
-    let named = [kind::SESSION.code(), kind::IDENTITY.code()];
-    named.contains(&code) || [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code()].contains(&code)
+    let sessions = [kind::SESSION.code(), kind::IDENTITY.code()];
+    let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code()];
+    sessions.contains(&code) || users.contains(&code)
 }
 
 /// The kinds. Codes are stored: never renumber one.

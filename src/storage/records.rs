@@ -7,7 +7,7 @@ use super::StorageError;
 use super::changes::Write;
 use super::engine::{Batch, Engine, Row, Rows};
 use super::kinds::{Kind, is_named, kind};
-use super::seal::{OVERHEAD, Sealing};
+use super::seal::{OVERHEAD, Sealing, is_sealed};
 use crate::base::ids::AccountKey;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -182,11 +182,6 @@ impl Records {
         batch.writes.insert(full, row);
         Ok(())
     }
-}
-
-fn is_sealed(engine: &dyn Engine) -> Result<bool, StorageError> {
-    let prefix = [&AccountKey::SERVER.as_bytes()[..], &[kind::DATA_KEY]].concat();
-    Ok(!engine.scan(&prefix, None, 1)?.is_empty())
 }
 
 fn corrupt(full: &[u8], what: &'static str) -> StorageError {

@@ -215,6 +215,11 @@ pub fn change_master_key(
     Ok(count)
 }
 
+/// Whether an engine holds sealed rows.
+pub(super) fn is_sealed(engine: &dyn Engine) -> Result<bool, StorageError> {
+    Ok(!engine.scan(&data_key_prefix(), None, 1)?.is_empty())
+}
+
 fn unwrap(master: &MasterKey, row: &[u8], wrapped: &[u8]) -> Result<Zeroizing<[u8; 64]>, StorageError> {
     let corrupt = || StorageError::Corrupt {
         kind: kind::DATA_KEY,

@@ -32,7 +32,7 @@ impl SledEngine {
     /// Opens the store in `folder`, creating it where needed, with a page cache of `cache` bytes. The folder is locked until
     /// the engine is dropped.
     pub fn open(folder: &Path, cache: u64) -> Result<Self, StorageError> {
-        // The data are keys, as they are: nobody else's business.
+        // Sealed or not, nobody else's business.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

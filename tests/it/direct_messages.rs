@@ -452,3 +452,12 @@ fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_th
     net.settle();
     assert_eq!(received(&net, "alice"), ["to the new key"]);
 }
+
+#[test]
+fn a_stanza_that_is_set_aside_is_acknowledged_even_when_it_makes_no_sense() {
+    let mut net = two_accounts();
+    net.poison("alice", Node::new("message").attr("from", Jid::pn(BOB)).attr("type", "text"));
+    net.settle();
+    assert_eq!(net.events("alice", "message.undecryptable").len(), 1);
+    assert_eq!(net.state("alice"), AccountState::Online);
+}

@@ -144,6 +144,12 @@ impl Net {
         self.input(name, Input::Stanza(generation, Box::new(node)));
     }
 
+    /// The same, as one that has brought the account down before.
+    pub fn poison(&mut self, name: &str, node: Node) {
+        let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
+        self.input(name, Input::Poison(generation, Box::new(node)));
+    }
+
     pub fn input(&mut self, name: &str, input: Input) {
         let now = self.now;
         let effects = self.accounts.get_mut(name).unwrap().local.turn(input, now).unwrap();

@@ -3,7 +3,9 @@
 use wharf::app::rotate_master_key;
 use wharf::base::ids::AccountKey;
 use wharf::config::Config;
-use wharf::storage::{Batch, ChangeSet, Changes, MasterKey, Records, Sealing, SledEngine, StorageError, kind, owner};
+use wharf::storage::{
+    Batch, ChangeSet, Changes, MasterKey, Records, Sealing, SledEngine, StorageError, change_master_key, kind, owner,
+};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -21,8 +23,8 @@ fn read_key(path: &str) -> MasterKey {
     MasterKey::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-#[test]
-fn a_master_key_is_replaced_in_its_file_and_the_old_one_is_kept() {
+/// A data folder with one record, sealed under the key in its file.
+fn sealed_folder() -> (tempfile::TempDir, Config, MasterKey) {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { data: folder.path().join("data").display().to_string(), ..Config::default() };
     let old = MasterKey::generate(&mut StdRng::seed_from_u64(2));
@@ -37,11 +39,36 @@ fn a_master_key_is_replaced_in_its_file_and_the_old_one_is_kept() {
         records.engine().apply(batch).unwrap();
         records.engine().sync().unwrap();
     }
+    (folder, config, old)
+}
+
+fn value(config: &Config, key: &MasterKey) -> Option<Vec<u8>> {
+    records(config, key).unwrap().get(AccountKey::SERVER, kind::META, b"k").unwrap()
+}
+
+#[test]
+fn a_master_key_is_replaced_in_its_file_and_the_old_one_is_kept() {
+    let (_folder, config, old) = sealed_folder();
     let (count, kept) = rotate_master_key(&config, None).unwrap();
     assert_eq!(count, 1);
     assert_eq!(read_key(&kept).id_hex(), old.id_hex());
     let new = read_key(&config.master_key_file());
     assert!(matches!(records(&config, &old).err(), Some(StorageError::WrongMasterKey { .. })));
-    let value = records(&config, &new).unwrap().get(AccountKey::SERVER, kind::META, b"k").unwrap();
-    assert_eq!(value.as_deref(), Some(&b"sealed under the old key"[..]));
+    assert_eq!(value(&config, &new).as_deref(), Some(&b"sealed under the old key"[..]));
+}
+
+#[test]
+fn a_replacement_that_a_crash_cut_short_is_finished_by_the_next_one() {
+    for wrapped in [false, true] {
+        let (_folder, config, old) = sealed_folder();
+        let begun = MasterKey::generate(&mut StdRng::seed_from_u64(3));
+        std::fs::write(format!("{}.new", config.master_key_file()), begun.to_hex().as_str()).unwrap();
+        if wrapped {
+            let engine = SledEngine::open(Path::new(&config.data), CACHE).unwrap();
+            change_master_key(&engine, &old, begun.clone(), StdRng::seed_from_u64(4)).unwrap();
+        }
+        rotate_master_key(&config, None).unwrap();
+        assert_eq!(read_key(&config.master_key_file()).id_hex(), begun.id_hex());
+        assert_eq!(value(&config, &begun).as_deref(), Some(&b"sealed under the old key"[..]));
+    }
 }
