@@ -208,6 +208,8 @@ fn extra_roots(config: &Config) -> Result<Vec<Vec<u8>>, AppError> {
 /// A running sandbox.
 pub struct Sandbox {
     pub address: SocketAddr,
+    /// The network itself, for those in the same process.
+    pub world: WorldHost,
     server: ServerHandle,
 }
 
@@ -227,9 +229,9 @@ pub fn start_sandbox(address: &str) -> Result<Sandbox, AppError> {
     let clock = Arc::new(SystemClock);
     let seed = Entropy::from_system()?.fork().next_u64();
     let host = WorldHost::start(World::new(seed, clock.now()), clock);
-    let server = crate::sandbox::serve::serve(listener, host)
+    let server = crate::sandbox::serve::serve(listener, host.clone())
         .map_err(|why| AppError::Listen { address: address.to_owned(), why })?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    Ok(Sandbox { address: bound, server: handle })
+    Ok(Sandbox { address: bound, world: host, server: handle })
 }

@@ -1,12 +1,14 @@
 //! The command line (`api.md`).
 
 use crate::app::{self, AppError, Parts};
+use crate::base::hooks::Hooks;
 use crate::config::{Config, ConfigError};
 use crate::demo::{self, DemoError};
 use crate::storage::MasterKey;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -73,10 +75,10 @@ pub enum CliError {
     Signal(std::io::Error),
 }
 
-/// Carries out the command line. Must run inside an actix system.
-pub async fn run() -> Result<(), CliError> {
+/// Carries out the command line, a server with these hooks. Must run inside an actix system.
+pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
     match Cli::parse().command {
-        Command::Serve { config } => serve(config.as_deref()).await,
+        Command::Serve { config } => serve(config.as_deref(), hooks).await,
         Command::Sandbox { listen } => sandbox(&listen).await,
         Command::Demo { once } => {
             log_to_stderr("error");
@@ -103,11 +105,12 @@ pub async fn run() -> Result<(), CliError> {
     }
 }
 
-async fn serve(path: Option<&Path>) -> Result<(), CliError> {
+async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
     let config = Config::load(path, std::env::vars())?;
     log_to_stderr(&config.log);
     let admin_key = std::env::var("WHARF_ADMIN_KEY").ok();
-    let running = app::start(&config, Parts { admin_key, master_key: master_key()?, ..Parts::default() }).await?;
+    let running =
+        app::start(&config, Parts { admin_key, master_key: master_key()?, hooks, ..Parts::default() }).await?;
     println!("wharf listens on http://{}", running.address);
     if let Some(key) = &running.new_admin_key {
         println!("admin key, shown only now: {key}");

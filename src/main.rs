@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn main() -> ExitCode {
-    match actix_web::rt::System::new().block_on(wharf::cli::run()) {
+    match actix_web::rt::System::new().block_on(wharf::cli::run(Arc::new(wharf::base::hooks::NoHooks))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wharf: {error}");

@@ -10,7 +10,7 @@ use crate::account::{
     AccountError, AccountView, Command, Device, Effect, Input, Poison, Reply, Router, Settings, StanzaPrint,
 };
 use crate::base::entropy::Entropy;
-use crate::base::hooks::Hooks;
+use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::{Clock, Timestamp};
 use crate::signal::KeyPair;
@@ -132,7 +132,7 @@ impl Account {
         let now = self.environment.clock.now();
         let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
         let turn = guard_future(async move {
-            hooks.reach("router", id.as_str());
+            hooks.reach(Point::Router, id.as_str());
             let result = router.turn(input, now, &mut tree).await;
             drop(credit);
             (router, tree, result)
@@ -197,6 +197,7 @@ impl Account {
     }
 
     fn publish(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        self.environment.hooks.reach(Point::Publishing, self.id.as_str());
         for effect in effects {
             match effect {
                 Effect::Connect { generation, keys, payload, routing_info } => {

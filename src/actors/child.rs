@@ -2,7 +2,7 @@
 
 use super::boundary::guard;
 use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SessionCipher};
-use crate::base::hooks::Hooks;
+use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::AccountId;
 use crate::storage::AccountStore;
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
@@ -17,7 +17,7 @@ struct Ask<M>(Box<dyn FnOnce(&mut M) + Send>);
 
 /// The shell around a machine. After a panic it has no machine and stops; the account then loads the whole tree anew.
 struct Child<M> {
-    name: &'static str,
+    point: Point,
     account: AccountId,
     machine: Option<M>,
     hooks: Arc<dyn Hooks>,
@@ -32,16 +32,16 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
 
     fn handle(&mut self, Ask(ask): Ask<M>, ctx: &mut Self::Context) {
         let Some(mut machine) = self.machine.take() else { return };
-        let (hooks, name, account) = (&self.hooks, self.name, &self.account);
+        let (hooks, point, account) = (&self.hooks, self.point, &self.account);
         let answered = guard(move || {
-            hooks.reach(name, account.as_str());
+            hooks.reach(point, account.as_str());
             ask(&mut machine);
             machine
         });
         match answered {
             Ok(machine) => self.machine = Some(machine),
             Err(panic) => {
-                tracing::error!(account = %self.account, child = self.name, %panic, "a child went down");
+                tracing::error!(account = %self.account, child = %self.point, %panic, "a child went down");
                 ctx.stop();
             }
         }
@@ -66,20 +66,15 @@ impl Tree {
     ) -> Self {
         let Machines { sessions, devices, prekeys } = Machines::load(store, device, rng);
         Self {
-            sessions: shell("session_cipher", account, sessions, hooks),
-            devices: shell("device_sync", account, devices, hooks),
-            prekeys: shell("prekeys", account, prekeys, hooks),
+            sessions: shell(Point::SessionCipher, account, sessions, hooks),
+            devices: shell(Point::DeviceSync, account, devices, hooks),
+            prekeys: shell(Point::PreKeys, account, prekeys, hooks),
         }
     }
 }
 
-fn shell<M: Unpin + 'static>(
-    name: &'static str,
-    account: &AccountId,
-    machine: M,
-    hooks: &Arc<dyn Hooks>,
-) -> Addr<Child<M>> {
-    Child { name, account: account.clone(), machine: Some(machine), hooks: hooks.clone() }.start()
+fn shell<M: Unpin + 'static>(point: Point, account: &AccountId, machine: M, hooks: &Arc<dyn Hooks>) -> Addr<Child<M>> {
+    Child { point, account: account.clone(), machine: Some(machine), hooks: hooks.clone() }.start()
 }
 
 async fn call<M: Unpin + 'static, R: Send + 'static>(

@@ -4,7 +4,7 @@
 //! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
 
 use super::boundary::guard;
-use crate::base::hooks::Hooks;
+use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId, Generation};
 use crate::base::time::Timestamp;
 use crate::storage::{Batch, ChangeSet, Changes, NewEvent, Records, StorageError, Write, kind, owner};
@@ -235,12 +235,12 @@ impl Committer {
                 Request::Stop { done } => stop = Some(done),
             }
         }
-        self.hooks.reach("commit", "");
+        self.hooks.reach(Point::Staged, "");
         let written = match batch.writes.is_empty() {
             true => Ok(()),
-            false => self.records.engine().apply(batch).and_then(|()| self.records.engine().sync()),
+            false => self.write(batch),
         };
-        self.hooks.reach("committed", "");
+        self.hooks.reach(Point::Synced, "");
         if let Err(error) = &written {
             tracing::error!(%error, "a commit failed; the server must be restarted");
         } else {
@@ -261,6 +261,12 @@ impl Committer {
             (None, Err(_)) => std::ops::ControlFlow::Break(()),
             (None, Ok(())) => std::ops::ControlFlow::Continue(()),
         }
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), StorageError> {
+        self.records.engine().apply(batch)?;
+        self.hooks.reach(Point::Applied, "");
+        self.records.engine().sync()
     }
 
     fn stage(

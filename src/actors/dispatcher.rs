@@ -4,6 +4,7 @@
 
 use super::committer::{EventRow, NewDelivery, Store, decode_delivery, decode_endpoint};
 use crate::base::entropy::Entropy;
+use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Clock;
 use crate::storage::{ChangeSet, StorageError, kind, owner};
@@ -37,6 +38,7 @@ pub(super) struct Dispatcher {
     retry_steps: Vec<Duration>,
     client: reqwest::Client,
     attempts: Arc<Semaphore>,
+    hooks: Arc<dyn Hooks>,
     lanes: HashMap<Lane, Queue>,
     new: Option<mpsc::UnboundedReceiver<NewDelivery>>,
 }
@@ -62,6 +64,7 @@ impl Dispatcher {
         allow_private: bool,
         retry_steps: Vec<Duration>,
         new: mpsc::UnboundedReceiver<NewDelivery>,
+        hooks: Arc<dyn Hooks>,
     ) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -76,6 +79,7 @@ impl Dispatcher {
             retry_steps,
             client: builder.build()?,
             attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
+            hooks,
             lanes: HashMap::new(),
             new: Some(new),
         })
@@ -112,9 +116,13 @@ impl Dispatcher {
             ctx.run_later(wait, move |dispatcher, ctx| dispatcher.free(lane, ctx));
             return;
         }
+        let hooks = self.hooks.clone();
         let attempt =
             attempt(self.store.clone(), self.client.clone(), self.attempts.clone(), self.clock.clone(), head.clone());
-        let attempt = super::boundary::guard_future(attempt);
+        let attempt = super::boundary::guard_future(async move {
+            hooks.reach(Point::Attempted, "");
+            attempt.await
+        });
         ctx.spawn(attempt.into_actor(self).map(move |outcome, dispatcher, ctx| {
             let outcome = outcome.unwrap_or_else(|panic| Outcome::Failed { why: panic.to_string(), retry_after: None });
             dispatcher.settle(lane, head, outcome, ctx);
@@ -130,6 +138,9 @@ impl Dispatcher {
 
     /// Stores how it went; the lane goes on when that is durable.
     fn settle(&mut self, lane: Lane, head: NewDelivery, outcome: Outcome, ctx: &mut Context<Self>) {
+        if matches!(outcome, Outcome::Accepted) {
+            self.hooks.reach(Point::Delivered, "");
+        }
         let NewDelivery { endpoint, position, row } = head;
         let (row, done) = match outcome {
             Outcome::Accepted | Outcome::Moot => (None, true),

@@ -6,7 +6,7 @@ use super::account::{Account, LinkDown, LinkInput};
 use super::boundary::guard_future;
 use super::transport::Network;
 use crate::account::Input;
-use crate::base::hooks::Hooks;
+use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, Generation};
 use crate::signal::KeyPair;
 use crate::wire::Node;
@@ -88,10 +88,11 @@ async fn run(dial: Dial, router: Addr<Account>, mut outgoing: mpsc::UnboundedRec
     let mut ready = false;
     loop {
         let output = link.take_output();
-        if !output.is_empty()
-            && let Err(error) = socket.send(Frame::Binary(output.into())).await
-        {
-            return error.to_string();
+        if !output.is_empty() {
+            if let Err(error) = socket.send(Frame::Binary(output.into())).await {
+                return error.to_string();
+            }
+            hooks.reach(Point::Written, account.as_str());
         }
         let frame = tokio::select! {
             node = outgoing.recv() => {
@@ -113,7 +114,7 @@ async fn run(dial: Dial, router: Addr<Account>, mut outgoing: mpsc::UnboundedRec
             Some(Ok(_)) => continue,
             Some(Err(error)) => return error.to_string(),
         };
-        hooks.reach("link", account.as_str());
+        hooks.reach(Point::Received, account.as_str());
         let events = match link.receive(&bytes) {
             Ok(events) => events,
             Err(error) => return error.to_string(),

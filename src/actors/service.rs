@@ -109,10 +109,17 @@ impl Service {
         let epoch = check_format(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
         let allow_private = config.allow_private_webhooks;
-        let dispatcher =
-            Dispatcher::new(store.clone(), clock.clone(), &entropy, allow_private, config.retry_steps, new_deliveries)
-                .map_err(|error| Error::Network(error.to_string()))?
-                .start();
+        let dispatcher = Dispatcher::new(
+            store.clone(),
+            clock.clone(),
+            &entropy,
+            allow_private,
+            config.retry_steps,
+            new_deliveries,
+            config.hooks.clone(),
+        )
+        .map_err(|error| Error::Network(error.to_string()))?
+        .start();
         let environment = Environment {
             store: store.clone(),
             network: config.network,

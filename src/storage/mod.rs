@@ -15,7 +15,7 @@ mod seal;
 mod sled_engine;
 
 pub use changes::{ChangeSet, Changes, NewEvent, Write};
-pub use engine::{Batch, Engine};
+pub use engine::{Batch, Engine, Row, Rows};
 pub use error::StorageError;
 pub use kinds::{Kind, Owner, kind, owner};
 pub use memory::MemoryEngine;

@@ -144,6 +144,21 @@ fn messages_received_while_offline_come_with_the_next_login() {
 }
 
 #[test]
+fn what_is_written_during_a_login_comes_after_what_waited_for_it() {
+    let mut net = two_accounts();
+    net.world.create_phone("15550003333", None).unwrap();
+    net.command("bob", Command::Stop);
+    net.settle();
+    net.world.write_text("15550003333", BOB, "1").unwrap();
+    net.command("bob", Command::Start);
+    net.pass(Duration::from_millis(10));
+    assert_eq!(net.world.phone(BOB).unwrap().online, [1], "the service knows of the login");
+    net.world.write_text("15550003333", BOB, "2").unwrap();
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["1", "2"]);
+}
+
+#[test]
 fn a_crash_between_commit_and_wire_sends_the_same_bytes_and_the_phone_sees_the_message_once() {
     let mut net = two_accounts();
     net.send("alice", BOB, "warm up");

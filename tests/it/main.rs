@@ -1,12 +1,13 @@
 //! Wharf's integration tests, one binary.
 
 mod conversations;
-mod crash;
 mod demo;
 mod direct_messages;
+mod full_disk;
 mod layering;
 mod logs;
 mod net;
+mod power_cut;
 mod rest;
 mod sealing;
 mod served;

@@ -2,6 +2,7 @@
 
 use crate::served::{KEY, Served, until};
 use serde_json::json;
+use wharf::base::hooks::{Hooks, Point};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -180,9 +181,9 @@ async fn a_stopped_account_stays_stopped_and_a_started_one_comes_back() {
 #[derive(Default)]
 struct Commits(std::sync::atomic::AtomicUsize);
 
-impl wharf::base::hooks::Hooks for Commits {
-    fn reach(&self, point: &'static str, _: &str) {
-        self.0.fetch_add(usize::from(point == "committed"), std::sync::atomic::Ordering::SeqCst);
+impl Hooks for Commits {
+    fn reach(&self, point: Point, _: &str) {
+        self.0.fetch_add(usize::from(point == Point::Synced), std::sync::atomic::Ordering::SeqCst);
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wharf::app::Parts;
-use wharf::base::hooks::Hooks;
+use wharf::base::hooks::{Hooks, Point};
 use wharf::storage::{Batch, Engine, MemoryEngine};
 
 const ALICE: &str = "15550001111";
@@ -15,13 +15,13 @@ const CAROL: &str = "15550003333";
 
 /// Panics once at one point of one account, when armed.
 struct PanicAt {
-    point: &'static str,
+    point: Point,
     armed: AtomicBool,
     panics: AtomicUsize,
 }
 
 impl Hooks for PanicAt {
-    fn reach(&self, point: &'static str, subject: &str) {
+    fn reach(&self, point: Point, subject: &str) {
         if point == self.point && subject == "alice" && self.armed.swap(false, Ordering::SeqCst) {
             self.panics.fetch_add(1, Ordering::SeqCst);
             panic!("planted at {point}");
@@ -29,7 +29,7 @@ impl Hooks for PanicAt {
     }
 }
 
-async fn recovers_from_a_panic_at(point: &'static str) {
+async fn recovers_from_a_panic_at(point: Point) {
     let hooks = Arc::new(PanicAt { point, armed: AtomicBool::new(false), panics: AtomicUsize::new(0) });
     let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
@@ -60,35 +60,35 @@ async fn recovers_from_a_panic_at(point: &'static str) {
 
 #[actix_web::test]
 async fn a_panic_of_the_session_cipher() {
-    recovers_from_a_panic_at("session_cipher").await;
+    recovers_from_a_panic_at(Point::SessionCipher).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_device_sync() {
-    recovers_from_a_panic_at("device_sync").await;
+    recovers_from_a_panic_at(Point::DeviceSync).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_prekeys() {
-    recovers_from_a_panic_at("prekeys").await;
+    recovers_from_a_panic_at(Point::PreKeys).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_router() {
-    recovers_from_a_panic_at("router").await;
+    recovers_from_a_panic_at(Point::Router).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_link() {
-    recovers_from_a_panic_at("link").await;
+    recovers_from_a_panic_at(Point::Received).await;
 }
 
 /// Panics at every turn of one account.
 struct AlwaysPanic(AtomicBool);
 
 impl Hooks for AlwaysPanic {
-    fn reach(&self, point: &'static str, subject: &str) {
-        assert!(!(point == "router" && subject == "alice" && self.0.load(Ordering::SeqCst)), "planted");
+    fn reach(&self, point: Point, subject: &str) {
+        assert!(!(point == Point::Router && subject == "alice" && self.0.load(Ordering::SeqCst)), "planted");
     }
 }
 
@@ -149,8 +149,8 @@ struct Hostile {
 }
 
 impl Hooks for Hostile {
-    fn reach(&self, point: &'static str, subject: &str) {
-        if point == "session_cipher" && subject == "alice" && self.armed.load(Ordering::SeqCst) {
+    fn reach(&self, point: Point, subject: &str) {
+        if point == Point::SessionCipher && subject == "alice" && self.armed.load(Ordering::SeqCst) {
             self.panics.fetch_add(1, Ordering::SeqCst);
             panic!("what it decrypts makes it panic");
         }

@@ -31,6 +31,8 @@ pub(super) struct Companion {
     pub(super) signed_prekey: Option<(SignedPreKeyId, PublicKey, Vec<u8>)>,
     pub(super) prekeys: VecDeque<(PreKeyId, PublicKey)>,
     pub(super) connection: Option<ConnectionId>,
+    /// Whether what waited for the login was sent: before that nothing else is.
+    pub(super) caught_up: bool,
     pub(super) unacknowledged: VecDeque<Node>,
     pub(super) welcomed: bool,
 }

@@ -147,6 +147,7 @@ impl World {
             signed_prekey: None,
             prekeys: VecDeque::new(),
             connection: None,
+            caught_up: false,
             unacknowledged: VecDeque::new(),
             welcomed: false,
         };

@@ -71,6 +71,7 @@ enum Action {
     Send(ConnectionId, Box<Node>),
     Close(ConnectionId),
     Deliver(DeviceId, Box<Node>),
+    Backlog(DeviceId, ConnectionId),
     OfflineEnd(DeviceId, ConnectionId),
     /// The phone answers a message with a receipt of this type.
     Receipt {
@@ -80,6 +81,9 @@ enum Action {
     /// A new companion is given keys and history by its phone.
     Welcome(DeviceId),
 }
+
+/// Sees every stanza that a linked device sends, with the device as `number:device`.
+pub type Tap = Box<dyn FnMut(&str, &Node) + Send>;
 
 /// The whole sandbox network.
 pub struct World {
@@ -96,6 +100,7 @@ pub struct World {
     output: VecDeque<Output>,
     stanzas: VecDeque<StanzaLog>,
     stanzas_seen: u64,
+    tap: Option<Tap>,
 }
 
 impl World {
@@ -119,7 +124,13 @@ impl World {
             output: VecDeque::new(),
             stanzas: VecDeque::new(),
             stanzas_seen: 0,
+            tap: None,
         }
+    }
+
+    /// Has every stanza of a linked device shown to `tap` before it is dealt with.
+    pub fn tap(&mut self, tap: Tap) {
+        self.tap = Some(tap);
     }
 
     /// The certificate root that clients must trust.
@@ -210,7 +221,7 @@ impl World {
             return;
         };
         let old = companion.connection.replace(id);
-        let backlog: Vec<Node> = companion.unacknowledged.iter().cloned().collect();
+        companion.caught_up = false;
         if let Some(old) = old {
             let conflict = Node::new("conflict").attr("type", "replaced");
             self.send(old, &Node::new("stream:error").child(conflict));
@@ -225,6 +236,16 @@ impl World {
             .attr("lid", account.lid.with_device(device.device))
             .attr("display_name", account.name.clone());
         self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(success)));
+        self.after(FIRST_FRAME_DELAY, Action::Backlog(device, id));
+    }
+
+    /// What waited for the login goes first; what comes from now on is sent at once.
+    fn send_backlog(&mut self, device: DeviceId, id: ConnectionId) {
+        let Some(companion) = self.companion_mut(&device).filter(|companion| companion.connection == Some(id)) else {
+            return;
+        };
+        companion.caught_up = true;
+        let backlog: Vec<Node> = companion.unacknowledged.iter().cloned().collect();
         let count = backlog.len();
         let preview = Node::new("ib").attr("from", Jid::service()).child(
             Node::new("offline_preview")
@@ -236,12 +257,11 @@ impl World {
                 .attr("call", "0")
                 .attr("status", "0"),
         );
-        self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(preview)));
+        self.send(id, &preview);
         for (index, node) in backlog.into_iter().enumerate() {
-            let node = node.attr("offline", index);
-            self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(node)));
+            self.send(id, &node.attr("offline", index));
         }
-        let wait = if count == 0 { FIRST_FRAME_DELAY } else { OFFLINE_END_DELAY };
+        let wait = if count == 0 { Duration::ZERO } else { OFFLINE_END_DELAY };
         self.after(wait, Action::OfflineEnd(device, id));
     }
 
@@ -259,6 +279,9 @@ impl World {
             Role::Linking(_) => None,
             Role::Handshaking | Role::Leaving => return,
         };
+        if let (Some(tap), Some(device)) = (&mut self.tap, &device) {
+            tap(&format!("{}:{}", device.number, device.device), node);
+        }
         self.log("received", device.as_ref(), node);
         match (device, node.tag.as_ref()) {
             (None, "iq") => self.linking_iq(id, node),
@@ -287,6 +310,7 @@ impl World {
                 self.closed(id);
             }
             Action::Deliver(device, node) => self.deliver(&device, *node),
+            Action::Backlog(device, id) => self.send_backlog(device, id),
             Action::OfflineEnd(device, id) => {
                 let delivered = self.companion_mut(&device).map_or(0, |companion| companion.unacknowledged.len());
                 let offline = Node::new("offline").attr("count", delivered);
@@ -309,7 +333,7 @@ impl World {
             return;
         }
         let Some(companion) = self.companion_mut(device) else { return };
-        let connection = companion.connection;
+        let connection = companion.connection.filter(|_| companion.caught_up);
         companion.unacknowledged.push_back(node.clone());
         if let Some(connection) = connection {
             self.send(connection, &node);
