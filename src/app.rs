@@ -1,7 +1,7 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
 use crate::account::Settings;
-use crate::actors::{ActorError, Network, Service, ServiceConfig};
+use crate::actors::{ActorError, FreeSpace, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
@@ -72,6 +72,8 @@ pub struct Parts {
     pub hooks: Arc<dyn Hooks>,
     /// The waits between attempts of a webhook delivery.
     pub retry_steps: Vec<Duration>,
+    /// `None` asks the file system of the data folder.
+    pub free_space: Option<FreeSpace>,
 }
 
 impl Default for Parts {
@@ -82,6 +84,7 @@ impl Default for Parts {
             master_key: None,
             hooks: Arc::new(NoHooks),
             retry_steps: RETRY_STEPS.to_vec(),
+            free_space: None,
         }
     }
 }
@@ -122,6 +125,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         hooks: parts.hooks,
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
+        free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
+        keep_free: config.storage.keep_free_mib * 1024 * 1024,
     })?;
     service.prepare().await?;
     let (keys, new_admin_key) = Keyring::open(&service, parts.admin_key).await?;
@@ -160,6 +165,11 @@ pub fn rotate_master_key(config: &Config, given: Option<MasterKey>) -> Result<(u
         changed => changed?,
     };
     Ok((count, key_file::replace(&path, &next, &old)?))
+}
+
+fn free_space_of(data: &str) -> FreeSpace {
+    let data = data.to_owned();
+    Arc::new(move || fs2::available_space(&data).ok())
 }
 
 fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {

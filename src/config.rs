@@ -44,6 +44,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageConfig {
     pub cache_mib: u64,
+    pub keep_free_mib: u64,
     pub seal: bool,
     pub master_key_file: Option<String>,
 }
@@ -77,7 +78,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             data: "./data".into(),
             log: "info".into(),
-            storage: StorageConfig { cache_mib: 32, seal: true, master_key_file: None },
+            storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,
                 url: None,

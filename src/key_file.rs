@@ -102,7 +102,7 @@ mod tests {
     fn a_store_with_data_never_gets_a_new_key() {
         let folder = tempfile::tempdir().unwrap();
         let (config, engine) = (config(folder.path()), MemoryEngine::default());
-        engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into() }).unwrap();
+        engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into(), ..Batch::default() }).unwrap();
         let refused = open(&config, &engine, &mut StdRng::seed_from_u64(1));
         assert!(matches!(refused, Err(KeyFileError::Missing { .. })));
         assert!(!folder.path().join("data.key").exists());

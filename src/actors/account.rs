@@ -5,6 +5,7 @@ use super::child::Tree;
 use super::committer::Store;
 use super::fleet::{Fleet, TreeDown};
 use super::link::{Dial, Link};
+use super::metrics::Metrics;
 use super::transport::Network;
 use crate::account::{
     AccountError, AccountView, Command, Device, Effect, Input, Poison, Reply, Router, Settings, StanzaPrint,
@@ -37,6 +38,7 @@ pub(super) struct Environment {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<Entropy>,
     pub(super) hooks: Arc<dyn Hooks>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// One tree of one account.

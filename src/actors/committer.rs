@@ -4,6 +4,7 @@
 //! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
 
 use super::boundary::guard;
+use super::metrics::Metrics;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId, Generation};
 use crate::base::time::Timestamp;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// Turns gathered into one sync.
 const MAX_GROUP: usize = 512;
@@ -34,6 +36,7 @@ enum Request {
         account: AccountKey,
         generation: Generation,
         changes: Changes,
+        asked: Instant,
         done: Done,
     },
     /// The outcome of a delivery: the row's new value, or none.
@@ -89,7 +92,8 @@ pub struct Store {
 impl Store {
     /// Commits a turn. The request is in order with others of this caller as soon as this returns.
     pub fn commit(&self, account: AccountKey, generation: Generation, changes: Changes) -> Committed {
-        self.request(|done| Request::Commit { account, generation, changes, done })
+        let asked = Instant::now();
+        self.request(|done| Request::Commit { account, generation, changes, asked, done })
     }
 
     /// Commits records of the server itself.
@@ -143,12 +147,14 @@ pub struct Committer {
     log_end: watch::Sender<u64>,
     deliveries: mpsc::UnboundedSender<NewDelivery>,
     hooks: Arc<dyn Hooks>,
+    metrics: Arc<Metrics>,
 }
 
 /// Starts the committer. The receiver gets every new delivery once it is durable.
 pub fn open_store(
     records: Records,
     hooks: Arc<dyn Hooks>,
+    metrics: Arc<Metrics>,
 ) -> Result<(Store, mpsc::UnboundedReceiver<NewDelivery>), StorageError> {
     let next_position = match records.last(AccountKey::SERVER, kind::EVENT_INDEX)? {
         Some((key, _)) => key.try_into().map(u64::from_be_bytes).unwrap_or(0) + 1,
@@ -167,6 +173,7 @@ pub fn open_store(
         log_end,
         deliveries,
         hooks,
+        metrics,
     };
     std::thread::Builder::new()
         .name("committer".into())
@@ -213,18 +220,22 @@ impl Committer {
 
     fn commit_group(&mut self, group: Vec<Request>) -> std::ops::ControlFlow<()> {
         let (mut batch, mut answers, mut stop) = (Batch::default(), Vec::new(), None);
-        let mut new_deliveries = Vec::new();
+        let (mut new_deliveries, mut asked) = (Vec::new(), Vec::new());
         for request in group {
             match request {
                 Request::Begin { account, generation, done } => {
                     self.generations.insert(account, generation);
-                    answers.push((done, Ok(())));
+                    answers.push((done, self.records.engine().fence(account, generation.0)));
                 }
-                Request::Commit { account, generation, changes, done } => {
+                Request::Commit { account, generation, changes, asked: at, done } => {
+                    asked.push(at);
                     let fenced = self.generations.get(&account).is_some_and(|current| *current > generation);
                     let staged = match fenced {
                         true => Err(StorageError::Fenced),
-                        false => self.stage(&mut batch, account, changes, &mut new_deliveries),
+                        false => {
+                            batch.epochs.insert(account, generation.0);
+                            self.stage(&mut batch, account, changes, &mut new_deliveries)
+                        }
                     };
                     answers.push((done, staged));
                 }
@@ -241,6 +252,7 @@ impl Committer {
             false => self.write(batch),
         };
         self.hooks.reach(Point::Synced, "");
+        self.measure(&asked);
         if let Err(error) = &written {
             tracing::error!(%error, "a commit failed; the server must be restarted");
         } else {
@@ -263,9 +275,20 @@ impl Committer {
         }
     }
 
+    fn measure(&self, asked: &[Instant]) {
+        self.metrics.turns.inc_by(asked.len() as u64);
+        if !asked.is_empty() {
+            self.metrics.commit_turns.observe(asked.len() as f64);
+        }
+        for at in asked {
+            self.metrics.commit_seconds.observe(at.elapsed().as_secs_f64());
+        }
+    }
+
     fn write(&self, batch: Batch) -> Result<(), StorageError> {
         self.records.engine().apply(batch)?;
         self.hooks.reach(Point::Applied, "");
+        self.metrics.syncs.inc();
         self.records.engine().sync()
     }
 
@@ -357,125 +380,5 @@ pub(super) fn decode_delivery(value: &[u8]) -> Option<Delivery> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::ids::EventId;
-    use crate::storage::{Engine, MemoryEngine};
-
-    fn event(kind: &'static str) -> NewEvent {
-        let (account, chat) = ("support".to_owned(), "chat".to_owned());
-        NewEvent { id: EventId::new("evt_1"), kind, account, chat, body: "{}".to_owned() }
-    }
-
-    #[test]
-    fn the_rows_of_the_log_and_the_outbox_have_the_golden_form() {
-        let row = EventRow::encode(&event("message.received"));
-        crate::golden::check("event-v1.hex", &row);
-        let decoded = EventRow::decode(&row).unwrap();
-        assert_eq!((decoded.kind.as_str(), decoded.body.as_str()), ("message.received", "{}"));
-        let delivery = Delivery {
-            event: "evt_1".into(),
-            account: AccountKey::from_bytes([0x80; 16]),
-            chat: "chat".into(),
-            failed: 2,
-            next_at: Timestamp(3),
-            status: DeliveryStatus::Pending,
-            last_error: Some("500".into()),
-        };
-        let stored = encode_delivery(&delivery);
-        crate::golden::check("delivery-v1.json", &stored[1..]);
-        assert_eq!(decode_delivery(&stored), Some(delivery));
-    }
-
-    /// Counts syncs, and fails writes when told to.
-    #[derive(Default)]
-    struct Counting {
-        inner: MemoryEngine,
-        syncs: std::sync::atomic::AtomicUsize,
-        fails: std::sync::atomic::AtomicBool,
-    }
-
-    impl Engine for Counting {
-        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-            self.inner.get(key)
-        }
-        fn scan(
-            &self,
-            prefix: &[u8],
-            after: Option<&[u8]>,
-            limit: usize,
-        ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
-            self.inner.scan(prefix, after, limit)
-        }
-        fn last(&self, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StorageError> {
-            self.inner.last(prefix)
-        }
-        fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-            if self.fails.load(std::sync::atomic::Ordering::SeqCst) {
-                return Err(StorageError::Engine { action: "write", why: "planted".into() });
-            }
-            self.inner.apply(batch)
-        }
-        fn sync(&self) -> Result<(), StorageError> {
-            self.syncs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            Ok(())
-        }
-    }
-
-    fn open() -> (Store, Arc<Counting>, mpsc::UnboundedReceiver<NewDelivery>) {
-        let engine = Arc::new(Counting::default());
-        let (store, deliveries) =
-            open_store(Records::new(engine.clone()), Arc::new(crate::base::hooks::NoHooks)).unwrap();
-        (store, engine, deliveries)
-    }
-
-    fn changes() -> Changes {
-        Changes { writes: Vec::new(), events: vec![event("message.received")] }
-    }
-
-    const ACCOUNT: AccountKey = AccountKey::from_bytes([0x80; 16]);
-
-    #[actix_web::test]
-    async fn every_acknowledged_commit_was_synced_and_events_are_numbered_in_order() {
-        let (store, engine, _) = open();
-        for turn in 1..=3 {
-            store.commit(ACCOUNT, Generation(1), changes()).await.unwrap();
-            assert_eq!(engine.syncs.load(std::sync::atomic::Ordering::SeqCst), turn);
-        }
-        let rows = store.records.scan(ACCOUNT, kind::EVENT, &[], None, 10).unwrap();
-        let positions: Vec<u64> =
-            rows.iter().map(|(key, _)| u64::from_be_bytes(key.as_slice().try_into().unwrap())).collect();
-        assert_eq!(positions, [1, 2, 3]);
-    }
-
-    #[actix_web::test]
-    async fn turns_that_come_together_share_a_sync() {
-        let (store, engine, _) = open();
-        let turns: Vec<_> = (0..100).map(|_| store.commit(ACCOUNT, Generation(1), changes())).collect();
-        for turn in turns {
-            turn.await.unwrap();
-        }
-        assert!(engine.syncs.load(std::sync::atomic::Ordering::SeqCst) < 100);
-    }
-
-    #[actix_web::test]
-    async fn an_older_tree_is_fenced_off() {
-        let (store, ..) = open();
-        store.begin(ACCOUNT, Generation(2)).await.unwrap();
-        let late = store.commit(ACCOUNT, Generation(1), changes()).await;
-        assert!(matches!(late, Err(StorageError::Fenced)), "{late:?}");
-        store.commit(ACCOUNT, Generation(2), changes()).await.unwrap();
-    }
-
-    #[actix_web::test]
-    async fn after_a_failed_write_nothing_is_acknowledged_any_more() {
-        let (store, engine, _) = open();
-        engine.fails.store(true, std::sync::atomic::Ordering::SeqCst);
-        assert!(store.commit(ACCOUNT, Generation(1), changes()).await.is_err());
-        engine.fails.store(false, std::sync::atomic::Ordering::SeqCst);
-        let later = store.commit(ACCOUNT, Generation(1), changes()).await;
-        assert!(matches!(later, Err(StorageError::Stopped)), "{later:?}");
-        store.stopped().await;
-        assert!(!store.is_writing(), "the server is not ready any more");
-    }
-}
+#[path = "committer_tests.rs"]
+mod tests;

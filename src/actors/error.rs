@@ -25,6 +25,10 @@ pub enum ActorError {
     Quarantined(String),
     #[error("too many requests are waiting for this account; try again later")]
     Busy,
+    #[error(
+        "the disk is nearly full: {free} bytes are free, and storage.keep_free_mib keeps {keep}; free space, and repeat the request"
+    )]
+    NoSpace { free: u64, keep: u64 },
     #[error("this cursor is not of this event log; begin without one")]
     BadCursor,
     #[error("webhook target: {0}")]

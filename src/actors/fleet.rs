@@ -183,11 +183,13 @@ impl Handler<TreeDown> for Fleet {
             return;
         };
         entry.tree = None;
+        self.environment.metrics.restarts.inc();
         entry.restarts.push_back(now);
         while entry.restarts.front().is_some_and(|at| at.plus(RESTART_WINDOW) <= now) {
             entry.restarts.pop_front();
         }
         if entry.restarts.len() > MAX_RESTARTS {
+            self.environment.metrics.quarantines.inc();
             tracing::error!(%account, why, "an account is quarantined");
             entry.quarantine = Some(why.clone());
             entry.waiting.clear();

@@ -19,11 +19,15 @@ mod dispatcher;
 mod error;
 mod fleet;
 mod link;
+mod metrics;
+mod operations;
 mod service;
 mod transport;
 
 pub use committer::{Committer, EventRow, Store, open_store};
 pub use error::ActorError;
 pub use fleet::{AccountInfo, Fleet};
+pub use metrics::Metrics;
+pub use operations::FreeSpace;
 pub use service::{EventFilter, EventPage, Remembered, SendText, Service, ServiceConfig};
 pub use transport::Network;

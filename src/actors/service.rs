@@ -4,6 +4,8 @@ use super::account::Environment;
 use super::committer::{EventRow, Store, load_endpoints, open_store};
 use super::dispatcher::Dispatcher;
 use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, Watch};
+use super::metrics::Metrics;
+use super::operations::FreeSpace;
 use super::transport::Network;
 use super::{ActorError, ActorError as Error};
 use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
@@ -51,6 +53,9 @@ pub struct ServiceConfig {
     pub hooks: Arc<dyn Hooks>,
     /// Threads that account trees are spread over.
     pub arbiters: usize,
+    pub free_space: FreeSpace,
+    /// Below this many free bytes nothing is taken for sending.
+    pub keep_free: u64,
 }
 
 /// The answer to a request that makes something: committed with it, so that a repetition makes no second one.
@@ -74,6 +79,9 @@ pub struct Service {
     entropy: Arc<Entropy>,
     allow_private: bool,
     epoch: String,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) free_space: FreeSpace,
+    pub(super) keep_free: u64,
 }
 
 /// A text to be sent, as a caller writes it.
@@ -105,7 +113,8 @@ pub struct EventFilter {
 impl Service {
     /// Starts the committer, the fleet and the dispatcher. Must run inside an actix system.
     pub fn start(config: ServiceConfig) -> Result<Self, Error> {
-        let (store, new_deliveries) = open_store(config.records, config.hooks.clone())?;
+        let metrics = Arc::new(Metrics::default());
+        let (store, new_deliveries) = open_store(config.records, config.hooks.clone(), metrics.clone())?;
         let epoch = check_format(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
         let allow_private = config.allow_private_webhooks;
@@ -127,9 +136,12 @@ impl Service {
             clock: clock.clone(),
             entropy: entropy.clone(),
             hooks: config.hooks,
+            metrics: metrics.clone(),
         };
         let fleet = Fleet::load(environment, config.arbiters)?.start();
-        Ok(Self { fleet, dispatcher, store, clock, entropy, allow_private, epoch: epoch.unwrap_or_default() })
+        let (free_space, keep_free) = (config.free_space, config.keep_free);
+        let epoch = epoch.unwrap_or_default();
+        Ok(Self { fleet, dispatcher, store, clock, entropy, allow_private, epoch, metrics, free_space, keep_free })
     }
 
     /// Writes what a first start must. To be awaited once after [`start`](Self::start).
@@ -227,6 +239,7 @@ impl Service {
     }
 
     pub async fn send(&self, id: &AccountId, text: SendText) -> Result<MessageRecord, Error> {
+        self.check_space()?;
         let to =
             Jid::parse_recipient(&text.to).map_err(|error| Error::BadField { field: "to", why: error.to_string() })?;
         if !to.is_user() {

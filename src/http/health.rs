@@ -1,6 +1,7 @@
-//! `/healthz` and `/readyz`.
+//! `/healthz`, `/readyz` and `/metrics`.
 
 use super::State;
+use super::auth::Admin;
 use super::problem::Problem;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
@@ -17,4 +18,10 @@ pub(super) async fn ready(state: web::Data<State>) -> Result<HttpResponse, Probl
     } else {
         Err(Problem::new(503, "not_ready", "the server is shutting down"))
     }
+}
+
+/// The Prometheus text format.
+pub(super) async fn metrics(_: Admin, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let text = state.service.metrics().await?;
+    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
 }

@@ -49,6 +49,7 @@ pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
 
 fn routes(app: &mut web::ServiceConfig) {
     app.route("/healthz", web::get().to(health::live)).route("/readyz", web::get().to(health::ready));
+    app.route("/metrics", web::get().to(health::metrics));
     app.service(
         web::scope("/v1")
             .route("/accounts", web::get().to(accounts::list))

@@ -80,6 +80,7 @@ impl From<ActorError> for Problem {
             ActorError::Quarantined(_) => (409, "quarantined"),
             ActorError::Restarting => (503, "account_restarting"),
             ActorError::Busy => (429, "busy"),
+            ActorError::NoSpace { .. } => (507, "no_space"),
             ActorError::BadCursor => (410, "cursor_expired"),
             ActorError::BadField { .. } => (400, "invalid_field"),
             ActorError::Target(TargetError::Private) => (400, "private_target"),

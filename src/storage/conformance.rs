@@ -1,7 +1,9 @@
 //! The suite that every engine passes. An engine's test hands over a way to open it; `reopen` simulates a restart where
 //! the engine can survive one.
 
+use super::StorageError;
 use super::engine::{Batch, Engine};
+use crate::base::ids::AccountKey;
 use std::sync::Arc;
 
 /// Opens the engine under test, again over the same data when called again.
@@ -10,7 +12,7 @@ pub type Open<'a> = &'a dyn Fn() -> Arc<dyn Engine>;
 /// Runs the suite; panics at the first thing that an engine must do and this one does not.
 #[expect(clippy::missing_panics_doc, clippy::panic, reason = "a test suite; panicking is how it reports")]
 pub fn run(open: Open<'_>, survives_reopening: bool) {
-    let check = |what: &str, holds: Result<bool, super::StorageError>| match holds {
+    let check = |what: &str, holds: Result<bool, StorageError>| match holds {
         Ok(true) => {}
         Ok(false) => panic!("the engine breaks the contract: {what}"),
         Err(error) => panic!("the engine failed while checking that {what}: {error}"),
@@ -18,7 +20,8 @@ pub fn run(open: Open<'_>, survives_reopening: bool) {
     let put = |key: &[u8], value: &[u8]| (key.to_vec(), Some(value.to_vec()));
 
     let engine = open();
-    let batch = |writes: Vec<(Vec<u8>, Option<Vec<u8>>)>| Batch { writes: writes.into_iter().collect() };
+    let batch =
+        |writes: Vec<(Vec<u8>, Option<Vec<u8>>)>| Batch { writes: writes.into_iter().collect(), ..Batch::default() };
     let first = batch(vec![put(b"a1", b"1"), put(b"a2", b"2"), put(b"b1", b"3")]);
     check("a batch is applied", engine.apply(first).and_then(|()| engine.sync()).map(|()| true));
     check("a key is written over", engine.apply(batch(vec![put(b"a1", b"4")])).map(|()| true));
@@ -37,12 +40,42 @@ pub fn run(open: Open<'_>, survives_reopening: bool) {
     check("a deleted key is gone", engine.get(b"a2").map(|v| v.is_none()));
     check("sync succeeds", engine.sync().map(|()| true));
 
+    let account = AccountKey::from_bytes([7; 16]);
+    let under = |epoch, value: &[u8]| Batch { epochs: [(account, epoch)].into(), ..batch(vec![put(b"f", value)]) };
+    check("an epoch is set", engine.fence(account, 2).map(|()| true));
+    check("the fence lets its own epoch write", engine.apply(under(2, b"new")).map(|()| true));
+    let fenced = |result| matches!(result, Err(StorageError::Fenced));
+    check("an older epoch writes nothing", Ok(fenced(engine.apply(under(1, b"old")))));
+    check("what a fenced batch held is not there", engine.get(b"f").map(|v| v.as_deref() == Some(b"new")));
+    check("a fence is never lowered", Ok(fenced(engine.fence(account, 1))));
+    check_copies(&engine);
+
     drop(engine);
     if survives_reopening {
         let engine = open();
         check("synced data survive reopening", engine.get(b"b1").map(|v| v.as_deref() == Some(b"3")));
         check("a synced delete survives reopening", engine.get(b"a2").map(|v| v.is_none()));
     }
+}
+
+/// Copies an account again and again while another thread writes batches that make all its rows equal.
+#[expect(clippy::panic, reason = "a test suite; panicking is how it reports")]
+fn check_copies(engine: &Arc<dyn Engine>) {
+    let (writer, rows) = (engine.clone(), 64u8);
+    let batch = move |value: u8| Batch {
+        writes: (0..rows).map(|row| (vec![b'c', row], Some(vec![value]))).collect(),
+        ..Batch::default()
+    };
+    let writing = std::thread::spawn(move || (0..=200).try_for_each(|value| writer.apply(batch(value))));
+    while !writing.is_finished() {
+        match engine.copy(b"c") {
+            Ok(copy) if copy.windows(2).all(|two| two[0].1 == two[1].1) => {}
+            Ok(_) => panic!("the engine breaks the contract: a copy has a batch in part"),
+            Err(error) => panic!("the engine failed while copying: {error}"),
+        }
+    }
+    let complete = engine.copy(b"c").is_ok_and(|copy| copy.len() == usize::from(rows));
+    assert!(complete && matches!(writing.join(), Ok(Ok(()))), "the engine breaks the contract: a copy is complete");
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What a storage engine must do; `conformance.rs` is the suite that every engine passes.
 
 use super::StorageError;
-use std::collections::BTreeMap;
+use crate::base::ids::AccountKey;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -12,6 +14,8 @@ pub type Rows = Vec<Row>;
 #[derive(Default)]
 pub struct Batch {
     pub writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// For whom they are written, and under which epoch: fenced with a higher one, the whole batch is refused.
+    pub epochs: BTreeMap<AccountKey, u64>,
 }
 
 /// An ordered store of bytes. One thread writes; any thread reads.
@@ -24,9 +28,40 @@ pub trait Engine: Send + Sync {
     /// The last row whose key begins with `prefix`.
     fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError>;
 
+    /// All rows whose keys begin with `prefix`, as they were between two batches.
+    fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError>;
+
+    /// From here on, what is written for this account under a lower epoch is refused. Fails when it is fenced higher already.
+    fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError>;
+
     /// Applies the batch atomically. It need not be durable before [`sync`](Self::sync).
     fn apply(&self, batch: Batch) -> Result<(), StorageError>;
 
     /// When this returns, everything applied before survives a crash of the machine.
     fn sync(&self) -> Result<(), StorageError>;
+}
+
+/// The fences of an engine that only this process writes to: they need not outlive it.
+#[derive(Default)]
+pub(super) struct Fences(Mutex<HashMap<AccountKey, u64>>);
+
+impl Fences {
+    pub(super) fn raise(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError> {
+        let mut fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fence = fences.entry(account).or_default();
+        if *fence > epoch {
+            return Err(StorageError::Fenced);
+        }
+        *fence = epoch;
+        Ok(())
+    }
+
+    pub(super) fn check(&self, batch: &Batch) -> Result<(), StorageError> {
+        let fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fenced = |(account, epoch): (&AccountKey, &u64)| fences.get(account).is_some_and(|fence| fence > epoch);
+        match batch.epochs.iter().any(is_fenced) {
+            true => Err(StorageError::Fenced),
+            false => Ok(()),
+        }
+    }
 }

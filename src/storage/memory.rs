@@ -1,7 +1,8 @@
 //! The engine in memory: for tests, and for servers that are meant to forget.
 
 use super::StorageError;
-use super::engine::{Batch, Engine, Row, Rows};
+use super::engine::{Batch, Engine, Fences, Row, Rows};
+use crate::base::ids::AccountKey;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -11,6 +12,7 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Default)]
 pub struct MemoryEngine {
     map: RwLock<Map>,
+    fences: Fences,
 }
 
 impl MemoryEngine {
@@ -42,7 +44,16 @@ impl Engine for MemoryEngine {
         Ok(last.map(|(key, value)| (key.clone(), value.clone())))
     }
 
+    fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError> {
+        self.scan(prefix, None, usize::MAX)
+    }
+
+    fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError> {
+        self.fences.raise(account, epoch)
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), StorageError> {
+        self.fences.check(&batch)?;
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in batch.writes {
             match value {

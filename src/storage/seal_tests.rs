@@ -85,7 +85,7 @@ fn an_altered_value_is_corrupt_and_named_by_its_key() {
     for bit in 0..8 * value.len() {
         let mut altered = value.clone();
         altered[bit / 8] ^= 1 << (bit % 8);
-        engine.apply(Batch { writes: [(row.clone(), Some(altered))].into() }).unwrap();
+        engine.apply(Batch { writes: [(row.clone(), Some(altered))].into(), ..Batch::default() }).unwrap();
         match get(&records, NUMBER) {
             Err(StorageError::Corrupt { kind: 0x10, key, .. }) => assert_eq!(key, hex::encode(&row[17..])),
             other => panic!("bit {bit}: {other:?}"),
@@ -99,7 +99,7 @@ fn a_value_that_was_moved_to_another_place_is_corrupt() {
     commit(&records, ACCOUNT, "15550002222@c.us.0", Some(b"another's"));
     let rows = engine.scan(ACCOUNT.as_bytes(), None, 2).unwrap();
     let swapped = [(rows[0].0.clone(), Some(rows[1].1.clone())), (rows[1].0.clone(), Some(rows[0].1.clone()))];
-    engine.apply(Batch { writes: swapped.into() }).unwrap();
+    engine.apply(Batch { writes: swapped.into(), ..Batch::default() }).unwrap();
     assert!(matches!(get(&records, NUMBER), Err(StorageError::Corrupt { .. })));
 }
 

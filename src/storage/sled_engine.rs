@@ -6,10 +6,12 @@
 //! they came from is whole.
 
 use super::StorageError;
-use super::engine::{Batch, Engine, Row, Rows};
+use super::engine::{Batch, Engine, Fences, Row, Rows};
+use crate::base::ids::AccountKey;
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const LOCK_TRIES: u32 = 10;
@@ -18,6 +20,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(100);
 pub struct SledEngine {
     db: sled::Db,
     file: File,
+    fences: Fences,
+    /// Held while a batch is applied, and while an account is copied: sled's own scans see batches come in.
+    applying: Mutex<()>,
 }
 
 fn failed(action: &'static str) -> impl Fn(sled::Error) -> StorageError {
@@ -47,7 +52,7 @@ impl SledEngine {
             opened => opened?,
         };
         let file = File::open(folder.join("db")).map_err(io_failed("open its log"))?;
-        Ok(Self { db, file })
+        Ok(Self { db, file, fences: Fences::default(), applying: Mutex::new(()) })
     }
 }
 
@@ -124,7 +129,17 @@ impl Engine for SledEngine {
         Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
+    fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError> {
+        let _no_batch = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scan(prefix, None, usize::MAX)
+    }
+
+    fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError> {
+        self.fences.raise(account, epoch)
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), StorageError> {
+        self.fences.check(&batch)?;
         let mut writes = sled::Batch::default();
         for (key, value) in batch.writes {
             match value {
@@ -132,6 +147,7 @@ impl Engine for SledEngine {
                 None => writes.remove(key),
             }
         }
+        let _no_copy = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.db.apply_batch(writes).map_err(failed("write"))
     }
 
@@ -167,7 +183,7 @@ mod tests {
 
     fn filled(folder: &Path) {
         let engine = SledEngine::open(folder, CACHE).unwrap();
-        engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into() }).unwrap();
+        engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into(), ..Batch::default() }).unwrap();
         engine.sync().unwrap();
     }
 
@@ -193,7 +209,7 @@ mod tests {
         let engine = SledEngine::open(folder.path(), CACHE).unwrap();
         for round in 0..20u8 {
             let row = |n: u8| (vec![n; 60], Some(vec![round ^ n; crate::storage::records::MAX_VALUE]));
-            engine.apply(Batch { writes: (0..100).map(row).collect() }).unwrap();
+            engine.apply(Batch { writes: (0..100).map(row).collect(), ..Batch::default() }).unwrap();
             engine.sync().unwrap();
         }
         let blobs = fs::read_dir(folder.path().join("blobs")).unwrap().count();

@@ -78,6 +78,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "actix",
             "futures_util",
             "hex",
+            "prometheus_client",
             "rand",
             "reqwest",
             "rustls",
@@ -101,6 +102,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 
 /// Crates that a path may begin with.
 const CRATES: &[&str] = &[
+    "prometheus_client",
+    "fs2",
     "actix",
     "actix_web",
     "actix_ws",

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use wharf::app::{Parts, start, start_sandbox};
+use wharf::base::ids::AccountKey;
 use wharf::storage::{Batch, Engine, MasterKey, MemoryEngine, Row, Rows, SledEngine, StorageError};
 
 const ALICE: &str = "15550001111";
@@ -65,6 +66,12 @@ impl Engine for Disk {
     }
     fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError> {
         self.cached.last(prefix)
+    }
+    fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError> {
+        self.cached.copy(prefix)
+    }
+    fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError> {
+        self.cached.fence(account, epoch)
     }
     fn apply(&self, batch: Batch) -> Result<(), StorageError> {
         self.check()?;

@@ -2,6 +2,9 @@
 
 use crate::served::{KEY, Served, until};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use wharf::app::Parts;
 use wharf::base::hooks::{Hooks, Point};
 
 const ALICE: &str = "15550001111";
@@ -179,20 +182,20 @@ async fn a_stopped_account_stays_stopped_and_a_started_one_comes_back() {
 
 /// Counts the commits.
 #[derive(Default)]
-struct Commits(std::sync::atomic::AtomicUsize);
+struct Commits(AtomicUsize);
 
 impl Hooks for Commits {
     fn reach(&self, point: Point, _: &str) {
-        self.0.fetch_add(usize::from(point == Point::Synced), std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_add(usize::from(point == Point::Synced), Ordering::SeqCst);
     }
 }
 
 /// What is made and the answer for a repetition are durable together: no crash can come between.
 #[actix_web::test]
 async fn a_webhook_and_its_answer_are_one_commit_and_a_repetition_makes_no_second_one() {
-    let commits = std::sync::Arc::new(Commits::default());
-    let it = Served::with(wharf::app::Parts { hooks: commits.clone(), ..Default::default() }).await;
-    let count = || commits.0.load(std::sync::atomic::Ordering::SeqCst);
+    let commits = Arc::new(Commits::default());
+    let it = Served::with(Parts { hooks: commits.clone(), ..Default::default() }).await;
+    let count = || commits.0.load(Ordering::SeqCst);
     let before = count();
     let make = async || {
         let body = json!({ "url": "http://127.0.0.1:9/", "events": ["message.received"] });
@@ -204,4 +207,41 @@ async fn a_webhook_and_its_answer_are_one_commit_and_a_repetition_makes_no_secon
     assert_eq!(make().await, first);
     assert_eq!(count(), before + 1);
     assert_eq!(it.client.get("/v1/webhooks").await["data"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn below_the_free_space_mark_sends_are_refused_and_above_it_taken_again() {
+    let free = Arc::new(AtomicU64::new(1 << 40));
+    let measured = free.clone();
+    let free_space: wharf::actors::FreeSpace = Arc::new(move || Some(measured.load(Ordering::SeqCst)));
+    let it = Served::with(Parts { free_space: Some(free_space), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    free.store(255 << 20, Ordering::SeqCst);
+    let refused = it.client.try_send(it.client.text("alice", BOB, "refused")).await.unwrap();
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (507, Some("no_space")));
+    // What comes in is still taken: the mark leaves room for it.
+    it.client.control("POST", &format!("/phones/{BOB}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("it is logged", async || (it.client.events("alice", "message.received").await.len() == 1).then_some(()))
+        .await;
+    free.store(1 << 40, Ordering::SeqCst);
+    assert_eq!(it.client.try_send(it.client.text("alice", BOB, "taken")).await.unwrap().status, 202);
+}
+
+#[actix_web::test]
+async fn metrics_tell_of_commits_and_states() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    let answer = it.client.try_send(it.client.request("GET", "/metrics")).await.unwrap();
+    let text = String::from_utf8(answer.bytes).unwrap();
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(value("wharf_accounts{state=\"online\"}"), 1.0);
+    let (turns, syncs) = (value("wharf_turns_total"), value("wharf_syncs_total"));
+    assert!(turns >= 5.0 && syncs >= 1.0 && syncs <= turns + 1.0, "{turns} turns, {syncs} syncs");
+    assert_eq!(value("wharf_commit_seconds_count"), turns);
+    let without = it.client.http.get(format!("{}/metrics", it.client.wharf)).send().await.unwrap();
+    assert_eq!(without.status().as_u16(), 401);
 }

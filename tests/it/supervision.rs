@@ -122,7 +122,7 @@ async fn a_damaged_record_quarantines_its_account_and_names_the_record() {
     let alice = accounts_in(&engine).difference(&others).next().unwrap().clone();
     let rows = engine.scan(&alice, None, usize::MAX).unwrap();
     let damaged = rows.into_iter().map(|(key, value)| (key, Some(value.iter().map(|byte| byte ^ 1).collect())));
-    engine.apply(Batch { writes: damaged.collect() }).unwrap();
+    engine.apply(Batch { writes: damaged.collect(), ..Batch::default() }).unwrap();
 
     // A first message needs a prekey that was stored.
     it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;

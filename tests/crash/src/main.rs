@@ -20,10 +20,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::process::{Child, Command};
 use wharf::app::start_sandbox;
 use wharf::base::hooks::Point;
+use wharf::base::time::{Clock, SystemClock};
 
 pub const KEY: &str = "an admin key of thirty-two letters";
 const SIGABRT: i32 = 6;
@@ -89,7 +90,7 @@ async fn end_of(server: &mut Child, patience: Duration) -> std::io::Result<bool>
 }
 
 async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
-    let begun = Instant::now();
+    let begun = SystemClock.now();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir()?;
     let sandbox = start_sandbox("127.0.0.1:0")?;
@@ -122,7 +123,7 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         load.end(running).await?;
         *hits.entry(point.filter(|_| at_its_point).map_or("SIGKILL", |point| point.name())).or_default() += 1;
         if round % 50 == 49 {
-            println!("{} kills, {} s", round + 1, begun.elapsed().as_secs());
+            println!("{} kills, {} s", round + 1, SystemClock.now().secs() - begun.secs());
         }
     }
 
@@ -131,7 +132,7 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     server.kill().await?;
     sandbox.stop().await;
     let (mut violations, counts) = outcome?;
-    println!("{} kills with seed {} in {} s", arguments.kills, arguments.seed, begun.elapsed().as_secs());
+    println!("{} kills with seed {} in {} s", arguments.kills, arguments.seed, SystemClock.now().secs() - begun.secs());
     for (point, count) in &hits {
         println!("  {count:4} at {point}");
     }

@@ -76,17 +76,7 @@ pub async fn reach(
             log.iter().all(|event| inbox.events.contains_key(event["id"].as_str().unwrap_or_default()))
         });
         delivered.await.unwrap_or_else(|error| violations.push(format!("{account}: {error}")));
-        let inbox = inbox.lock().unwrap();
-        for event in &log {
-            let id = event["id"].as_str().unwrap_or_default();
-            let same = inbox
-                .events
-                .get(id)
-                .is_none_or(|sent| serde_json::from_slice::<Value>(sent).ok().as_ref() == Some(event));
-            if !same {
-                violations.push(format!("{account}: event {id} is another at the webhook than in the log"));
-            }
-        }
+        compare(&mut violations, account, &log, &inbox.lock().unwrap());
         let undecryptable =
             load.get(&format!("/events?account={account}&type=message.undecryptable&limit=1000")).await?;
         let count = undecryptable["data"].as_array().map_or(0, Vec::len);
@@ -110,6 +100,17 @@ pub async fn reach(
 
 fn body(event: &Value) -> String {
     event["data"]["text"]["body"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The log and the webhook say the same of each event.
+fn compare(violations: &mut Vec<String>, account: &str, log: &[Value], inbox: &Inbox) {
+    for event in log {
+        let id = event["id"].as_str().unwrap_or_default();
+        let sent = inbox.events.get(id).and_then(|sent| serde_json::from_slice::<Value>(sent).ok());
+        if sent.is_some_and(|sent| sent != *event) {
+            violations.push(format!("{account}: event {id} is another at the webhook than in the log"));
+        }
+    }
 }
 
 /// Each once, in order; the last may be one whose answer was lost.

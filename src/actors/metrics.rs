@@ -1,0 +1,83 @@
+//! What operators can measure, in the Prometheus text format. Labels have few values each; none is an account.
+
+use crate::account::AccountState;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabel {
+    state: &'static str,
+}
+
+/// All metrics of a server.
+pub struct Metrics {
+    registry: Registry,
+    /// Seconds from the request to commit a turn until it is durable.
+    pub(super) commit_seconds: Histogram,
+    /// Turns that one sync made durable.
+    pub(super) commit_turns: Histogram,
+    pub(super) turns: Counter,
+    pub(super) syncs: Counter,
+    pub(super) restarts: Counter,
+    pub(super) quarantines: Counter,
+    pub(super) stuck: Gauge,
+    accounts: Family<StateLabel, Gauge>,
+    free_bytes: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("wharf"),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            commit_turns: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            turns: Counter::default(),
+            syncs: Counter::default(),
+            restarts: Counter::default(),
+            quarantines: Counter::default(),
+            stuck: Gauge::default(),
+            accounts: Family::default(),
+            free_bytes: Gauge::default(),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        let seconds = "Seconds from the request to commit a turn until it is durable";
+        registry.register("commit_seconds", seconds, self.commit_seconds.clone());
+        registry.register("commit_turns", "Turns that one sync made durable", self.commit_turns.clone());
+        registry.register("turns", "Turns made durable", self.turns.clone());
+        registry.register("syncs", "Syncs of the store", self.syncs.clone());
+        registry.register(
+            "account_restarts",
+            "Account trees that went down and were loaded anew",
+            self.restarts.clone(),
+        );
+        registry.register("account_quarantines", "Accounts that were quarantined", self.quarantines.clone());
+        registry.register("accounts_stuck", "Accounts whose turn does not end", self.stuck.clone());
+        registry.register("accounts", "Accounts by state", self.accounts.clone());
+        registry.register("free_bytes", "Bytes free where the data lie", self.free_bytes.clone());
+        self
+    }
+
+    /// All of them as text, with what is measured at this moment.
+    pub(super) fn render(&self, states: impl Iterator<Item = AccountState>, free: Option<u64>) -> String {
+        self.accounts.clear();
+        for state in states {
+            self.accounts.get_or_create(&StateLabel { state: state.as_str() }).inc();
+        }
+        self.free_bytes.set(free.and_then(|free| free.try_into().ok()).unwrap_or(-1));
+        let mut text = String::new();
+        let written = encode(&mut text, &self.registry);
+        debug_assert!(written.is_ok(), "a string takes everything");
+        text
+    }
+}
