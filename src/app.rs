@@ -1,6 +1,6 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
-use crate::account::Settings;
+use crate::account::{AccountError, Settings};
 use crate::actors::{ActorError, FreeSpace, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
@@ -8,10 +8,11 @@ use crate::base::time::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
 use crate::http::{self, Keyring, State};
 use crate::key_file::{self, KeyFileError};
+use crate::operate::{self, OperateError};
 use crate::sandbox::serve::WorldHost;
 use crate::sandbox::world::World;
 use crate::signal::{JumpLimit, PublicKey};
-use crate::storage::{Engine, MasterKey, Records, Sealing, SledEngine, StorageError, change_master_key};
+use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, SledEngine, StorageError};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
 use base64::Engine as _;
@@ -32,6 +33,12 @@ pub enum AppError {
     KeyFile(#[from] KeyFileError),
     #[error(transparent)]
     Actor(#[from] ActorError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Backup(BackupError),
+    #[error(transparent)]
+    Operate(#[from] OperateError),
     #[error("cannot listen on {address}: {why}")]
     Listen { address: String, why: std::io::Error },
     #[error("the sandbox at {url} does not tell its root key: {why}; is `wharf sandbox` running?")]
@@ -47,6 +54,8 @@ pub struct Running {
     pub new_admin_key: Option<String>,
     service: Service,
     server: ServerHandle,
+    /// How long accounts may take to finish what they have accepted.
+    drain: Duration,
 }
 
 impl Running {
@@ -58,7 +67,7 @@ impl Running {
     /// Stops accepting, finishes what is under way, writes, and returns.
     pub async fn stop(self) -> Result<(), AppError> {
         self.server.stop(true).await;
-        Ok(self.service.shut_down().await?)
+        Ok(self.service.shut_down(self.drain).await?)
     }
 }
 
@@ -103,13 +112,16 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         (true, Some(key)) => Some(Sealing::new(key, entropy.fork())),
         (true, None) => Some(Sealing::new(key_file::open(config, &*engine, &mut entropy.fork())?, entropy.fork())),
     };
+    operate::check_restored(&*engine, config)?;
+    let records = Records::open(engine, sealing)?;
+    operate::migrate_records(config, &records, SystemClock.now())?;
     let (listener, address) = listen(&config.listen)?;
     let root_key = match config.root_key()? {
         Some(key) => key,
         None => ask_root_key(config.url()).await?,
     };
     let mut service = Service::start(ServiceConfig {
-        records: Records::open(engine, sealing)?,
+        records,
         network: Network::new(config.url(), extra_roots(config)?)?,
         settings: Settings {
             root_key,
@@ -137,34 +149,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     if config.network.kind == NetworkKind::Whatsapp {
         tracing::warn!("Wharf is unofficial: WhatsApp may restrict or ban accounts that use it");
     }
-    Ok(Running { address, new_admin_key, service, server: handle })
-}
-
-/// Replaces the master key of the settings, or the `given` one, by a new one. Returns how many data keys were wrapped anew, and where
-/// the old master key is kept.
-///
-/// The new key is on disk before anything is wrapped under it, in a file with `.new`; a crash loses neither.
-pub fn rotate_master_key(config: &Config, given: Option<MasterKey>) -> Result<(usize, String), AppError> {
-    let path = config.master_key_file();
-    let missing = || KeyFileError::Missing { path: path.clone() };
-    let old = given.map_or_else(|| key_file::read(&path)?.ok_or_else(missing), Ok)?;
-    let engine = SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?;
-    let mut rng = Entropy::from_system()?.fork();
-    let next = format!("{path}.new");
-    let new = match key_file::read(&next)? {
-        // A replacement that was cut short is finished.
-        Some(begun) => begun,
-        None => {
-            let new = MasterKey::generate(&mut rng);
-            key_file::write(&next, &new)?;
-            new
-        }
-    };
-    let count = match change_master_key(&engine, &old, new.clone(), rng) {
-        Err(StorageError::WrongMasterKey { needed, .. }) if needed == new.id_hex() => 0,
-        changed => changed?,
-    };
-    Ok((count, key_file::replace(&path, &next, &old)?))
+    let drain = Duration::from_secs(config.drain_seconds);
+    Ok(Running { address, new_admin_key, service, server: handle, drain })
 }
 
 fn free_space_of(data: &str) -> FreeSpace {

@@ -2,9 +2,14 @@
 
 use crate::app::{self, AppError, Parts};
 use crate::base::hooks::Hooks;
+use crate::base::ids::{AccountId, IdError};
+use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, ConfigError};
 use crate::demo::{self, DemoError};
+use crate::operate;
 use crate::storage::MasterKey;
+mod tools;
+
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -40,8 +45,58 @@ enum Command {
     /// The master key, which the data on disk are sealed under.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Back up the data of a stopped server, or of a running one, into a new file.
+    Backup {
+        file: PathBuf,
+        /// This account only.
+        #[arg(long)]
+        account: Option<String>,
+        /// A running server, such as http://127.0.0.1:8080; its admin key is taken from WHARF_ADMIN_KEY.
+        #[arg(long)]
+        server: Option<String>,
+        /// Back up nothing: read the file, and say whether it is whole.
+        #[arg(long, conflicts_with_all = ["account", "server"])]
+        verify: bool,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Restore a backup with the server stopped: into a new data folder, or one account into an existing one.
+    Restore {
+        file: PathBuf,
+        /// This account only, into the data that are there.
+        #[arg(long)]
+        account: Option<String>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Bring the data to the newest format, with the server stopped. A backup is made first. (A server does so when it starts.)
+    Migrate {
+        /// Change nothing: say what would be done.
+        #[arg(long)]
+        plan: bool,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// The store as a whole, with the server stopped.
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// Read the settings, and say whether they can be used.
     CheckConfig {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum StorageCommand {
+    /// Write the store anew, without the space that overwritten data take.
+    Compact {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Copy the store into a new folder.
+    Copy {
+        to: PathBuf,
         #[arg(long)]
         config: Option<PathBuf>,
     },
@@ -71,6 +126,10 @@ pub enum CliError {
     StorageStopped,
     #[error("WHARF_MASTER_KEY must be 64 hex digits")]
     MasterKey,
+    #[error(transparent)]
+    Account(#[from] IdError),
+    #[error("the backup from {server} failed: {why}")]
+    Download { server: String, why: String },
     #[error("signals cannot be handled: {0}")]
     Signal(std::io::Error),
 }
@@ -85,16 +144,58 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             Ok(demo::run(once, &mut demo::print, &mut |_| {}).await?)
         }
         Command::Key(KeyCommand::Rotate { config }) => {
-            let config = Config::load(config.as_deref(), std::env::vars())?;
-            log_to_stderr(&config.log);
+            let config = load(config)?;
             let given = master_key()?;
             let from_environment = given.is_some();
-            let (count, old) = app::rotate_master_key(&config, given)?;
+            let (count, old) = operate::rotate_master_key(&config, given)?;
             println!("{count} data keys are wrapped under the new master key in {}", config.master_key_file());
             println!("the old key is kept in {old}; destroy it once no backup needs it");
             if from_environment {
                 println!("WHARF_MASTER_KEY still holds the old key: give it the new one, or unset it");
             }
+            Ok(())
+        }
+        Command::Backup { file, account, server, verify, config } => {
+            let account = account.as_deref().map(AccountId::parse).transpose()?;
+            if !verify {
+                match server {
+                    Some(server) => tools::backup_from(&server, account.as_ref(), &file).await?,
+                    None => drop(operate::backup(&load(config)?, master_key()?, account.as_ref(), &file, now())?),
+                }
+            }
+            let (manifest, extent) = operate::verify(&file)?;
+            println!("{}: {}", file.display(), tools::describe(&manifest, extent));
+            Ok(())
+        }
+        Command::Restore { file, account, config } => {
+            let account = account.as_deref().map(AccountId::parse).transpose()?;
+            let config = load(config)?;
+            let restored = operate::restore(&config, master_key()?, account.as_ref(), &file, now())?;
+            println!("{} rows restored into {}; {}", restored.rows, config.data, tools::AFTER_RESTORE);
+            Ok(())
+        }
+        Command::Migrate { plan, config } => {
+            let config = load(config)?;
+            let steps = operate::plan_migration(&config, master_key()?)?;
+            if steps.is_empty() {
+                println!("the data are of the newest format; there is nothing to do");
+            }
+            for step in &steps {
+                println!("{} (to format {}): {}; {} rows", step.name, step.to, step.what, step.rows);
+            }
+            if !plan && let Some(backup) = operate::migrate_data(&config, master_key()?, now())? {
+                println!("done; what was there before is in {}", backup.display());
+            }
+            Ok(())
+        }
+        Command::Storage(StorageCommand::Compact { config }) => {
+            let (before, after) = operate::compact(&load(config)?)?;
+            println!("{before} bytes before, {after} after");
+            Ok(())
+        }
+        Command::Storage(StorageCommand::Copy { to, config }) => {
+            let rows = operate::copy_store(&load(config)?, &to)?;
+            println!("{rows} rows copied to {}", to.display());
             Ok(())
         }
         Command::CheckConfig { config } => {
@@ -126,6 +227,17 @@ async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliErro
         second = stop_signal() => second?,
     }
     Ok(())
+}
+
+/// The settings of a command, which logs as they say.
+fn load(path: Option<PathBuf>) -> Result<Config, ConfigError> {
+    let config = Config::load(path.as_deref(), std::env::vars())?;
+    log_to_stderr(&config.log);
+    Ok(config)
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
 }
 
 /// The master key of the environment, which takes the place of the file.

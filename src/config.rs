@@ -35,6 +35,7 @@ pub struct Config {
     pub listen: String,
     pub data: String,
     pub log: String,
+    pub drain_seconds: u64,
     pub storage: StorageConfig,
     pub network: NetworkConfig,
     pub accounts: AccountsConfig,
@@ -78,6 +79,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             data: "./data".into(),
             log: "info".into(),
+            drain_seconds: 20,
             storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,

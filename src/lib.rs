@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod http;
 mod key_file;
+pub mod operate;
 pub mod sandbox;
 pub mod signal;
 pub mod storage;

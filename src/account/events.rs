@@ -18,7 +18,7 @@ impl Router {
             "data": data,
         });
         let (account, chat) = (self.id.as_str().to_owned(), chat.to_owned());
-        turn.changes.events.push(NewEvent { id, kind, account, chat, body: body.to_string() });
+        turn.changes.events.push(NewEvent { id, at: turn.now, kind, account, chat, body: body.to_string() });
     }
 
     /// Reports a changed view: to whoever watches, and the parts that matter to bots as events.

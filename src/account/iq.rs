@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     PreKeyUpload(SignedPreKeyId),
     /// A new signed prekey.
     Rotate(SignedPreKeyId),
+    /// Which prekeys the service lists.
+    Digest,
     /// The last step of a login.
     Active,
     Ping,

@@ -7,9 +7,9 @@ use super::linking::result_of;
 use super::prekeys::Rotation;
 use super::router::{Router, Turn};
 use super::view::AccountState;
-use crate::signal::SignedPreKeyId;
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::limits::PREKEY_MINIMUM;
+use crate::signal::{PreKeyId, PublicKey, SignedPreKeyId, SignedPreKeyPair};
 use crate::wire::prekeys::{key_node, skey_node};
 use crate::wire::{Jid, Node};
 use std::time::Duration;
@@ -66,8 +66,10 @@ impl Router {
                     Ok(())
                 }
             }
+            Purpose::Digest => self.replace_prekeys(turn, Some(iq.require_child("digest")?)).await,
             Purpose::PreKeyUpload(signed) => {
                 self.signed_prekey_taken(turn, signed).await?;
+                self.prekeys_replaced(turn);
                 self.activate(turn);
                 Ok(())
             }
@@ -120,7 +122,7 @@ impl Router {
                 Ok(())
             }
             // Prekeys are tried again at the next login; without them peers still use the signed one.
-            Purpose::PreKeyCount | Purpose::PreKeyUpload(_) => {
+            Purpose::PreKeyCount | Purpose::PreKeyUpload(_) | Purpose::Digest => {
                 self.activate(turn);
                 Ok(())
             }
@@ -147,8 +149,10 @@ impl Router {
         turn.absorb(self.device.to_writes());
         self.show_link();
 
-        let count = self.ask(turn, Purpose::PreKeyCount, "encrypt", "get").child(Node::new("count"));
-        self.write(turn, count);
+        if !self.ask_listed_prekeys(turn) {
+            let count = self.ask(turn, Purpose::PreKeyCount, "encrypt", "get").child(Node::new("count"));
+            self.write(turn, count);
+        }
         let name = self.device.link.as_ref().map(|link| link.push_name.clone()).unwrap_or_default();
         if !name.is_empty() {
             self.write(turn, Node::new("presence").attr("type", "available").attr("name", name));
@@ -186,6 +190,16 @@ impl Router {
         let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
         let (keys, writes) = turn.children.prekeys(move |keys| keys.generate(batch)).await??;
         turn.absorb(writes);
+        self.write_upload(turn, &signed, &keys);
+        Ok(())
+    }
+
+    pub(super) fn write_upload<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        signed: &SignedPreKeyPair,
+        keys: &[(PreKeyId, PublicKey)],
+    ) {
         let local = &self.device.local;
         let (registration_id, identity) = (local.registration_id, local.identity.public());
         let upload = self.ask(turn, Purpose::PreKeyUpload(signed.id), "encrypt", "set").children([
@@ -196,7 +210,6 @@ impl Router {
             skey_node(signed.id, signed.pair.public(), &signed.signature),
         ]);
         self.write(turn, upload);
-        Ok(())
     }
 
     /// `<ib>`: what the service tells about the stream itself.

@@ -405,7 +405,7 @@ impl Router {
         Ok(())
     }
 
-    fn fail<C>(
+    pub(super) fn fail<C>(
         &mut self,
         turn: &mut Turn<'_, C>,
         seq: u64,

@@ -4,6 +4,7 @@
 
 use super::error::AccountError;
 use super::router::{Router, Turn};
+use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, StorageError, kind, owner};
 use crate::wire::{Node, encode_node};
 use base64::Engine;
@@ -12,7 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// So often a stanza may bring the account down.
 const TOLERATED: u8 = 2;
 /// Of a longer stanza the event has this many bytes.
@@ -52,7 +53,7 @@ impl Poison {
     pub fn load(store: &AccountStore) -> Result<Self, StorageError> {
         let rows = store.scan(kind::POISON, b"")?;
         let counted = rows.into_iter().filter_map(|(key, value)| {
-            Some((StanzaPrint(key.try_into().ok()?), value.last().copied().unwrap_or_default()))
+            Some((StanzaPrint(key.try_into().ok()?), value.get(1).copied().unwrap_or_default()))
         });
         Ok(Self(counted.collect()))
     }
@@ -63,11 +64,11 @@ impl Poison {
     }
 
     /// Counts one more time: to be committed before the account is loaded anew.
-    pub fn count(&mut self, print: StanzaPrint) -> ChangeSet<owner::Router> {
+    pub fn count(&mut self, print: StanzaPrint, now: Timestamp) -> ChangeSet<owner::Router> {
         let count = self.0.entry(print).or_default();
         *count = count.saturating_add(1);
         let mut writes = ChangeSet::default();
-        writes.put(kind::POISON, print.0, [FORMAT, *count]);
+        writes.put(kind::POISON, print.0, [&[FORMAT, *count], &now.0.to_be_bytes()[..]].concat());
         writes
     }
 }
@@ -124,7 +125,7 @@ mod tests {
         for expected in [false, true] {
             let mut poison = Poison::load(&store).unwrap();
             let mut changes = Changes::default();
-            changes.absorb(poison.count(print));
+            changes.absorb(poison.count(print, Timestamp(1)));
             overlay.pin(1, &changes);
             assert_eq!(Poison::load(&store).unwrap().has(print), expected);
         }

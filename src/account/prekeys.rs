@@ -17,6 +17,8 @@ use rand::rngs::StdRng;
 use std::time::Duration;
 
 type Writes = ChangeSet<owner::PreKeys>;
+/// Public keys to be uploaded, and what must be durable before.
+type Batch = (Vec<(PreKeyId, PublicKey)>, Writes);
 
 /// How long a signed prekey is offered.
 const ROTATION_PERIOD: Duration = Duration::from_secs(SIGNED_PREKEY_DAYS * 24 * 60 * 60);
@@ -89,13 +91,34 @@ impl PreKeys {
     fn newest_signed(&self) -> Result<(SignedPreKeyPair, Option<Timestamp>), AccountError> {
         let all = self.all_signed()?;
         let ids: Vec<_> = all.iter().map(|(pair, _)| pair.id).collect();
-        let newest = all.into_iter().find(|(pair, _)| !ids.contains(&pair.id.next()));
+        // Of several without a successor the one that lies nearest behind all others: a restore leaves a gap.
+        let furthest = |id: SignedPreKeyId| ids.iter().map(|other| id.distance_from(*other)).max();
+        let newest = all.into_iter().min_by_key(|(pair, _)| furthest(pair.id));
         newest.ok_or(AccountError::Record { what: "signed prekey" })
     }
 
     fn all_signed(&self) -> Result<Vec<(SignedPreKeyPair, Option<Timestamp>)>, AccountError> {
         let rows = self.store.scan(kind::SIGNED_PREKEY, b"")?;
         rows.iter().map(|(_, bytes)| decode_signed(bytes)).collect()
+    }
+
+    /// After a restore: a new signed prekey and a fresh batch, with ids above those that the service lists, whose secrets may be
+    /// lost.
+    pub fn replace(
+        &mut self,
+        listed: &[PreKeyId],
+        signed: Option<SignedPreKeyId>,
+        identity: &IdentityKeyPair,
+        count: u32,
+    ) -> Result<(SignedPreKeyPair, Batch), AccountError> {
+        let start = self.start_id()?;
+        let above = listed.iter().max().map_or(start, |highest| highest.next().max(start));
+        let (keys, mut writes) = self.generate_from(above, count)?;
+        let newest = self.newest_signed()?.0.id;
+        let last = signed.map_or(newest, |listed| listed.max(newest));
+        let signed = SignedPreKeyPair::generate(last.next(), identity, &mut self.rng);
+        put_signed(&mut writes, &signed, None);
+        Ok((signed, (keys, writes)))
     }
 
     /// The pairs that a PreKey message names. An id that is not ours any more is an error of the message.
@@ -134,8 +157,12 @@ impl PreKeys {
     }
 
     /// A fresh batch, to be uploaded once its commit is durable.
-    pub fn generate(&mut self, count: u32) -> Result<(Vec<(PreKeyId, PublicKey)>, Writes), AccountError> {
-        let mut id = self.start_id()?;
+    pub fn generate(&mut self, count: u32) -> Result<Batch, AccountError> {
+        let start = self.start_id()?;
+        self.generate_from(start, count)
+    }
+
+    fn generate_from(&mut self, mut id: PreKeyId, count: u32) -> Result<Batch, AccountError> {
         let mut writes = Writes::default();
         let mut publics = Vec::with_capacity(count as usize);
         let mut block: Option<(u32, PreKeyBlock)> = None;

@@ -7,6 +7,7 @@ use super::lifecycle::Connection;
 use super::linking::Linking;
 use super::outbound::SendRequest;
 use super::outbox::Outbox;
+use super::restore::Restored;
 use super::view::{AccountState, AccountView};
 use super::{Children, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
@@ -122,6 +123,7 @@ pub struct Router {
     pub(super) outbox: Outbox,
     /// The signed prekey is not looked at before.
     pub(super) rotate_after: Timestamp,
+    pub(super) restored: Restored,
 }
 
 const STARTED: &[u8] = b"\x01started";
@@ -137,6 +139,7 @@ impl Router {
         mut rng: StdRng,
     ) -> Result<Self, AccountError> {
         let outbox = Outbox::load(&store)?;
+        let restored = Restored::parse(store.get(kind::RESTORED, b"")?.as_deref());
         let prefix = format!("{}.{}", random_hex::<3>(&mut rng), random_hex::<2>(&mut rng));
         let mut router = Self {
             id,
@@ -150,6 +153,7 @@ impl Router {
             linking: None,
             rotate_after: Timestamp::default(),
             outbox,
+            restored,
         };
         router.show_link();
         Ok(router)
@@ -207,6 +211,7 @@ impl Router {
     ) -> Result<(), AccountError> {
         match command {
             Command::Resume => {
+                self.settle_restored(turn)?;
                 if self.store.get(kind::INTENT, b"")?.as_deref() == Some(STARTED) && self.device.link.is_some() {
                     self.connect(turn).await?;
                 } else if self.store.get(kind::INTENT, b"")?.is_some() {

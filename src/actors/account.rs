@@ -63,6 +63,8 @@ pub(super) struct Account {
     timer: Option<(Timestamp, SpawnHandle)>,
     /// Whether the fleet knows that this tree has ended.
     reported: bool,
+    /// Set when the server stops: told when what was accepted is durable.
+    drained: Option<oneshot::Sender<()>>,
 }
 
 /// However a tree ends, the fleet hears of it: a panic outside the guarded turn unwinds through here.
@@ -103,6 +105,7 @@ impl Account {
             link: None,
             timer: None,
             reported: false,
+            drained: None,
         }
     }
 
@@ -125,6 +128,15 @@ impl Account {
 
     /// Begins the next turn, if none is under way.
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        let is_idle = self.inputs.is_empty() && self.in_flight.is_empty() && self.machine.is_some();
+        if is_idle && let Some(drained) = self.drained.take() {
+            self.reported = true;
+            self.link = None;
+            ctx.stop();
+            // A fleet that no longer waits has had no time for more.
+            let _ = drained.send(());
+            return;
+        }
         if self.in_flight.len() >= MAX_IN_FLIGHT || self.inputs.is_empty() {
             return;
         }
@@ -165,7 +177,7 @@ impl Account {
     fn brought_down(&mut self, print: Option<StanzaPrint>, why: String, ctx: &mut Context<Self>) {
         let Some(print) = print else { return self.fail(&why, ctx) };
         let mut changes = Changes::default();
-        changes.absorb(self.poison.count(print));
+        changes.absorb(self.poison.count(print, self.environment.clock.now()));
         let counted = self.environment.store.commit(self.key, self.generation, changes);
         ctx.spawn(counted.into_actor(self).map(move |_, account, ctx| account.fail(&why, ctx)));
     }
@@ -304,13 +316,28 @@ impl Handler<Request> for Account {
     type Result = bool;
 
     fn handle(&mut self, Request(command, reply): Request, ctx: &mut Self::Context) -> bool {
-        if self.replies.len() >= MAX_COMMANDS {
+        if self.replies.len() >= MAX_COMMANDS || self.drained.is_some() {
             return false;
         }
         let token = self.token(reply);
         self.inputs.push_back((Input::Command(command, token), None));
         self.pump(ctx);
         true
+    }
+}
+
+/// The server stops: what was accepted is finished, what comes in is left to the service, which delivers it again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Drain(pub(super) oneshot::Sender<()>);
+
+impl Handler<Drain> for Account {
+    type Result = ();
+
+    fn handle(&mut self, Drain(drained): Drain, ctx: &mut Self::Context) {
+        self.drained = Some(drained);
+        self.inputs.retain(|(input, _)| matches!(input, Input::Command(..)));
+        self.pump(ctx);
     }
 }
 
@@ -326,6 +353,9 @@ impl Handler<LinkInput> for Account {
     type Result = ();
 
     fn handle(&mut self, LinkInput { input, credit }: LinkInput, ctx: &mut Self::Context) {
+        if self.drained.is_some() {
+            return;
+        }
         self.inputs.push_back((input, Some(credit)));
         self.pump(ctx);
     }

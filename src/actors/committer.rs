@@ -19,6 +19,7 @@ use tokio::time::Instant;
 /// Turns gathered into one sync.
 const MAX_GROUP: usize = 512;
 const FORMAT: u8 = 1;
+const EVENT_FORMAT: u8 = 2;
 
 /// Resolves when the request is durable, or is refused.
 pub type Committed = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send>>;
@@ -62,6 +63,7 @@ pub struct NewDelivery {
 /// A row of the event log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
+    pub at: Timestamp,
     pub kind: String,
     pub body: String,
 }
@@ -69,14 +71,17 @@ pub struct EventRow {
 impl EventRow {
     fn encode(event: &NewEvent) -> Vec<u8> {
         let length = u8::try_from(event.kind.len()).unwrap_or(u8::MAX);
-        [&[FORMAT, length], event.kind.as_bytes(), event.body.as_bytes()].concat()
+        let at = event.at.0.to_be_bytes();
+        [&[EVENT_FORMAT], &at[..], &[length], event.kind.as_bytes(), event.body.as_bytes()].concat()
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[FORMAT, length], rest) = bytes.split_first_chunk::<2>()? else { return None };
-        let (kind, body) = rest.split_at_checked(usize::from(length))?;
+        let (&EVENT_FORMAT, rest) = bytes.split_first()? else { return None };
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first()?;
+        let (kind, body) = rest.split_at_checked(usize::from(*length))?;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-        Some(Self { kind: text(kind)?, body: text(body)? })
+        Some(Self { at: Timestamp(u64::from_be_bytes(*at)), kind: text(kind)?, body: text(body)? })
     }
 }
 

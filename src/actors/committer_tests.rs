@@ -4,15 +4,15 @@ use crate::storage::{Engine, MemoryEngine, Row, Rows};
 
 fn event(kind: &'static str) -> NewEvent {
     let (account, chat) = ("support".to_owned(), "chat".to_owned());
-    NewEvent { id: EventId::new("evt_1"), kind, account, chat, body: "{}".to_owned() }
+    NewEvent { id: EventId::new("evt_1"), at: Timestamp(7), kind, account, chat, body: "{}".to_owned() }
 }
 
 #[test]
 fn the_rows_of_the_log_and_the_outbox_have_the_golden_form() {
     let row = EventRow::encode(&event("message.received"));
-    crate::golden::check("event-v1.hex", &row);
+    crate::golden::check("event-v2.hex", &row);
     let decoded = EventRow::decode(&row).unwrap();
-    assert_eq!((decoded.kind.as_str(), decoded.body.as_str()), ("message.received", "{}"));
+    assert_eq!((decoded.at, decoded.kind.as_str(), decoded.body.as_str()), (Timestamp(7), "message.received", "{}"));
     let delivery = Delivery {
         event: "evt_1".into(),
         account: AccountKey::from_bytes([0x80; 16]),

@@ -9,7 +9,7 @@ use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Clock;
 use crate::storage::{ChangeSet, StorageError, kind, owner};
 use crate::webhook::{Delivery, DeliveryStatus, Endpoint, is_public, next_attempt, position_of, signature};
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, StreamHandler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture};
 use futures_util::stream::unfold;
 use rand::rngs::StdRng;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -281,6 +281,19 @@ impl Actor for Dispatcher {
         if let Some(new) = self.new.take() {
             ctx.add_stream(unfold(new, |mut new| async move { new.recv().await.map(|next| (next, new)) }));
         }
+    }
+}
+
+/// The server stops: attempts under way are broken off, and made again by the next one.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Stop;
+
+impl Handler<Stop> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

@@ -4,15 +4,17 @@
 //! is quarantined, with the reason shown, until somebody starts it again.
 
 use super::ActorError;
-use super::account::{Account, Environment, Request};
-use super::service::{Remembered, put_remembered};
+use super::account::{Account, Drain, Environment, Request};
+use super::remembered::{Remembered, put_remembered};
 use crate::account::{AccountState, AccountView, Command, Device, Reply};
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Timestamp;
-use crate::storage::{AccountStore, ChangeSet, Overlay, StorageError, kind, owner};
+use crate::storage::{AccountStore, ChangeSet, Overlay, Records, StorageError, kind, owner};
 use actix::{
-    Actor, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    WrapFuture,
 };
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +50,23 @@ pub struct AccountInfo {
     pub view: AccountView,
 }
 
+fn load_accounts(records: &Records) -> Result<Vec<(AccountId, AccountRecord)>, StorageError> {
+    let mut accounts = Vec::new();
+    for (key, value) in records.scan(AccountKey::SERVER, kind::ACCOUNT, &[], None, usize::MAX)? {
+        let corrupt = || StorageError::Corrupt { kind: kind::ACCOUNT.code(), key: hex::encode(&key), what: "account" };
+        let id = std::str::from_utf8(&key).ok().and_then(|id| AccountId::parse(id).ok()).ok_or_else(corrupt)?;
+        let json = value.split_first().filter(|(format, _)| **format == FORMAT).map(|(_, json)| json);
+        let record = json.and_then(|json| serde_json::from_slice(json).ok()).ok_or_else(corrupt)?;
+        accounts.push((id, record));
+    }
+    Ok(accounts)
+}
+
+/// All accounts of a store, with the keys that their records are filed under.
+pub fn stored_accounts(records: &Records) -> Result<Vec<(AccountId, AccountKey)>, StorageError> {
+    Ok(load_accounts(records)?.into_iter().map(|(id, record)| (id, record.key)).collect())
+}
+
 struct Entry {
     record: AccountRecord,
     generation: Generation,
@@ -64,23 +83,17 @@ pub struct Fleet {
     arbiters: Vec<Arbiter>,
     next_arbiter: usize,
     accounts: BTreeMap<AccountId, Entry>,
+    /// Nothing is started any more.
+    stopping: bool,
 }
 
 impl Fleet {
     /// Loads the list of accounts; their trees start with the actor.
     pub(super) fn load(environment: Environment, arbiters: usize) -> Result<Self, StorageError> {
-        let rows = environment.store.records.scan(AccountKey::SERVER, kind::ACCOUNT, &[], None, usize::MAX)?;
-        let mut accounts = BTreeMap::new();
-        for (key, value) in rows {
-            let corrupt =
-                || StorageError::Corrupt { kind: kind::ACCOUNT.code(), key: hex::encode(&key), what: "account" };
-            let id = std::str::from_utf8(&key).ok().and_then(|id| AccountId::parse(id).ok()).ok_or_else(corrupt)?;
-            let json = value.split_first().filter(|(format, _)| **format == FORMAT).map(|(_, json)| json);
-            let record = json.and_then(|json| serde_json::from_slice(json).ok()).ok_or_else(corrupt)?;
-            accounts.insert(id, Entry::new(record));
-        }
+        let stored = load_accounts(&environment.store.records)?;
+        let accounts = stored.into_iter().map(|(id, record)| (id, Entry::new(record))).collect();
         let arbiters = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
-        Ok(Self { environment, arbiters, next_arbiter: 0, accounts })
+        Ok(Self { environment, arbiters, next_arbiter: 0, accounts, stopping: false })
     }
 
     fn info(id: &AccountId, entry: &Entry) -> AccountInfo {
@@ -96,7 +109,7 @@ impl Fleet {
 
     /// Fences off the old tree, then starts a fresh one.
     fn launch(&mut self, id: &AccountId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.accounts.get_mut(id) else { return };
+        let Some(entry) = self.accounts.get_mut(id).filter(|_| !self.stopping) else { return };
         entry.generation = entry.generation.next();
         let (key, generation) = (entry.record.key, entry.generation);
         let fenced = self.environment.store.begin(key, generation);
@@ -202,6 +215,35 @@ impl Handler<TreeDown> for Fleet {
         tracing::warn!(%account, why, restarts = entry.restarts.len(), "an account's tree went down and is loaded anew");
         let doublings = u32::try_from(entry.restarts.len()).unwrap_or(u32::MAX).saturating_sub(1).min(10);
         ctx.run_later(RESTART_WAIT * 2u32.pow(doublings), move |fleet, ctx| fleet.launch(&account, ctx));
+    }
+}
+
+/// Ends every tree: each finishes what it has accepted, within this time. True when all did.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(super) struct ShutDown(pub(super) Duration);
+
+impl Handler<ShutDown> for Fleet {
+    type Result = ResponseActFuture<Self, bool>;
+
+    fn handle(&mut self, ShutDown(within): ShutDown, _: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
+        let trees: Vec<_> = self.accounts.values_mut().filter_map(|entry| entry.tree.take()).collect();
+        let drained = trees.into_iter().map(|tree| async move {
+            let (done, drained) = oneshot::channel();
+            // One that is gone has nothing left to do.
+            if tree.send(Drain(done)).await.is_ok() {
+                let _ = drained.await;
+            }
+        });
+        let all = tokio::time::timeout(within, join_all(drained));
+        Box::pin(all.into_actor(self).map(|all, fleet, ctx| {
+            for arbiter in fleet.arbiters.drain(..) {
+                arbiter.stop();
+            }
+            ctx.stop();
+            all.is_ok()
+        }))
     }
 }
 

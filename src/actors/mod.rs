@@ -21,13 +21,15 @@ mod fleet;
 mod link;
 mod metrics;
 mod operations;
+mod remembered;
 mod service;
 mod transport;
 
 pub use committer::{Committer, EventRow, Store, open_store};
 pub use error::ActorError;
-pub use fleet::{AccountInfo, Fleet};
+pub use fleet::{AccountInfo, Fleet, stored_accounts};
 pub use metrics::Metrics;
-pub use operations::FreeSpace;
-pub use service::{EventFilter, EventPage, Remembered, SendText, Service, ServiceConfig};
+pub use operations::{FreeSpace, manifest_of};
+pub use remembered::Remembered;
+pub use service::{EventFilter, EventPage, SendText, Service, ServiceConfig};
 pub use transport::Network;

@@ -1,11 +1,35 @@
-//! What operators ask for: metrics, and whether there is room for more.
+//! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
 use super::ActorError as Error;
+use super::fleet::stored_accounts;
 use super::service::Service;
+use crate::base::ids::AccountId;
+use crate::base::time::Timestamp;
+use crate::storage::{DATA_FORMAT, Manifest, Records, format_of, write_backup};
+use std::io::{self, Write};
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Tells the bytes that are free where the data lie; `None` where that cannot be known.
 pub type FreeSpace = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// The manifest for a backup of these records: of one account, or of everything.
+pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestamp) -> Result<Manifest, Error> {
+    let mut accounts = stored_accounts(records)?;
+    if let Some(wanted) = account {
+        accounts.retain(|(id, _)| id == wanted);
+        if accounts.is_empty() {
+            return Err(Error::NoAccount(wanted.to_string()));
+        }
+    }
+    Ok(Manifest {
+        created_at: now,
+        data_format: format_of(records)?.unwrap_or(DATA_FORMAT),
+        wharf: env!("CARGO_PKG_VERSION").to_owned(),
+        whole: account.is_none(),
+        accounts: accounts.into_iter().map(|(id, key)| (id.to_string(), key)).collect(),
+    })
+}
 
 impl Service {
     /// All metrics in the Prometheus text format.
@@ -14,11 +38,52 @@ impl Service {
         Ok(self.metrics.render(accounts.iter().map(|account| account.view.state), (self.free_space)()))
     }
 
+    /// Begins a backup of one account, or of everything, while the server goes on. It comes in pieces; one that breaks off ends with
+    /// an error, and lacks its checksum.
+    pub fn backup(&self, account: Option<&AccountId>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Error> {
+        let manifest = manifest_of(&self.store.records, account, self.now())?;
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let records = self.store.records.clone();
+        let write = move || {
+            let mut out = io::BufWriter::with_capacity(PIECE, Pieces(sender.clone()));
+            let written = write_backup(records.engine(), &manifest, &mut out).map_err(io::Error::other);
+            if let Err(error) = written {
+                tracing::error!(%error, "a backup broke off");
+                // Whoever wanted it may have gone.
+                let _ = sender.blocking_send(Err(error));
+            }
+        };
+        std::thread::Builder::new()
+            .name("backup".into())
+            .spawn(write)
+            .map_err(|error| Error::Network(error.to_string()))?;
+        Ok(pieces)
+    }
+
     /// Refuses what would make the store grow while the disk is nearly full: the engine must never meet its end.
     pub(super) fn check_space(&self) -> Result<(), Error> {
         match (self.free_space)() {
             Some(free) if free < self.keep_free => Err(Error::NoSpace { free, keep: self.keep_free }),
             _ => Ok(()),
         }
+    }
+}
+
+/// Bytes of a backup that are handed over at a time, and how many such may wait.
+const PIECE: usize = 64 * 1024;
+const PIECES: usize = 8;
+
+/// Hands over what is written; slow readers slow down the backup, not the server.
+struct Pieces(mpsc::Sender<io::Result<Vec<u8>>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(bytes.to_vec())).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -2,10 +2,11 @@
 
 use super::account::Environment;
 use super::committer::{EventRow, Store, load_endpoints, open_store};
-use super::dispatcher::Dispatcher;
-use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, Watch};
+use super::dispatcher::{Dispatcher, Stop};
+use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, ShutDown, Watch};
 use super::metrics::Metrics;
 use super::operations::FreeSpace;
+use super::remembered::{Remembered, is_kept, put_remembered, read_remembered};
 use super::transport::Network;
 use super::{ActorError, ActorError as Error};
 use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
@@ -13,7 +14,7 @@ use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, AccountKey, EndpointId, Fingerprint, MessageId, random_hex};
 use crate::base::time::{Clock, Timestamp};
-use crate::storage::{ChangeSet, Records, StorageError, kind, owner};
+use crate::storage::{ChangeSet, DATA_FORMAT, Records, StorageError, format_of, kind, owner, put_format};
 use crate::webhook::{Endpoint, NewEndpoint, Secret, check_url};
 use crate::wire::Jid;
 use crate::wire::message::OutgoingText;
@@ -23,20 +24,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const FORMAT: u8 = 1;
-/// The format of the data as a whole.
-const DATA_FORMAT: u32 = 2;
 /// Rows of the log that one request looks at, and that are read at a time.
 const MAX_SCAN: usize = 20_000;
 const SCAN_STEP: usize = 256;
 
-/// Refuses data of another format. Returns the epoch of the event log, whose cursors are the only good ones; `None` before
-/// the first start has written it.
-fn check_format(store: &Store) -> Result<Option<String>, StorageError> {
-    let meta = |name: &[u8]| store.records.get(AccountKey::SERVER, kind::META, name);
-    let found = meta(b"format")?.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-    match found {
+/// The epoch of the event log, whose cursors are the only good ones; `None` before the first start has written it. Refuses data
+/// of another format.
+fn open_log(store: &Store) -> Result<Option<String>, StorageError> {
+    match format_of(&store.records)? {
         Some(found) if found != DATA_FORMAT => Err(StorageError::Format { found, expected: DATA_FORMAT }),
-        _ => Ok(meta(b"epoch")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+        _ => {
+            let epoch = store.records.get(AccountKey::SERVER, kind::META, b"epoch")?;
+            Ok(epoch.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        }
     }
 }
 
@@ -58,23 +58,11 @@ pub struct ServiceConfig {
     pub keep_free: u64,
 }
 
-/// The answer to a request that makes something: committed with it, so that a repetition makes no second one.
-pub struct Remembered {
-    pub request: [u8; 32],
-    pub answer: Vec<u8>,
-}
-
-pub(super) fn put_remembered(writes: &mut ChangeSet<owner::Server>, remembered: Option<Remembered>) {
-    if let Some(Remembered { request, answer }) = remembered {
-        writes.put(kind::SERVER_IDEMPOTENCY, request, answer);
-    }
-}
-
 #[derive(Clone)]
 pub struct Service {
     fleet: Addr<Fleet>,
     dispatcher: Addr<Dispatcher>,
-    store: Store,
+    pub(super) store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
     allow_private: bool,
@@ -115,7 +103,7 @@ impl Service {
     pub fn start(config: ServiceConfig) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
         let (store, new_deliveries) = open_store(config.records, config.hooks.clone(), metrics.clone())?;
-        let epoch = check_format(&store)?;
+        let epoch = open_log(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
         let allow_private = config.allow_private_webhooks;
         let dispatcher = Dispatcher::new(
@@ -151,7 +139,7 @@ impl Service {
         }
         self.epoch = random_hex::<4>(&mut self.entropy.fork());
         let mut writes = ChangeSet::<owner::Server>::default();
-        writes.put(kind::META, "format", DATA_FORMAT.to_be_bytes());
+        put_format(&mut writes);
         writes.put(kind::META, "epoch", self.epoch.as_str());
         Ok(self.store.commit_server(writes).await?)
     }
@@ -381,9 +369,12 @@ impl Service {
         Ok(self.store.commit_server(writes).await?)
     }
 
-    /// An answer that was given before to the same request.
+    /// An answer that was given to the same request within the last day.
     pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?)
+        let stored = self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?;
+        let Some(stored) = stored else { return Ok(None) };
+        let (at, answer) = read_remembered(key, &stored)?;
+        Ok(is_kept(at, self.clock.now()).then_some(answer))
     }
 
     /// Resolves when the store takes no more writes: a write has failed, and only a restart opens it again.
@@ -391,8 +382,15 @@ impl Service {
         self.store.stopped().await;
     }
 
-    /// Writes what is on its way, and stops writing.
-    pub async fn shut_down(&self) -> Result<(), Error> {
+    /// Has every account finish what it has accepted, within this time; writes what is on its way, and stops.
+    pub async fn shut_down(&self, within: Duration) -> Result<(), Error> {
+        // One that has gone before needs no telling.
+        if self.fleet.send(ShutDown(within)).await == Ok(false) {
+            tracing::warn!(
+                "not every account was done in time; what was accepted is durable and goes on with the next start"
+            );
+        }
+        let _ = self.dispatcher.send(Stop).await;
         Ok(self.store.stop().await?)
     }
 

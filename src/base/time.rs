@@ -30,6 +30,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(now.0))
     }
 
+    /// Reads RFC 3339.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
+
     /// RFC 3339 in UTC with milliseconds, as every time in the HTTP interface.
     pub fn rfc3339(self) -> String {
         let nanos = i128::from(self.0) * 1_000_000;

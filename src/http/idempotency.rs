@@ -27,13 +27,6 @@ struct Stored {
     body: String,
     status: u16,
     answer: String,
-    at: Timestamp,
-}
-
-impl Stored {
-    fn is_kept(&self, now: Timestamp) -> bool {
-        now < self.at.plus(Fingerprint::KEPT)
-    }
 }
 
 /// A request that makes something, once.
@@ -60,9 +53,9 @@ impl Creation {
     /// The answer for a repetition, to be committed with what was made.
     pub(super) fn remember(self, answer: String) -> Option<Remembered> {
         let fingerprint = self.fingerprint?;
-        let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer, at: self.now };
+        let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer };
         let json = serde_json::to_vec(&stored).ok()?;
-        Some(Remembered { request: fingerprint.request, answer: [&[1], &json[..]].concat() })
+        Some(Remembered { request: fingerprint.request, answer: json, at: self.now })
     }
 }
 
@@ -70,11 +63,8 @@ impl Creation {
 fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Option<HttpResponse>, Problem> {
     let Some(fingerprint) = fingerprint else { return Ok(None) };
     let Some(bytes) = service.idempotent(&fingerprint.request)? else { return Ok(None) };
-    let stored: Option<Stored> = bytes.split_first().and_then(|(_, json)| serde_json::from_slice(json).ok());
-    let stored = stored.ok_or_else(|| Problem::new(500, "internal", "the stored answer cannot be read"))?;
-    if !stored.is_kept(service.clock().now()) {
-        return Ok(None);
-    }
+    let stored: Stored = serde_json::from_slice(&bytes)
+        .map_err(|_| Problem::new(500, "internal", "the stored answer cannot be read"))?;
     if stored.body != hex::encode(fingerprint.body) {
         let detail = "this Idempotency-Key was used before with another body; use a new key";
         return Err(Problem::new(422, "idempotency_mismatch", detail));
@@ -86,18 +76,4 @@ fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Optio
 /// 201 with this answer.
 pub(super) fn created(answer: String) -> HttpResponse {
     HttpResponse::Created().content_type("application/json").body(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_kept_for_a_day() {
-        let at = Timestamp(5);
-        let stored = Stored { body: String::new(), status: 201, answer: String::new(), at };
-        let last = at.plus(Fingerprint::KEPT);
-        assert!(stored.is_kept(Timestamp(last.0 - 1)));
-        assert!(!stored.is_kept(last));
-    }
 }

@@ -3,6 +3,7 @@
 //! Nothing here knows the protocol or a storage key. Every error is `application/problem+json`, mapped in `problem.rs`.
 
 mod accounts;
+mod admin;
 mod auth;
 mod body;
 mod events;
@@ -61,6 +62,7 @@ fn routes(app: &mut web::ServiceConfig) {
             .route("/accounts/{account}/messages", web::post().to(messages::send))
             .route("/accounts/{account}/messages/{message}", web::get().to(messages::get))
             .route("/events", web::get().to(events::list))
+            .route("/admin/backup", web::get().to(admin::backup))
             .route("/webhooks", web::get().to(webhooks::list))
             .route("/webhooks", web::post().to(webhooks::create))
             .route("/webhooks/{webhook}", web::get().to(webhooks::get))

@@ -31,6 +31,10 @@ pub(super) enum Sender {
         ratchet: SecretKey,
         theirs: PreparedPublicKey,
     },
+    /// The chain was given up: nothing is sent until the peer turns the ratchet.
+    Spent {
+        ratchet: KeyPair,
+    },
 }
 
 /// Makes the turn that is due: our key pair, its chain, and the root after it.
@@ -143,6 +147,24 @@ impl SessionState {
         (age_days >= UNANSWERED_SESSION_DAYS).then_some(SignalError::StaleSession { age_days })
     }
 
+    /// Gives up the sending chain: whoever holds an older copy of this state must not use its keys a second time.
+    pub(super) fn make_receive_only(&mut self) -> Result<(), SignalError> {
+        let ratchet = match &self.sender {
+            Sender::Ready { ratchet, .. } | Sender::Spent { ratchet } => ratchet.clone(),
+            Sender::Due { ratchet, theirs } => {
+                let (ratchet, _, root) = settle(ratchet, theirs, &self.root)?;
+                self.root = root;
+                ratchet
+            }
+        };
+        self.sender = Sender::Spent { ratchet };
+        Ok(())
+    }
+
+    pub(super) fn can_send(&self) -> bool {
+        !matches!(self.sender, Sender::Spent { .. })
+    }
+
     /// Encrypts into the buffer.
     pub(super) fn encrypt<'b>(&mut self, plaintext: &[u8], ctx: Context<'b>) -> Result<Ciphertext<'b>, SignalError> {
         ctx.remote.check(&self.remote_identity)?;
@@ -218,6 +240,10 @@ impl SessionState {
             Sender::Ready { ratchet, chain } => {
                 let (root, received) = self.root.turn(&ratchet.secret().agree_prepared(&theirs)?);
                 (root, received, chain.index())
+            }
+            Sender::Spent { ratchet } => {
+                let (root, received) = self.root.turn(&ratchet.secret().agree_prepared(&theirs)?);
+                (root, received, 0)
             }
             Sender::Due { ratchet, theirs: before } => {
                 let (ratchet, _, root) = settle(ratchet, before, &self.root)?;

@@ -95,6 +95,17 @@ impl Stored {
 }
 
 impl Session {
+    /// Gives up the sending chains of all states: for a session of a restored backup, whose later keys were used already. It can
+    /// still read, and writes again when the peer has turned the ratchet, or a new state was begun.
+    pub fn make_receive_only(&mut self) -> Result<(), SignalError> {
+        for state in &mut self.archived {
+            Arc::make_mut(state).make_receive_only()?;
+            // It is stored with the chain that it has no more.
+            self.stored.archived.remove(&state.id);
+        }
+        self.current.as_mut().map_or(Ok(()), SessionState::make_receive_only)
+    }
+
     /// Takes what must be written so that the stored parts are this session; they count as stored from now on.
     pub fn take_changes(&mut self) -> PartChanges {
         let mut changes: PartChanges = self.stored.orphans.drain(..).map(|part| (part, None)).collect();
@@ -261,6 +272,11 @@ fn put_state(out: &mut Vec<u8>, state: &SessionState) {
             put_key(out, 2, ratchet.secret().expose());
             put_message(out, 3, |out| put_chain_key(out, chain));
         }
+        // With its own key but no chain it is spent.
+        Sender::Spent { ratchet } => {
+            put_key(out, 1, ratchet.public().as_bytes());
+            put_key(out, 2, ratchet.secret().expose());
+        }
         // Without a chain key it is due; the peer's key is that of the newest receiver chain.
         Sender::Due { ratchet, .. } => put_key(out, 2, ratchet.expose()),
     });
@@ -384,6 +400,7 @@ fn read_sender(bytes: &[u8], newest: Option<&ReceiverChain>) -> Result<Sender, S
         (Some(chain), Some(key), _) => {
             Ok(Sender::Ready { ratchet: KeyPair::from_stored(ratchet, public(Some(key))?), chain })
         }
+        (None, Some(key), _) => Ok(Sender::Spent { ratchet: KeyPair::from_stored(ratchet, public(Some(key))?) }),
         (None, None, Some(newest)) => Ok(Sender::Due { ratchet, theirs: PreparedPublicKey::new(&newest.ratchet_key) }),
         _ => Err(corrupt("sender chain")),
     }

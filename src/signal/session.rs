@@ -66,10 +66,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether messages can be encrypted: there is a current state, with the trusted identity, and not gone stale unanswered.
+    /// Whether messages can be encrypted: there is a current state with the trusted identity, which can send and has not
+    /// gone stale unanswered.
     pub fn is_usable(&self, remote: &RemoteParty, now: Timestamp) -> bool {
-        let usable =
-            |state: &SessionState| remote.check(&state.remote_identity).is_ok() && state.staleness(now).is_none();
+        let usable = |state: &SessionState| {
+            remote.check(&state.remote_identity).is_ok() && state.can_send() && state.staleness(now).is_none()
+        };
         self.current.as_ref().is_some_and(usable)
     }
 

@@ -2,6 +2,7 @@
 
 use super::kinds::{Kind, Owner};
 use crate::base::ids::EventId;
+use crate::base::time::Timestamp;
 use std::marker::PhantomData;
 
 /// One write: `None` deletes.
@@ -57,6 +58,7 @@ impl<O: Owner> ChangeSet<O> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     pub id: EventId,
+    pub at: Timestamp,
     /// Such as `message.received`.
     pub kind: &'static str,
     /// The account's public id.

@@ -82,6 +82,8 @@ pub mod kind {
     pub const INBOX: Kind<owner::Router> = Kind::new(0x05);
     /// How often a stanza has brought the account down, by a hash of it.
     pub const POISON: Kind<owner::Router> = Kind::new(0x08);
+    /// What is still to be settled after a restore.
+    pub const RESTORED: Kind<owner::Router> = Kind::new(0x09);
     /// Answers to repeated requests, by a hash of key and path.
     pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
 
@@ -124,6 +126,8 @@ pub mod kind {
 
     /// Wrapped data keys, by account; written by the storage layer itself.
     pub(in crate::storage) const DATA_KEY: u8 = 0x47;
+    /// Stands while a store is being restored; written by the storage layer itself.
+    pub(in crate::storage) const RESTORING: u8 = 0x48;
     /// Parts of values above the record limit; written by the storage layer itself.
     pub(in crate::storage) const CHUNK: u8 = 0x7f;
 }

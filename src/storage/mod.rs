@@ -3,22 +3,29 @@
 //! A key is `account ‖ kind ‖ key`: one account is one prefix. A turn's writes are one [`Changes`], applied whole or not at
 //! all. Invariant: a kind of record is written by one owner only; [`ChangeSet`] makes another owner's kind a type error.
 
+mod backup;
 mod changes;
 pub mod conformance;
 mod engine;
 mod error;
 mod kinds;
 mod memory;
+mod migrate;
 mod overlay;
 mod records;
 mod seal;
 mod sled_engine;
 
+pub use backup::{
+    BackupError, Extent, Manifest, apply_backup, begin_restore, end_restore, is_half_restored, is_of, is_of_log,
+    verify_backup, write_backup,
+};
 pub use changes::{ChangeSet, Changes, NewEvent, Write};
 pub use engine::{Batch, Engine, Row, Rows};
 pub use error::StorageError;
 pub use kinds::{Kind, Owner, kind, owner};
 pub use memory::MemoryEngine;
+pub use migrate::{DATA_FORMAT, Planned, format_of, migrate, plan, put_format};
 pub use overlay::{AccountStore, Overlay};
 pub use records::Records;
 pub use seal::{MasterKey, Sealing, change_master_key};

@@ -7,7 +7,7 @@ use super::StorageError;
 use super::changes::Write;
 use super::engine::{Batch, Engine, Row, Rows};
 use super::kinds::{Kind, is_named, kind};
-use super::seal::{OVERHEAD, Sealing, is_sealed};
+use super::seal::{NAME, OVERHEAD, Sealing, is_sealed};
 use crate::base::ids::AccountKey;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -62,9 +62,20 @@ impl Records {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Rows, StorageError> {
-        let Some(stored) = self.stored_key(None, account, kind.code(), prefix)? else { return Ok(Vec::new()) };
-        let head = full_key(account, kind.code(), &stored);
-        let after = after.map(|after| full_key(account, kind.code(), after));
+        self.scan_code(account, kind.code(), prefix, after, limit)
+    }
+
+    pub(super) fn scan_code(
+        &self,
+        account: AccountKey,
+        kind: u8,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Rows, StorageError> {
+        let Some(stored) = self.stored_key(None, account, kind, prefix)? else { return Ok(Vec::new()) };
+        let head = full_key(account, kind, &stored);
+        let after = after.map(|after| full_key(account, kind, after));
         let rows = self.engine.scan(&head, after.as_deref(), limit)?;
         rows.into_iter()
             .map(|(full, stored)| {
@@ -145,11 +156,60 @@ impl Records {
         }
     }
 
+    /// The accounts that have records, the server's own apart.
+    pub fn accounts(&self) -> Result<Vec<AccountKey>, StorageError> {
+        let mut accounts = Vec::new();
+        let mut after = Some(after_account(AccountKey::SERVER));
+        while let Some(from) = after.take() {
+            let next = self.engine.scan(&[], Some(&from), 1)?;
+            if let Some(key) = next.first().and_then(|(full, _)| full.first_chunk::<16>()) {
+                let account = AccountKey::from_bytes(*key);
+                accounts.push(account);
+                after = Some(after_account(account));
+            }
+        }
+        Ok(accounts)
+    }
+
     /// Adds one write to a batch; chunks of the value that it replaces are removed.
     pub fn stage(&self, batch: &mut Batch, account: AccountKey, write: Write) -> Result<(), StorageError> {
         let Write { kind, key, value, .. } = write;
         let stored = self.stored_key(Some(batch), account, kind, &key)?;
-        let full = full_key(account, kind, stored.as_deref().unwrap_or(&key));
+        let stored = stored.map_or(key.clone(), Cow::into_owned);
+        self.stage_stored(batch, account, kind, &stored, value)
+    }
+
+    /// A key of a kind whose keys begin with a name, as [`scan`](Self::scan) without a prefix gives it: the name, and the rest.
+    pub fn split_name<'k>(&self, stored: &'k [u8]) -> (&'k [u8], &'k [u8]) {
+        let end = match &self.sealing {
+            Some(_) => NAME,
+            None => stored.iter().position(|byte| *byte == 0).map_or(stored.len(), |zero| zero + 1),
+        };
+        stored.split_at(end.min(stored.len()))
+    }
+
+    /// Adds a write to a batch by the key as it is stored, which [`scan`](Self::scan) without a prefix gives.
+    pub fn restage<O>(
+        &self,
+        batch: &mut Batch,
+        account: AccountKey,
+        kind: Kind<O>,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) -> Result<(), StorageError> {
+        self.stage_stored(batch, account, kind.code(), key, value)
+    }
+
+    /// The same, by the key as it is stored, which [`scan`](Self::scan) without a prefix gives.
+    pub(super) fn stage_stored(
+        &self,
+        batch: &mut Batch,
+        account: AccountKey,
+        kind: u8,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) -> Result<(), StorageError> {
+        let full = full_key(account, kind, key);
         let old = match batch.writes.get(&full) {
             Some(staged) => staged.clone(),
             None => self.engine.get(&full)?,
@@ -194,6 +254,11 @@ fn parts(stored: &[u8]) -> u16 {
         [CHUNKED, a, b] => u16::from_be_bytes([*a, *b]),
         _ => 0,
     }
+}
+
+/// Behind every key of this account, and before every key of the next.
+fn after_account(account: AccountKey) -> Vec<u8> {
+    [&account.as_bytes()[..], &[0xff; 64]].concat()
 }
 
 fn full_key(account: AccountKey, kind: u8, key: &[u8]) -> Vec<u8> {

@@ -245,7 +245,8 @@ fn data_key_prefix() -> Vec<u8> {
     [&AccountKey::SERVER.as_bytes()[..], &[kind::DATA_KEY]].concat()
 }
 
-fn data_key_row(account: AccountKey) -> Vec<u8> {
+/// Where the wrapped data keys of an account stand.
+pub(super) fn data_key_row(account: AccountKey) -> Vec<u8> {
     [&data_key_prefix()[..], account.as_bytes()].concat()
 }
 

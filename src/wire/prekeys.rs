@@ -31,6 +31,12 @@ pub fn read_skey(node: &Node) -> Result<(SignedPreKeyId, PublicKey, Vec<u8>), Wi
     Ok((id, key, node.require_child("signature")?.content_bytes().to_vec()))
 }
 
+/// The ids of the one-time prekeys in a `<digest>`; its list may have children of any name.
+pub fn read_digest_ids(digest: &Node) -> Result<Vec<PreKeyId>, WireError> {
+    let list = digest.require_child("list")?;
+    list.nodes().iter().map(|id| Ok(PreKeyId::from_wire(id.content_bytes())?)).collect()
+}
+
 /// One `<user>` of an answer: its device, and its bundle or the service's error code.
 #[derive(Debug, Clone)]
 pub struct FetchedBundle {

@@ -49,7 +49,19 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "storage",
         &["base"],
-        &["chacha20poly1305", "hex", "hmac", "rand", "serde", "sha2", "sled", "thiserror", "tracing", "zeroize"],
+        &[
+            "chacha20poly1305",
+            "hex",
+            "hmac",
+            "rand",
+            "serde",
+            "serde_json",
+            "sha2",
+            "sled",
+            "thiserror",
+            "tracing",
+            "zeroize",
+        ],
     ),
     (
         "account",
@@ -96,7 +108,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         &["account", "actors", "base", "storage", "webhook"],
-        &["actix_web", "hex", "png", "qrcode", "serde", "serde_json", "sha2", "subtle", "tracing"],
+        &["actix_web", "futures_util", "hex", "png", "qrcode", "serde", "serde_json", "sha2", "subtle", "tracing"],
     ),
 ];
 

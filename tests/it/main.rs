@@ -1,5 +1,6 @@
 //! Wharf's integration tests, one binary.
 
+mod backup;
 mod conversations;
 mod demo;
 mod direct_messages;
@@ -9,6 +10,7 @@ mod logs;
 mod net;
 mod power_cut;
 mod rest;
+mod restore;
 mod sealing;
 mod served;
 mod supervision;

@@ -7,12 +7,14 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, Effect, Input, Local, MessageRecord, Reply, SendRequest, Settings};
+use wharf::account::{
+    AccountState, Command, Effect, Input, Local, MessageRecord, Reply, SendRequest, Settings, prepare_restored,
+};
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
 use wharf::base::time::Timestamp;
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
-use wharf::storage::{Engine, MemoryEngine};
+use wharf::storage::{Batch, Engine, MemoryEngine, Records, Rows};
 use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::message::OutgoingText;
 use wharf::wire::payload::ClientVersion;
@@ -101,6 +103,33 @@ impl Net {
         let account = self.accounts.get_mut(name).unwrap();
         (account.local, account.seed, account.link) = (local, seed, None);
         self.command(name, Command::Resume);
+    }
+
+    /// All that the account has stored.
+    pub fn backup(&self, name: &str) -> Rows {
+        self.accounts[name].engine.copy(&[]).unwrap()
+    }
+
+    /// Loads the account from an earlier backup, as a restore does.
+    pub fn restore(&mut self, name: &'static str, backup: Rows) {
+        self.load_copy(name, backup, |net, records| {
+            let account = records.accounts().unwrap()[0];
+            prepare_restored(records, account, net.now).unwrap();
+        });
+    }
+
+    /// Loads the account from an earlier copy of its records, as nobody should.
+    pub fn start_copy(&mut self, name: &'static str, copy: Rows) {
+        self.load_copy(name, copy, |_, _| {});
+    }
+
+    fn load_copy(&mut self, name: &'static str, copy: Rows, prepare: impl FnOnce(&Self, &Records)) {
+        let engine = Arc::new(MemoryEngine::default());
+        let writes = copy.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        engine.apply(Batch { writes, ..Batch::default() }).unwrap();
+        prepare(self, &Records::new(engine.clone()));
+        self.accounts.get_mut(name).unwrap().engine = engine;
+        self.restart(name);
     }
 
     /// Cuts the account's connection without its knowing.

@@ -1,8 +1,8 @@
 //! The master key on disk, from the first start over its replacement to the next one.
 
-use wharf::app::rotate_master_key;
 use wharf::base::ids::AccountKey;
 use wharf::config::Config;
+use wharf::operate::rotate_master_key;
 use wharf::storage::{
     Batch, ChangeSet, Changes, MasterKey, Records, Sealing, SledEngine, StorageError, change_master_key, kind, owner,
 };

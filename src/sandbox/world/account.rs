@@ -2,8 +2,11 @@
 
 use super::ConnectionId;
 use super::phone::Phone;
+use crate::signal::keys::KEY_TYPE;
+use crate::signal::prekey::bundle_digest;
 use crate::signal::{IdentityKey, PreKeyBundle, PreKeyId, PublicKey, SignedPreKeyId};
 use crate::wire::adv::sign_key_indexes;
+use crate::wire::prekeys::skey_node;
 use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +38,23 @@ pub(super) struct Companion {
     pub(super) caught_up: bool,
     pub(super) unacknowledged: VecDeque<Node>,
     pub(super) welcomed: bool,
+}
+
+impl Companion {
+    /// What the service holds of the device's keys (`sandbox-service.md` 4); `None` before its first upload.
+    pub(super) fn digest(&self) -> Option<Node> {
+        let (id, key, signature) = self.signed_prekey.as_ref()?;
+        let hash = bundle_digest(&self.identity, key, signature, self.prekeys.iter().map(|(_, key)| key));
+        let ids = self.prekeys.iter().map(|(id, _)| Node::new("id").bytes(id.to_wire()));
+        Some(Node::new("digest").children([
+            Node::new("registration").bytes(self.registration_id.to_be_bytes()),
+            Node::new("type").bytes([KEY_TYPE]),
+            Node::new("identity").bytes(*self.identity.0.as_bytes()),
+            skey_node(*id, key, signature),
+            Node::new("list").children(ids),
+            Node::new("hash").bytes(hash.to_vec()),
+        ]))
+    }
 }
 
 impl Account {

@@ -98,8 +98,7 @@ impl World {
             return Ok(None);
         }
         if iq.find("digest").is_some() {
-            // The digest itself comes with the prekey chapter of the sandbox; 406 is logged and skipped by every client.
-            return Err((406, "not-acceptable"));
+            return companion.digest().map(Some).ok_or((404, "item-not-found"));
         }
         Err((400, "bad-request"))
     }
