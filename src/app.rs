@@ -1,6 +1,6 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
-use crate::account::{AccountError, Settings};
+use crate::account::{AccountError, Retention, Settings};
 use crate::actors::{ActorError, FreeSpace, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
@@ -130,6 +130,10 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             prekey_batch: config.accounts.prekey_batch,
             jump_limit: JumpLimit(config.accounts.forward_jumps),
             jump_limit_own: JumpLimit(config.accounts.forward_jumps_own),
+            retention: Retention {
+                messages: days(config.retention.messages_days),
+                inbox: days(config.retention.inbox_days),
+            },
         },
         allow_private_webhooks: config.allow_private_webhooks(),
         clock: Arc::new(SystemClock),
@@ -138,6 +142,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
         free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
+        keep_events: days(config.retention.events_days),
         keep_free: config.storage.keep_free_mib * 1024 * 1024,
     })?;
     service.prepare().await?;
@@ -151,6 +156,10 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     }
     let drain = Duration::from_secs(config.drain_seconds);
     Ok(Running { address, new_admin_key, service, server: handle, drain })
+}
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
 }
 
 fn free_space_of(data: &str) -> FreeSpace {

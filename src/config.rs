@@ -40,6 +40,7 @@ pub struct Config {
     pub network: NetworkConfig,
     pub accounts: AccountsConfig,
     pub webhooks: WebhooksConfig,
+    pub retention: RetentionConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,13 @@ pub struct StorageConfig {
     pub keep_free_mib: u64,
     pub seal: bool,
     pub master_key_file: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionConfig {
+    pub events_days: u64,
+    pub messages_days: u64,
+    pub inbox_days: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +104,7 @@ impl Default for Config {
                 threads: 2,
             },
             webhooks: WebhooksConfig { allow_private: None },
+            retention: RetentionConfig { events_days: 30, messages_days: 30, inbox_days: 30 },
         }
     }
 }
@@ -140,6 +149,16 @@ impl Config {
         let absolute = |path: &str| std::path::absolute(path).map_err(|error| invalid(error.to_string()));
         if absolute(&config.master_key_file())?.starts_with(absolute(&config.data)?) {
             return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
+        }
+        let retention = &config.retention;
+        for (name, days) in [
+            ("events_days", retention.events_days),
+            ("messages_days", retention.messages_days),
+            ("inbox_days", retention.inbox_days),
+        ] {
+            if !(1..=36_500).contains(&days) {
+                return Err(invalid(format!("retention.{name} must be 1 to 36500")));
+            }
         }
         if !(1..=65_536).contains(&config.storage.cache_mib) {
             return Err(invalid("storage.cache_mib must be 1 to 65536".into()));
@@ -259,6 +278,7 @@ mod tests {
             "network: 5\n",
             "accounts:\n  prekey_batch: 0\n",
             "storage:\n  cache_mib: 0\n",
+            "retention:\n  events_days: 0\n",
             "storage:\n  master_key_file: ./data/master.key\n",
             "storage:\n  master_key_file: data/master.key\n",
             "a: [\n",

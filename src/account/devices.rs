@@ -109,6 +109,30 @@ impl DeviceSync {
         Ok(writes)
     }
 
+    /// Forgets a user: returns its addresses, and how many lists went.
+    pub fn forget_user(&mut self, user: &Jid) -> Result<(Vec<Jid>, u64, Writes), AccountError> {
+        let (pn, lid) = match user.server() {
+            Server::Lid => (self.pn_of(user)?, Some(user.clone())),
+            _ => (Some(user.clone()), self.lid_of(user)?),
+        };
+        let (mut writes, mut lists) = (Writes::default(), 0);
+        let addresses: Vec<Jid> = pn.iter().chain(&lid).cloned().collect();
+        for address in &addresses {
+            if self.list(address)?.is_some() {
+                writes.delete(kind::DEVICES, address.to_string());
+                self.lists.remove(address);
+                lists += 1;
+            }
+        }
+        if let (Some(pn), Some(lid)) = (pn, lid) {
+            writes.delete(kind::LID_OF, pn.user());
+            writes.delete(kind::PN_OF, lid.user());
+            self.lids.remove(&pn);
+            self.pns.remove(&lid);
+        }
+        Ok((addresses, lists, writes))
+    }
+
     /// The address that everything about this device is filed under.
     pub fn canonical(&mut self, jid: &Jid) -> Result<Jid, AccountError> {
         if jid.server() == Server::Pn

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Rotate(SignedPreKeyId),
     /// Which prekeys the service lists.
     Digest,
+    /// The removal of this device; the command's token.
+    Logout(u64),
     /// The last step of a login.
     Active,
     Ping,

@@ -3,7 +3,7 @@
 use super::Children;
 use super::error::AccountError;
 use super::iq::{Pending, Purpose};
-use super::router::{Effect, Router, Turn};
+use super::router::{Effect, Reply, Router, Turn};
 use super::view::AccountState;
 use crate::base::ids::{Generation, random_hex};
 use crate::base::time::Timestamp;
@@ -169,6 +169,24 @@ impl Router {
         self.view.state = AccountState::Reconnecting;
         self.view.reason = Some(why.to_owned());
         self.view.next_attempt_at = Some(until);
+    }
+
+    /// Asks the service to remove this device; replies when it has answered, at once when it cannot be asked.
+    pub(super) fn log_out<C>(&mut self, turn: &mut Turn<'_, C>, token: u64) {
+        let own = self.device.link.as_ref().map(|link| link.jid.clone());
+        match own.filter(|_| self.view.state == AccountState::Online) {
+            Some(own) => {
+                let remove = Node::new("remove-companion-device").attr("jid", own).attr("reason", "user_initiated");
+                let iq = self.ask(turn, Purpose::Logout(token), "md", "set").child(remove);
+                self.write(turn, iq);
+            }
+            None => self.logged_out(turn, token),
+        }
+    }
+
+    pub(super) fn logged_out<C>(&mut self, turn: &mut Turn<'_, C>, token: u64) {
+        self.stop(turn, AccountState::LoggedOut, Some("logged out by request"));
+        turn.reply(token, Reply::Done);
     }
 
     pub(super) async fn tick<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {

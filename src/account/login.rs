@@ -74,6 +74,10 @@ impl Router {
                 Ok(())
             }
             Purpose::Rotate(signed) => self.signed_prekey_taken(turn, signed).await,
+            Purpose::Logout(token) => {
+                self.logged_out(turn, token);
+                Ok(())
+            }
             Purpose::Active => {
                 self.view.state = AccountState::Online;
                 self.view.reason = None;
@@ -124,6 +128,10 @@ impl Router {
             // Prekeys are tried again at the next login; without them peers still use the signed one.
             Purpose::PreKeyCount | Purpose::PreKeyUpload(_) | Purpose::Digest => {
                 self.activate(turn);
+                Ok(())
+            }
+            Purpose::Logout(token) => {
+                self.logged_out(turn, token);
                 Ok(())
             }
             Purpose::Rotate(_) => {

@@ -24,6 +24,7 @@ mod outbox;
 mod poison;
 mod prekeys;
 mod restore;
+mod retention;
 mod router;
 mod sessions;
 mod targets;
@@ -38,9 +39,12 @@ pub use outbound::SendRequest;
 pub use poison::{Poison, StanzaPrint};
 pub use prekeys::PreKeys;
 pub use restore::prepare_restored;
+pub use retention::Retention;
 pub use router::{Command, Effect, Input, Refusal, Reply, Router, Settings, Turn};
 pub use sessions::SessionCipher;
 pub use view::{AccountState, AccountView, LinkCode};
+
+use crate::base::counts::Counts;
 
 /// Stored structures, generated from `proto/records.proto`.
 mod proto {

@@ -54,9 +54,9 @@ const NO_DEVICES: Step = Step::Failed {
 };
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct IdempotencyRecord {
+pub(super) struct IdempotencyRecord {
     body: String,
-    answer: MessageRecord,
+    pub(super) answer: MessageRecord,
 }
 
 impl Router {

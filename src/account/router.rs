@@ -8,8 +8,9 @@ use super::linking::Linking;
 use super::outbound::SendRequest;
 use super::outbox::Outbox;
 use super::restore::Restored;
+use super::retention::{Retention, Sweep};
 use super::view::{AccountState, AccountView};
-use super::{Children, MessageRecord};
+use super::{Children, Counts, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
 use crate::base::time::Timestamp;
 use crate::signal::{JumpLimit, PublicKey};
@@ -32,6 +33,7 @@ pub struct Settings {
     /// How far a message may lie ahead of its chain: from others, and from our own devices.
     pub jump_limit: JumpLimit,
     pub jump_limit_own: JumpLimit,
+    pub retention: Retention,
 }
 
 /// What a turn is about.
@@ -58,6 +60,12 @@ pub enum Command {
     Stop,
     Send(Box<SendRequest>),
     Message(MessageId),
+    /// Forget what is too old in the next page of records.
+    Sweep,
+    /// Forget everything about a contact but its events.
+    Forget(Jid),
+    /// Have the service remove this device, if it can be told now.
+    Logout,
 }
 
 /// The answer to a command.
@@ -67,6 +75,15 @@ pub enum Reply {
     /// A message that will be sent, as it was when it was accepted.
     Accepted(Box<MessageRecord>),
     Message(Option<Box<MessageRecord>>),
+    /// Whether there are more records to look at.
+    Swept {
+        more: bool,
+    },
+    /// The addresses that the contact had, and what was forgotten.
+    Forgotten {
+        addresses: Vec<String>,
+        counts: Counts,
+    },
     Refused(Refusal),
 }
 
@@ -124,6 +141,7 @@ pub struct Router {
     /// The signed prekey is not looked at before.
     pub(super) rotate_after: Timestamp,
     pub(super) restored: Restored,
+    pub(super) sweep: Sweep,
 }
 
 const STARTED: &[u8] = b"\x01started";
@@ -154,6 +172,7 @@ impl Router {
             rotate_after: Timestamp::default(),
             outbox,
             restored,
+            sweep: Sweep::default(),
         };
         router.show_link();
         Ok(router)
@@ -235,6 +254,15 @@ impl Router {
                 let reply = self.accept(turn, *request)?;
                 turn.reply(token, reply);
             }
+            Command::Sweep => {
+                let reply = self.sweep(turn)?;
+                turn.reply(token, reply);
+            }
+            Command::Forget(contact) => {
+                let reply = self.forget_contact(turn, &contact).await?;
+                turn.reply(token, reply);
+            }
+            Command::Logout => self.log_out(turn, token),
             Command::Message(id) => {
                 let record = self.message(&id)?.map(Box::new);
                 turn.reply(token, Reply::Message(record));

@@ -4,15 +4,20 @@
 
 use super::error::AccountError;
 use crate::base::address::ProtocolAddress;
+use crate::base::counts::Counts;
 use crate::base::time::Timestamp;
 use crate::signal::{
     Buffer, Ciphertext, Context, IdentityKey, JumpLimit, LocalParty, Part, PreKeyId, PreKeyPair, PreKeySignalMessage,
     PublicKey, RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use crate::wire::Jid;
 use rand::rngs::StdRng;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+
+/// The highest device number that is given out.
+const MAX_DEVICE: u16 = 99;
 
 type Writes = ChangeSet<owner::SessionCipher>;
 /// With the one-time prekey that is used up.
@@ -243,6 +248,24 @@ impl SessionCipher {
         self.identities.insert(address.clone(), identity);
         writes.put(kind::IDENTITY, address.as_str(), *identity.0.as_bytes());
         Ok(known.is_some())
+    }
+
+    /// Forgets these users: their sessions and identities, of every device they may have.
+    pub fn forget_users(&mut self, users: &[Jid]) -> Result<(Counts, Writes), AccountError> {
+        let (mut counts, mut writes) = (Counts::default(), Writes::default());
+        let devices = users.iter().flat_map(|user| (0..=MAX_DEVICE).map(|device| user.with_device(device)));
+        for address in devices.map(|device| device.protocol_address()) {
+            let parts = self.store.scan(kind::SESSION, &part_key(&address, &[]))?;
+            counts.add("sessions", u64::from(!parts.is_empty()));
+            parts.into_iter().for_each(|(key, _)| writes.delete(kind::SESSION, key));
+            if self.identity(&address)?.is_some() {
+                writes.delete(kind::IDENTITY, address.as_str());
+                counts.add("identities", 1);
+            }
+            self.sessions.remove(&address);
+            self.identities.remove(&address);
+        }
+        Ok((counts, writes))
     }
 
     fn remote(&mut self, address: &ProtocolAddress) -> Result<RemoteParty, AccountError> {

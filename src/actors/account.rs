@@ -20,14 +20,20 @@ use crate::wire::Node;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
 };
+use rand::RngExt;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 /// Requests that may wait in one account.
 const MAX_COMMANDS: usize = 1024;
 /// Turns that may be computed ahead of their commits.
 const MAX_IN_FLIGHT: usize = 64;
+
+/// How often an account looks for what is too old, and how long it waits between two pages.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const SWEEP_STEP: Duration = Duration::from_secs(1);
 
 /// What every tree needs.
 #[derive(Clone)]
@@ -39,6 +45,8 @@ pub(super) struct Environment {
     pub(super) entropy: Arc<Entropy>,
     pub(super) hooks: Arc<dyn Hooks>,
     pub(super) metrics: Arc<Metrics>,
+    /// How long events stay in the log.
+    pub(super) keep_events: Duration,
 }
 
 /// One tree of one account.
@@ -269,6 +277,18 @@ impl Account {
         }
     }
 
+    /// Forgets what is too old, a page at a time, and comes back for the next.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let (reply, swept) = oneshot::channel();
+        let token = self.token(reply);
+        self.inputs.push_back((Input::Command(Command::Sweep, token), None));
+        self.pump(ctx);
+        ctx.spawn(swept.into_actor(self).map(|swept, _, ctx| {
+            let wait = if matches!(swept, Ok(Reply::Swept { more: true })) { SWEEP_STEP } else { SWEEP_EVERY };
+            ctx.run_later(wait, Self::sweep);
+        }));
+    }
+
     /// The tree is broken: the fleet loads a fresh one. Waiting callers see their request dropped.
     fn fail(&mut self, why: &str, ctx: &mut Context<Self>) {
         if std::mem::replace(&mut self.reported, true) {
@@ -299,6 +319,9 @@ impl Actor for Account {
                 self.machine = Some(machine);
                 self.inputs.push_back((Input::Command(Command::Resume, 0), None));
                 self.pump(ctx);
+                let first =
+                    Duration::from_secs(self.environment.entropy.fork().random_range(60..SWEEP_EVERY.as_secs()));
+                ctx.run_later(first, Self::sweep);
             }
             Ok(Err(error)) => self.fail(&error.to_string(), ctx),
             Err(panic) => self.fail(&panic.to_string(), ctx),

@@ -24,6 +24,7 @@ const EVENT_FORMAT: u8 = 2;
 /// Resolves when the request is durable, or is refused.
 pub type Committed = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send>>;
 
+type Stage = Box<dyn FnOnce(&mut Committer, &mut Batch) -> Result<(), StorageError> + Send>;
 type Done = oneshot::Sender<Result<(), StorageError>>;
 
 enum Request {
@@ -45,6 +46,11 @@ enum Request {
         endpoint: EndpointId,
         position: u64,
         row: Option<Box<Delivery>>,
+        done: Done,
+    },
+    /// Something that reads what is committed and stages what follows from it: a commit of its own.
+    Alone {
+        stage: Stage,
         done: Done,
     },
     Stop {
@@ -117,6 +123,24 @@ impl Store {
         self.request(|done| Request::Delivery { endpoint, position, row, done })
     }
 
+    /// Has the committer stage something between two commits; resolves with its result when that is durable.
+    pub(super) fn alone<R: Send + 'static>(
+        &self,
+        stage: impl FnOnce(&mut Committer, &mut Batch) -> Result<R, StorageError> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<R, StorageError>> + Send>> {
+        let (result, staged) = oneshot::channel();
+        let stage = move |committer: &mut Committer, batch: &mut Batch| {
+            // A caller that has gone needs no result.
+            let _ = result.send(stage(committer, batch)?);
+            Ok(())
+        };
+        let committed = self.request(|done| Request::Alone { stage: Box::new(stage), done });
+        Box::pin(async move {
+            committed.await?;
+            staged.await.map_err(|_| StorageError::Stopped)
+        })
+    }
+
     /// Whether commits are still taken: not after a failed write.
     pub fn is_writing(&self) -> bool {
         !self.requests.is_closed()
@@ -144,11 +168,11 @@ impl Store {
 
 /// The committer's state, on its thread.
 pub struct Committer {
-    records: Records,
+    pub(super) records: Records,
     requests: mpsc::UnboundedReceiver<Request>,
     generations: HashMap<AccountKey, Generation>,
-    endpoints: HashMap<EndpointId, Endpoint>,
-    next_position: u64,
+    pub(super) endpoints: HashMap<EndpointId, Endpoint>,
+    pub(super) next_position: u64,
     log_end: watch::Sender<u64>,
     deliveries: mpsc::UnboundedSender<NewDelivery>,
     hooks: Arc<dyn Hooks>,
@@ -210,16 +234,23 @@ impl Committer {
     }
 
     fn serve(&mut self) {
-        while let Some(first) = self.requests.blocking_recv() {
+        let mut next = self.requests.blocking_recv();
+        while let Some(first) = next.take() {
             let mut group = vec![first];
-            while group.len() < MAX_GROUP
-                && let Ok(next) = self.requests.try_recv()
-            {
-                group.push(next);
+            while group.len() < MAX_GROUP && !matches!(group[0], Request::Alone { .. }) {
+                match self.requests.try_recv() {
+                    Ok(alone @ Request::Alone { .. }) => {
+                        next = Some(alone);
+                        break;
+                    }
+                    Ok(another) => group.push(another),
+                    Err(_) => break,
+                }
             }
             if self.commit_group(group).is_break() {
                 return;
             }
+            next = next.or_else(|| self.requests.blocking_recv());
         }
     }
 
@@ -246,6 +277,13 @@ impl Committer {
                 }
                 Request::Delivery { endpoint, position, row, done } => {
                     let staged = self.stage_delivery(&mut batch, &endpoint, position, row.as_deref());
+                    answers.push((done, staged));
+                }
+                Request::Alone { stage, done } => {
+                    let staged = stage(self, &mut batch);
+                    if staged.is_err() {
+                        batch = Batch::default();
+                    }
                     answers.push((done, staged));
                 }
                 Request::Stop { done } => stop = Some(done),
@@ -350,7 +388,12 @@ impl Committer {
         self.stage_set(batch, AccountKey::SERVER, set)
     }
 
-    fn stage_set<O>(&self, batch: &mut Batch, account: AccountKey, set: ChangeSet<O>) -> Result<(), StorageError> {
+    pub(super) fn stage_set<O>(
+        &self,
+        batch: &mut Batch,
+        account: AccountKey,
+        set: ChangeSet<O>,
+    ) -> Result<(), StorageError> {
         let mut changes = Changes::default();
         changes.absorb(set);
         changes.writes.into_iter().try_for_each(|write| self.records.stage(batch, account, write))

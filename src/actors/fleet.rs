@@ -7,6 +7,7 @@ use super::ActorError;
 use super::account::{Account, Drain, Environment, Request};
 use super::remembered::{Remembered, put_remembered};
 use crate::account::{AccountState, AccountView, Command, Device, Reply};
+use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, Overlay, Records, StorageError, kind, owner};
@@ -27,6 +28,10 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// How long a call waits for a tree that is being loaded.
 const TREE_WAIT: Duration = Duration::from_secs(5);
 const RESTART_WAIT: Duration = Duration::from_millis(100);
+/// How long a deleted account may take to be logged out, and to end.
+const LOGOUT_WAIT: Duration = Duration::from_secs(5);
+/// How often old events are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 const FORMAT: u8 = 1;
 
 /// An account's record.
@@ -123,6 +128,36 @@ impl Fleet {
         }));
     }
 
+    /// Erasures that a crash has cut short.
+    fn finish_erasures(&self, ctx: &mut Context<Self>) {
+        let store = self.environment.store.clone();
+        let erasing = async move {
+            for account in store.erasures()? {
+                let counts = store.erase(account).await?;
+                tracing::info!(?counts, "the erasure of an account that was cut short is done");
+            }
+            Ok::<_, StorageError>(())
+        };
+        ctx.spawn(erasing.into_actor(self).map(|result, _, _| {
+            if let Err(error) = result {
+                tracing::error!(%error, "an erasure cannot be finished; the next start tries again");
+            }
+        }));
+    }
+
+    /// Drops events that are older than the settings say.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let Environment { store, clock, keep_events, .. } = self.environment.clone();
+        let now = clock.now();
+        let before = Timestamp(now.0.saturating_sub(u64::try_from(keep_events.as_millis()).unwrap_or(u64::MAX)));
+        let swept = async move { store.sweep(before, now).await };
+        ctx.spawn(swept.into_actor(self).map(|swept, _, _| match swept {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old events were dropped"),
+            Err(error) => tracing::error!(%error, "old events cannot be dropped"),
+        }));
+    }
+
     fn start_tree(&mut self, id: &AccountId, generation: Generation, ctx: &mut Context<Self>) {
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
         let Some(entry) = self.accounts.get_mut(id).filter(|entry| entry.generation == generation) else { return };
@@ -175,6 +210,9 @@ impl Actor for Fleet {
         for id in self.accounts.keys().cloned().collect::<Vec<_>>() {
             self.launch(&id, ctx);
         }
+        self.finish_erasures(ctx);
+        self.sweep(ctx);
+        ctx.run_interval(SWEEP_EVERY, Self::sweep);
     }
 }
 
@@ -298,6 +336,48 @@ impl Handler<Create> for Fleet {
             }
             fleet.launch(&id, ctx);
             Ok(info)
+        }))
+    }
+}
+
+/// Logs an account out where that is possible, ends its tree, and erases everything of it.
+#[derive(Message)]
+#[rtype(result = "Result<Counts, ActorError>")]
+pub(super) struct Delete(pub(super) AccountId);
+
+impl Handler<Delete> for Fleet {
+    type Result = ResponseActFuture<Self, Result<Counts, ActorError>>;
+
+    fn handle(&mut self, Delete(id): Delete, _: &mut Self::Context) -> Self::Result {
+        let Some(entry) = self.accounts.get_mut(&id) else {
+            return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
+        };
+        // Its name is taken until everything is gone; nothing starts it any more.
+        entry.quarantine = Some("the account is being deleted".to_owned());
+        entry.generation = entry.generation.next();
+        let (key, generation, tree) = (entry.record.key, entry.generation, entry.tree.take());
+        let store = self.environment.store.clone();
+        let named = id.clone();
+        let erased = async move {
+            if let Some(tree) = tree {
+                let (reply, replied) = oneshot::channel();
+                if tree.send(Request(Command::Logout, reply)).await == Ok(true) {
+                    // A service that does not answer in time will find the device dead.
+                    let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
+                }
+                let (done, drained) = oneshot::channel();
+                if tree.send(Drain(done)).await.is_ok() {
+                    let _ = tokio::time::timeout(LOGOUT_WAIT, drained).await;
+                }
+            }
+            store.begin(key, generation).await?;
+            store.begin_erasure(&named, key).await?;
+            Ok::<_, ActorError>(store.erase(key).await?)
+        };
+        Box::pin(erased.into_actor(self).map(move |erased, fleet, _| {
+            // An erasure that failed goes on with the next start.
+            fleet.accounts.remove(&id);
+            erased
         }))
     }
 }

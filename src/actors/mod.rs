@@ -24,6 +24,7 @@ mod operations;
 mod remembered;
 mod service;
 mod transport;
+mod upkeep;
 
 pub use committer::{Committer, EventRow, Store, open_store};
 pub use error::ActorError;

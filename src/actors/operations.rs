@@ -1,11 +1,14 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
 use super::ActorError as Error;
-use super::fleet::stored_accounts;
+use super::fleet::{Call, Delete, KeyOf, stored_accounts};
 use super::service::Service;
+use crate::account::{Command, Reply};
+use crate::base::counts::Counts;
 use crate::base::ids::AccountId;
 use crate::base::time::Timestamp;
 use crate::storage::{DATA_FORMAT, Manifest, Records, format_of, write_backup};
+use crate::wire::{Jid, WireError};
 use std::io::{self, Write};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -36,6 +39,24 @@ impl Service {
     pub async fn metrics(&self) -> Result<String, Error> {
         let accounts = self.accounts().await?;
         Ok(self.metrics.render(accounts.iter().map(|account| account.view.state), (self.free_space)()))
+    }
+
+    /// Logs an account out and erases everything of it. Returns what went.
+    pub async fn delete_account(&self, id: &AccountId) -> Result<Counts, Error> {
+        self.ask(Delete(id.clone())).await?
+    }
+
+    /// Erases what is known of a contact: messages, events, sessions, identities. Returns what went.
+    pub async fn erase_contact(&self, id: &AccountId, contact: &str) -> Result<Counts, Error> {
+        let bad = |error: WireError| Error::BadField { field: "contact", why: error.to_string() };
+        let contact = Jid::parse_recipient(contact).map_err(bad)?;
+        let Reply::Forgotten { addresses, mut counts } = self.ask(Call(id.clone(), Command::Forget(contact))).await??
+        else {
+            return Err(Error::Restarting);
+        };
+        let account = self.ask(KeyOf(id.clone())).await??;
+        counts.merge(self.store.erase_events(account, addresses).await?);
+        Ok(counts)
     }
 
     /// Begins a backup of one account, or of everything, while the server goes on. It comes in pieces; one that breaks off ends with

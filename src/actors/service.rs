@@ -54,6 +54,8 @@ pub struct ServiceConfig {
     /// Threads that account trees are spread over.
     pub arbiters: usize,
     pub free_space: FreeSpace,
+    /// How long events stay in the log.
+    pub keep_events: Duration,
     /// Below this many free bytes nothing is taken for sending.
     pub keep_free: u64,
 }
@@ -125,6 +127,7 @@ impl Service {
             entropy: entropy.clone(),
             hooks: config.hooks,
             metrics: metrics.clone(),
+            keep_events: config.keep_events,
         };
         let fleet = Fleet::load(environment, config.arbiters)?.start();
         let (free_space, keep_free) = (config.free_space, config.keep_free);
@@ -169,7 +172,7 @@ impl Service {
         self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
-    async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
+    pub(super) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
     where
         M: actix::Message + Send + 'static,
         M::Result: Send,
@@ -285,9 +288,16 @@ impl Service {
     fn position(&self, cursor: &str) -> Result<u64, Error> {
         let (epoch, position) = cursor.rsplit_once('-').ok_or(ActorError::BadCursor)?;
         match position.parse() {
-            Ok(position) if epoch == self.epoch => Ok(position),
+            Ok(position) if epoch == self.epoch && !self.is_forgotten(position)? => Ok(position),
             _ => Err(ActorError::BadCursor),
         }
+    }
+
+    /// Whether events after this position are no more in the log.
+    fn is_forgotten(&self, position: u64) -> Result<bool, Error> {
+        let first = self.store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], None, 1)?;
+        let first = first.first().and_then(|(key, _)| key.as_slice().try_into().ok()).map(u64::from_be_bytes);
+        Ok(first.is_some_and(|first| position + 1 < first))
     }
 
     fn scan(

@@ -102,3 +102,24 @@ pub(super) async fn stop(_: Admin, state: web::Data<State>, path: web::Path<Stri
     state.service.stop_account(&id).await?;
     Ok(HttpResponse::Ok().json(render(&state.service.account(&id).await?)))
 }
+
+/// Logs the account out, and erases all its data; tells what went.
+pub(super) async fn delete(
+    _: Admin,
+    state: web::Data<State>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let erased = state.service.delete_account(&id_of(&path)?).await?;
+    Ok(HttpResponse::Ok().json(json!({ "erased": erased })))
+}
+
+/// Erases what is known of a contact; tells what went.
+pub(super) async fn erase_contact(
+    _: Admin,
+    state: web::Data<State>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (account, contact) = path.into_inner();
+    let erased = state.service.erase_contact(&id_of(&account)?, &contact).await?;
+    Ok(HttpResponse::Ok().json(json!({ "erased": erased })))
+}

@@ -56,6 +56,8 @@ fn routes(app: &mut web::ServiceConfig) {
             .route("/accounts", web::get().to(accounts::list))
             .route("/accounts", web::post().to(accounts::create))
             .route("/accounts/{account}", web::get().to(accounts::get))
+            .route("/accounts/{account}", web::delete().to(accounts::delete))
+            .route("/accounts/{account}/contacts/{contact}", web::delete().to(accounts::erase_contact))
             .route("/accounts/{account}/start", web::post().to(accounts::start))
             .route("/accounts/{account}/stop", web::post().to(accounts::stop))
             .route("/accounts/{account}/qr", web::get().to(qr::get))

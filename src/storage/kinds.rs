@@ -66,6 +66,27 @@ pub(super) fn is_named(code: u8) -> bool {
     sessions.contains(&code) || users.contains(&code)
 }
 
+/// What records of this kind are called in counts.
+pub fn kind_name(code: u8) -> &'static str {
+    match code {
+        0x01 => "devices",
+        0x02 | 0x09 => "settings",
+        0x03 => "queued_messages",
+        0x04 => "messages",
+        0x05 => "received_messages",
+        0x06 => "events",
+        0x07 => "remembered_answers",
+        0x08 => "bad_stanzas",
+        0x10 => "sessions",
+        0x11 => "identities",
+        0x20 => "device_lists",
+        0x21 | 0x22 => "addresses",
+        0x28..=0x2a => "prekeys",
+        0x7f => "chunks",
+        _ => "others",
+    }
+}
+
 /// The kinds. Codes are stored: never renumber one.
 pub mod kind {
     use super::{Kind, owner};

@@ -83,6 +83,11 @@ impl AccountStore {
         Ok(merged.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
     }
 
+    /// Up to `limit` records of a kind after a key, as committed.
+    pub fn page<O>(&self, kind: Kind<O>, after: Option<&[u8]>, limit: usize) -> Result<Rows, StorageError> {
+        self.records.scan(self.account, kind, &[], after, limit)
+    }
+
     /// The last record of a kind as committed.
     pub fn last<O>(&self, kind: Kind<O>) -> Result<Option<Row>, StorageError> {
         self.records.last(self.account, kind)

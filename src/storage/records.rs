@@ -171,6 +171,13 @@ impl Records {
         Ok(accounts)
     }
 
+    /// The account has no records any more: what its values were sealed under goes too.
+    pub fn stage_forgotten(&self, batch: &mut Batch, account: AccountKey) {
+        if let Some(sealing) = &self.sealing {
+            batch.writes.insert(sealing.forget(account), None);
+        }
+    }
+
     /// Adds one write to a batch; chunks of the value that it replaces are removed.
     pub fn stage(&self, batch: &mut Batch, account: AccountKey, write: Write) -> Result<(), StorageError> {
         let Write { kind, key, value, .. } = write;

@@ -118,6 +118,12 @@ impl Sealing {
         Ok(Some(self.remember(account, &both)))
     }
 
+    /// Forgets an account's keys; returns the row that they are stored in.
+    pub(super) fn forget(&self, account: AccountKey) -> Vec<u8> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&account);
+        data_key_row(account)
+    }
+
     fn remember(&self, account: AccountKey, both: &[u8; 64]) -> Arc<DataKeys> {
         let (mut data, mut names) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
         data.copy_from_slice(&both[..32]);

@@ -11,6 +11,7 @@ mod net;
 mod power_cut;
 mod rest;
 mod restore;
+mod retention;
 mod sealing;
 mod served;
 mod supervision;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wharf::account::{
-    AccountState, Command, Effect, Input, Local, MessageRecord, Reply, SendRequest, Settings, prepare_restored,
+    AccountState, Command, Effect, Input, Local, MessageRecord, Reply, Retention, SendRequest, Settings,
+    prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
 use wharf::base::time::Timestamp;
@@ -48,6 +49,7 @@ impl Net {
             prekey_batch: 40,
             jump_limit: JumpLimit(2000),
             jump_limit_own: JumpLimit::default(),
+            retention: Retention::default(),
         };
         let rng = StdRng::seed_from_u64(2);
         Self { now, world, accounts: BTreeMap::new(), settings: Arc::new(settings), next_connection: 0, rng }

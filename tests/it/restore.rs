@@ -13,7 +13,10 @@ const CAROL: &str = "15550003333";
 
 /// Every message key that was used on the wire, with the number of different ciphertexts under it.
 #[derive(Default)]
-struct UsedKeys(HashMap<(String, String, [u8; 32], u32), HashSet<Vec<u8>>>);
+struct UsedKeys(HashMap<Place, HashSet<Vec<u8>>>);
+
+/// Sender, recipient, ratchet key, counter.
+type Place = (String, String, [u8; 32], u32);
 
 impl UsedKeys {
     fn watch(net: &mut Net) -> Arc<Mutex<Self>> {

@@ -154,12 +154,24 @@ impl Served {
         Self::with(Parts::default()).await
     }
 
+    /// With data that a test can look into.
+    pub async fn unsealed(engine: Arc<MemoryEngine>) -> Self {
+        let parts = Parts { engine: Some(engine), ..Parts::default() };
+        Self::configured(parts, |config| config.storage.seal = false).await
+    }
+
     pub async fn with(parts: Parts) -> Self {
+        Self::configured(parts, |_| {}).await
+    }
+
+    pub async fn configured(parts: Parts, change: impl FnOnce(&mut Config)) -> Self {
         let sandbox = start_sandbox("127.0.0.1:0").unwrap();
         let engine = parts.engine.or_else(|| Some(Arc::new(MemoryEngine::default())));
         let master_key = parts.master_key.or_else(|| MasterKey::parse(MASTER_KEY));
         let parts = Parts { engine, admin_key: Some(KEY.into()), master_key, ..parts };
-        let running = start(&config(&sandbox), parts).await.unwrap();
+        let mut config = config(&sandbox);
+        change(&mut config);
+        let running = start(&config, parts).await.unwrap();
         let client = Client::new(format!("http://{}", running.address), format!("http://{}", sandbox.address));
         Self { client, _running: running, _sandbox: sandbox }
     }

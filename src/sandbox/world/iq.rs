@@ -32,7 +32,7 @@ impl World {
             return;
         }
         let xmlns = iq.text("xmlns").unwrap_or_default().into_owned();
-        let answer = self.answer(device, &xmlns, &kind, iq);
+        let answer = self.answer(id, device, &xmlns, &kind, iq);
         let reply = Node::new("iq")
             .attr("from", iq.jid("to").unwrap_or_else(Jid::service))
             .attr("type", if answer.is_ok() { "result" } else { "error" })
@@ -44,7 +44,7 @@ impl World {
         self.send(id, &reply);
     }
 
-    fn answer(&mut self, device: &DeviceId, xmlns: &str, kind: &str, iq: &Node) -> Answer {
+    fn answer(&mut self, id: ConnectionId, device: &DeviceId, xmlns: &str, kind: &str, iq: &Node) -> Answer {
         match (xmlns, kind) {
             ("encrypt", _) => self.encrypt_iq(device, iq),
             ("usync", _) => self.usync(iq).map(Some).map_err(|_| (400, "bad-request")),
@@ -63,6 +63,10 @@ impl World {
                     .attr("refresh_id", "1")
                     .child(Node::new("prop").attr("config_code", "10518").attr("config_value", "0")),
             )),
+            ("md", "set") if iq.find("remove-companion-device").is_some() => {
+                self.remove_companion(id, device);
+                Ok(None)
+            }
             ("w", "get") => Ok(Some(Node::new("props").attr("version", "2").attr("hash", "sandbox"))),
             ("blocklist", _) => Ok(Some(Node::new("list").attr("dhash", "sandbox"))),
             ("privacy", "get") => {

@@ -359,6 +359,17 @@ impl World {
         }
     }
 
+    /// A companion has asked to be removed: it is told so, and gone.
+    fn remove_companion(&mut self, id: ConnectionId, device: &DeviceId) {
+        if let Some(account) = self.accounts.get_mut(&device.number) {
+            account.companions.remove(&device.device);
+        }
+        let conflict = Node::new("conflict").attr("type", "device_removed");
+        let removed = Node::new("stream:error").attr("code", "401").child(conflict);
+        self.after(RECEIPT_DELAY, Action::Send(id, Box::new(removed)));
+        self.after(RECEIPT_DELAY * 2, Action::Close(id));
+    }
+
     fn leave(&mut self, id: ConnectionId) {
         self.set_role(id, Role::Leaving);
         self.after(RECEIPT_DELAY, Action::Close(id));

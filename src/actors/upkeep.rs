@@ -1,0 +1,200 @@
+//! What the committer does besides turns: events grow old, accounts and contacts are erased.
+//!
+//! Each step is a commit of its own over a page of rows, so that turns come between; each goes on where the one before ended,
+//! after a crash too.
+
+use super::ActorError as Error;
+use super::committer::{Committer, EventRow, Store};
+use super::remembered::{is_kept, read_remembered};
+use crate::base::counts::Counts;
+use crate::base::ids::{AccountId, AccountKey};
+use crate::base::time::Timestamp;
+use crate::storage::{Batch, ChangeSet, StorageError, kind, kind_name, owner};
+use crate::webhook::delivery_key;
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Rows that one step looks at.
+const PAGE: usize = 512;
+/// Names, among the server's facts, an account that is being erased.
+const ERASING: &[u8] = b"erasing/";
+
+impl Store {
+    /// Drops the events older than `before`, and answers to repeated requests that do not count any more. Returns how many rows
+    /// went.
+    pub async fn sweep(&self, before: Timestamp, now: Timestamp) -> Result<u64, StorageError> {
+        let mut swept = 0;
+        loop {
+            let (count, more) = self.alone(move |committer, batch| committer.sweep_events(batch, before)).await?;
+            swept += count;
+            if !more {
+                break;
+            }
+        }
+        let mut after = None;
+        loop {
+            let from = after.take();
+            let (count, next) = self.alone(move |committer, batch| committer.sweep_answers(batch, from, now)).await?;
+            swept += count;
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(swept),
+            }
+        }
+    }
+
+    /// Takes an account out of the list; from here on it is being erased, whatever happens.
+    pub(super) async fn begin_erasure(&self, id: &AccountId, account: AccountKey) -> Result<(), StorageError> {
+        let mut writes = ChangeSet::<owner::Server>::default();
+        writes.delete(kind::ACCOUNT, id.as_str());
+        writes.put(kind::META, [ERASING, &account.as_bytes()[..]].concat(), id.as_str());
+        self.commit_server(writes).await
+    }
+
+    /// The accounts whose erasure is not done.
+    pub(super) fn erasures(&self) -> Result<Vec<AccountKey>, StorageError> {
+        let rows = self.records.scan(AccountKey::SERVER, kind::META, ERASING, None, usize::MAX)?;
+        let keys = rows.into_iter().filter_map(|(key, _)| key.get(ERASING.len()..)?.try_into().ok());
+        Ok(keys.map(AccountKey::from_bytes).collect())
+    }
+
+    /// Deletes everything of an account, its data key last. Returns what went.
+    pub(super) async fn erase(&self, account: AccountKey) -> Result<Counts, StorageError> {
+        let mut counts = Counts::default();
+        loop {
+            let (step, more) = self.alone(move |committer, batch| committer.erase(batch, account)).await?;
+            counts.merge(step);
+            if !more {
+                return Ok(counts);
+            }
+        }
+    }
+
+    /// Deletes the events of an account that name one of these addresses as their chat, sender or recipient.
+    pub(super) async fn erase_events(&self, account: AccountKey, names: Vec<String>) -> Result<Counts, Error> {
+        let names: std::sync::Arc<HashSet<String>> = std::sync::Arc::new(names.into_iter().collect());
+        let (mut counts, mut after) = (Counts::default(), None);
+        loop {
+            let (names, from) = (names.clone(), after.take());
+            let stepped = self.alone(move |committer, batch| committer.erase_events(batch, account, &names, from));
+            let (step, next) = stepped.await?;
+            counts.merge(step);
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(counts),
+            }
+        }
+    }
+}
+
+impl Committer {
+    fn sweep_events(&mut self, batch: &mut Batch, before: Timestamp) -> Result<(u64, bool), StorageError> {
+        let index = self.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], None, PAGE)?;
+        let (mut count, full) = (0, index.len() == PAGE);
+        for (key, owner) in index {
+            let (Ok(at), Ok(owner)) = (key.as_slice().try_into(), owner.as_slice().try_into()) else { continue };
+            let (position, account) = (u64::from_be_bytes(at), AccountKey::from_bytes(owner));
+            let stored = self.records.get(account, kind::EVENT, &key)?;
+            let is_old = stored.as_deref().and_then(EventRow::decode).is_none_or(|event| event.at < before);
+            // The last one tells where the log goes on.
+            if !is_old || position + 1 >= self.next_position {
+                return Ok((count, false));
+            }
+            self.stage_event_deletion(batch, account, position)?;
+            count += 1;
+        }
+        Ok((count, full))
+    }
+
+    fn sweep_answers(
+        &mut self,
+        batch: &mut Batch,
+        after: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<(u64, Option<Vec<u8>>), StorageError> {
+        let page = self.records.scan(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, &[], after.as_deref(), PAGE)?;
+        let mut writes = ChangeSet::<owner::Server>::default();
+        let mut count = 0;
+        for (key, value) in &page {
+            if !is_kept(read_remembered(key, value)?.0, now) {
+                writes.delete(kind::SERVER_IDEMPOTENCY, key.as_slice());
+                count += 1;
+            }
+        }
+        self.stage_set(batch, AccountKey::SERVER, writes)?;
+        Ok((count, page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.clone())))
+    }
+
+    fn stage_event_deletion(&mut self, batch: &mut Batch, account: AccountKey, at: u64) -> Result<u64, StorageError> {
+        let mut own = ChangeSet::<owner::Committer>::default();
+        own.delete(kind::EVENT, at.to_be_bytes());
+        self.stage_set(batch, account, own)?;
+        let (mut global, mut deliveries) = (ChangeSet::<owner::Committer>::default(), 0);
+        // The last place of the log stays, naming an event that is no more: it tells where the log goes on.
+        if at + 1 < self.next_position {
+            global.delete(kind::EVENT_INDEX, at.to_be_bytes());
+        }
+        for endpoint in self.endpoints.keys() {
+            let key = delivery_key(endpoint, at);
+            if self.records.get(AccountKey::SERVER, kind::DELIVERY, &key)?.is_some() {
+                global.delete(kind::DELIVERY, key);
+                deliveries += 1;
+            }
+        }
+        self.stage_set(batch, AccountKey::SERVER, global)?;
+        Ok(deliveries)
+    }
+
+    fn erase(&mut self, batch: &mut Batch, account: AccountKey) -> Result<(Counts, bool), StorageError> {
+        let rows = self.records.engine().scan(account.as_bytes(), None, PAGE)?;
+        let mut counts = Counts::default();
+        for (full, _) in &rows {
+            let (code, key) = (full.get(16).copied().unwrap_or_default(), full.get(17..).unwrap_or_default());
+            if code == kind::EVENT.code()
+                && let Ok(at) = key.try_into()
+            {
+                let deliveries = self.stage_event_deletion(batch, account, u64::from_be_bytes(at))?;
+                counts.add("deliveries", deliveries);
+            }
+            counts.add(kind_name(code), 1);
+            batch.writes.insert(full.clone(), None);
+        }
+        if !rows.is_empty() {
+            return Ok((counts, true));
+        }
+        self.records.stage_forgotten(batch, account);
+        let mut done = ChangeSet::<owner::Server>::default();
+        done.delete(kind::META, [ERASING, &account.as_bytes()[..]].concat());
+        self.stage_set(batch, AccountKey::SERVER, done)?;
+        Ok((counts, false))
+    }
+
+    fn erase_events(
+        &mut self,
+        batch: &mut Batch,
+        account: AccountKey,
+        names: &HashSet<String>,
+        after: Option<Vec<u8>>,
+    ) -> Result<(Counts, Option<Vec<u8>>), StorageError> {
+        let page = self.records.scan(account, kind::EVENT, &[], after.as_deref(), PAGE)?;
+        let mut counts = Counts::default();
+        for (key, value) in &page {
+            let Some(event) = EventRow::decode(value) else { continue };
+            let data = serde_json::from_str::<Value>(&event.body).unwrap_or_default()["data"].take();
+            let is_theirs = |name: &str| data[name].as_str().is_some_and(|address| names.contains(address));
+            if !["chat", "from", "from_lid", "recipient", "jid", "to"].into_iter().any(is_theirs) {
+                continue;
+            }
+            if let Ok(at) = key.as_slice().try_into() {
+                let deliveries = self.stage_event_deletion(batch, account, u64::from_be_bytes(at))?;
+                counts.add("deliveries", deliveries);
+                counts.add("events", 1);
+            }
+        }
+        Ok((counts, page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.clone())))
+    }
+}
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;

@@ -1,0 +1,20 @@
+//! Numbers by name: what an erasure has taken.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub fn add(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(name, count)| self.add(name, count));
+    }
+}
