@@ -104,6 +104,14 @@ enum StorageCommand {
 
 #[derive(Subcommand)]
 enum KeyCommand {
+    /// Replace the data keys, and seal everything anew: with the server stopped, or by a running one in the background.
+    RotateData {
+        /// A running server, such as http://127.0.0.1:8080; its admin key is taken from WHARF_ADMIN_KEY.
+        #[arg(long)]
+        server: Option<String>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Replace the master key, with the server stopped: the data keys are wrapped anew, the data stay as they are.
     Rotate {
         #[arg(long)]
@@ -128,8 +136,8 @@ pub enum CliError {
     MasterKey,
     #[error(transparent)]
     Account(#[from] IdError),
-    #[error("the backup from {server} failed: {why}")]
-    Download { server: String, why: String },
+    #[error("{server}: {why}")]
+    Server { server: String, why: String },
     #[error("signals cannot be handled: {0}")]
     Signal(std::io::Error),
 }
@@ -152,6 +160,19 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             println!("the old key is kept in {old}; destroy it once no backup needs it");
             if from_environment {
                 println!("WHARF_MASTER_KEY still holds the old key: give it the new one, or unset it");
+            }
+            Ok(())
+        }
+        Command::Key(KeyCommand::RotateData { server, config }) => {
+            match server {
+                Some(server) => {
+                    tools::ask(&server, reqwest::Method::POST, "/v1/admin/keys/rotate-data", &[]).await?;
+                    println!("the server replaces its data keys in the background; its log says when it is done");
+                }
+                None => {
+                    let count = operate::rotate_data_keys(&load(config)?, master_key()?)?;
+                    println!("{count} data keys were replaced, and everything was sealed anew");
+                }
             }
             Ok(())
         }

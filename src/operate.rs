@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::key_file::{self, KeyFileError};
 use crate::storage::{
     BackupError, Batch, ChangeSet, Changes, Engine, Extent, Manifest, MasterKey, MemoryEngine, Planned, Records,
-    Sealing, SledEngine, StorageError, apply_backup, begin_restore, change_master_key, end_restore, format_of,
-    is_half_restored, is_of, is_of_log, kind, migrate, plan, verify_backup, write_backup,
+    Rotation, Sealing, SledEngine, StorageError, apply_backup, begin_restore, change_master_key, end_restore,
+    format_of, is_half_restored, is_of, is_of_log, kind, migrate, plan, verify_backup, write_backup,
 };
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
@@ -332,6 +332,22 @@ pub fn rotate_master_key(config: &Config, given: Option<MasterKey>) -> Result<(u
         changed => changed?,
     };
     Ok((count, key_file::replace(&path, &next, &old)?))
+}
+
+/// Replaces every data key, and seals everything anew. Returns how many keys there are.
+pub fn rotate_data_keys(config: &Config, given: Option<MasterKey>) -> Result<usize, AppError> {
+    let records = open_existing(config, given)?;
+    let all: Vec<_> = [AccountKey::SERVER].into_iter().chain(records.accounts()?).collect();
+    for account in &all {
+        let mut next = Some(Rotation::Begin);
+        while let Some(step) = next {
+            let mut batch = Batch::default();
+            next = records.rotate_data_key(&mut batch, *account, step)?;
+            records.engine().apply(batch)?;
+            records.engine().sync()?;
+        }
+    }
+    Ok(all.len())
 }
 
 fn open_engine(config: &Config) -> Result<SledEngine, StorageError> {

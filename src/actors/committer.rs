@@ -289,12 +289,10 @@ impl Committer {
                 Request::Stop { done } => stop = Some(done),
             }
         }
-        self.hooks.reach(Point::Staged, "");
         let written = match batch.writes.is_empty() {
             true => Ok(()),
             false => self.write(batch),
         };
-        self.hooks.reach(Point::Synced, "");
         self.measure(&asked);
         if let Err(error) = &written {
             tracing::error!(%error, "a commit failed; the server must be restarted");
@@ -329,10 +327,13 @@ impl Committer {
     }
 
     fn write(&self, batch: Batch) -> Result<(), StorageError> {
+        self.hooks.reach(Point::Staged, "");
         self.records.engine().apply(batch)?;
         self.hooks.reach(Point::Applied, "");
         self.metrics.syncs.inc();
-        self.records.engine().sync()
+        self.records.engine().sync()?;
+        self.hooks.reach(Point::Synced, "");
+        Ok(())
     }
 
     fn stage(

@@ -128,8 +128,33 @@ impl Fleet {
         }));
     }
 
-    /// Erasures that a crash has cut short.
-    fn finish_erasures(&self, ctx: &mut Context<Self>) {
+    /// Replaces the data keys of these accounts, one after the other, in the background.
+    fn rotate_data_keys(&self, accounts: Vec<AccountKey>, ctx: &mut Context<Self>) {
+        let store = self.environment.store.clone();
+        let rotating = async move {
+            for account in &accounts {
+                store.rotate_data_key(*account).await?;
+            }
+            Ok::<_, StorageError>(accounts.len())
+        };
+        ctx.spawn(rotating.into_actor(self).map(|result, _, _| match result {
+            Ok(0) => {}
+            Ok(accounts) => tracing::info!(accounts, "data keys were replaced"),
+            Err(error) => tracing::error!(%error, "data keys cannot be replaced; the next start goes on"),
+        }));
+    }
+
+    /// The server's own key, and those of all accounts.
+    fn all_keys(&self) -> Vec<AccountKey> {
+        [AccountKey::SERVER].into_iter().chain(self.accounts.values().map(|entry| entry.record.key)).collect()
+    }
+
+    /// Rotations and erasures that a crash has cut short.
+    fn finish_upkeep(&self, ctx: &mut Context<Self>) {
+        let records = &self.environment.store.records;
+        // One that cannot be asked is reported when it is read.
+        let begun = self.all_keys().into_iter().filter(|key| records.is_rotating(*key).unwrap_or_default());
+        self.rotate_data_keys(begun.collect(), ctx);
         let store = self.environment.store.clone();
         let erasing = async move {
             for account in store.erasures()? {
@@ -210,7 +235,7 @@ impl Actor for Fleet {
         for id in self.accounts.keys().cloned().collect::<Vec<_>>() {
             self.launch(&id, ctx);
         }
-        self.finish_erasures(ctx);
+        self.finish_upkeep(ctx);
         self.sweep(ctx);
         ctx.run_interval(SWEEP_EVERY, Self::sweep);
     }
@@ -379,6 +404,22 @@ impl Handler<Delete> for Fleet {
             fleet.accounts.remove(&id);
             erased
         }))
+    }
+}
+
+/// Has all data keys replaced in the background. Returns how many.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub(super) struct RotateDataKeys;
+
+impl Handler<RotateDataKeys> for Fleet {
+    type Result = usize;
+
+    fn handle(&mut self, _: RotateDataKeys, ctx: &mut Self::Context) -> usize {
+        let accounts = self.all_keys();
+        let count = accounts.len();
+        self.rotate_data_keys(accounts, ctx);
+        count
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
 use super::ActorError as Error;
-use super::fleet::{Call, Delete, KeyOf, stored_accounts};
+use super::fleet::{Call, Delete, KeyOf, RotateDataKeys, stored_accounts};
 use super::service::Service;
 use crate::account::{Command, Reply};
 use crate::base::counts::Counts;
@@ -39,6 +39,11 @@ impl Service {
     pub async fn metrics(&self) -> Result<String, Error> {
         let accounts = self.accounts().await?;
         Ok(self.metrics.render(accounts.iter().map(|account| account.view.state), (self.free_space)()))
+    }
+
+    /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
+    pub async fn rotate_data_keys(&self) -> Result<usize, Error> {
+        self.ask(RotateDataKeys).await
     }
 
     /// Logs an account out and erases everything of it. Returns what went.

@@ -1,4 +1,4 @@
-//! What the committer does besides turns: events grow old, accounts and contacts are erased.
+//! What the committer does besides turns: events grow old, accounts and contacts are erased, data keys are replaced.
 //!
 //! Each step is a commit of its own over a page of rows, so that turns come between; each goes on where the one before ended,
 //! after a crash too.
@@ -9,7 +9,7 @@ use super::remembered::{is_kept, read_remembered};
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
-use crate::storage::{Batch, ChangeSet, StorageError, kind, kind_name, owner};
+use crate::storage::{Batch, ChangeSet, Rotation, StorageError, kind, kind_name, owner};
 use crate::webhook::delivery_key;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -41,6 +41,15 @@ impl Store {
                 None => return Ok(swept),
             }
         }
+    }
+
+    /// Gives an account a new data key, seals everything of it anew, and forgets the old key.
+    pub(super) async fn rotate_data_key(&self, account: AccountKey) -> Result<(), StorageError> {
+        let mut next = Some(Rotation::Begin);
+        while let Some(step) = next {
+            next = self.alone(move |committer, batch| committer.records.rotate_data_key(batch, account, step)).await?;
+        }
+        Ok(())
     }
 
     /// Takes an account out of the list; from here on it is being erased, whatever happens.

@@ -7,6 +7,7 @@ use super::problem::Problem;
 use actix_web::{HttpResponse, web};
 use futures_util::stream::unfold;
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,4 +31,10 @@ pub(super) async fn backup(
         .content_type("application/octet-stream")
         .insert_header(("content-disposition", "attachment; filename=\"wharf.backup\""))
         .streaming(stream))
+}
+
+/// Replaces all data keys in the background.
+pub(super) async fn rotate_data_keys(_: Admin, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let keys = state.service.rotate_data_keys().await?;
+    Ok(HttpResponse::Accepted().json(json!({ "keys": keys })))
 }

@@ -64,6 +64,7 @@ fn routes(app: &mut web::ServiceConfig) {
             .route("/accounts/{account}/messages", web::post().to(messages::send))
             .route("/accounts/{account}/messages/{message}", web::get().to(messages::get))
             .route("/events", web::get().to(events::list))
+            .route("/admin/keys/rotate-data", web::post().to(admin::rotate_data_keys))
             .route("/admin/backup", web::get().to(admin::backup))
             .route("/webhooks", web::get().to(webhooks::list))
             .route("/webhooks", web::post().to(webhooks::create))

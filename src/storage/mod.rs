@@ -6,6 +6,7 @@
 mod backup;
 mod changes;
 pub mod conformance;
+mod data_keys;
 mod engine;
 mod error;
 mod kinds;
@@ -27,6 +28,6 @@ pub use kinds::{Kind, Owner, kind, kind_name, owner};
 pub use memory::MemoryEngine;
 pub use migrate::{DATA_FORMAT, Planned, format_of, migrate, plan, put_format};
 pub use overlay::{AccountStore, Overlay};
-pub use records::Records;
+pub use records::{Records, Rotation};
 pub use seal::{MasterKey, Sealing, change_master_key};
 pub use sled_engine::SledEngine;

@@ -18,6 +18,18 @@ const PART: usize = MAX_VALUE - 1 - OVERHEAD;
 const INLINE: u8 = 0;
 const CHUNKED: u8 = 1;
 
+/// Rows that one step of a rotation seals anew.
+const ROTATION_PAGE: usize = 256;
+
+/// Where the rotation of a data key stands. One that was cut short begins again: it goes on with the key that it has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    Begin,
+    /// Rows after this one may be sealed under an older key.
+    Reseal(Option<Vec<u8>>),
+    End,
+}
+
 /// Read access to all records, and the translation of writes into engine batches.
 #[derive(Clone)]
 pub struct Records {
@@ -137,7 +149,13 @@ impl Records {
         match &self.sealing {
             None => Ok(stored),
             Some(sealing) => {
-                let opened = sealing.open(&*self.engine, account, full, &stored)?;
+                let mut opened = sealing.open(&*self.engine, account, full, &stored)?;
+                if opened.is_none() {
+                    // A rotation may have sealed it anew, and dropped its key, since it was read.
+                    let again = self.engine.get(full)?.filter(|again| *again != stored);
+                    let again = again.map(|again| sealing.open(&*self.engine, account, full, &again));
+                    opened = again.transpose()?.flatten();
+                }
                 opened.ok_or_else(|| corrupt(full, "it is not what was sealed for its place"))
             }
         }
@@ -169,6 +187,35 @@ impl Records {
             }
         }
         Ok(accounts)
+    }
+
+    /// A step of the rotation of an account's data key, to be committed before the next. `None` when there is no next.
+    pub fn rotate_data_key(
+        &self,
+        batch: &mut Batch,
+        account: AccountKey,
+        step: Rotation,
+    ) -> Result<Option<Rotation>, StorageError> {
+        let Some(sealing) = &self.sealing else { return Ok(None) };
+        match step {
+            Rotation::Begin => {
+                sealing.begin_rotation(&*self.engine, batch, account)?;
+                Ok(Some(Rotation::Reseal(None)))
+            }
+            Rotation::Reseal(after) => {
+                let next = sealing.reseal(&*self.engine, batch, account, after.as_deref(), ROTATION_PAGE)?;
+                Ok(Some(next.map_or(Rotation::End, |after| Rotation::Reseal(Some(after)))))
+            }
+            Rotation::End => {
+                sealing.end_rotation(&*self.engine, batch, account)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a rotation of the account's data key is under way, or was cut short.
+    pub fn is_rotating(&self, account: AccountKey) -> Result<bool, StorageError> {
+        self.sealing.as_ref().map_or(Ok(false), |sealing| sealing.is_rotating(&*self.engine, account))
     }
 
     /// The account has no records any more: what its values were sealed under goes too.

@@ -5,9 +5,11 @@
 //! the master key learns neither values nor names, and cannot alter a value or move it to another place unnoticed. An old
 //! value put back in its own place is not noticed.
 //!
-//! A sealed value is a format byte, a nonce of 24 bytes, and XChaCha20-Poly1305 over the value with the full key as associated data.
+//! A sealed value is a format byte (and the number of its data key, where that was ever rotated), a nonce of 24 bytes, and
+//! XChaCha20-Poly1305 over the value with the full key as associated data.
 
 use super::StorageError;
+use super::data_keys::DataKeys;
 use super::engine::{Batch, Engine};
 use super::kinds::kind;
 use crate::base::ids::AccountKey;
@@ -23,10 +25,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 const FORMAT: u8 = 1;
+/// Followed by the number of the data key: of accounts whose key was rotated.
+const FORMAT_WITH_KEY: u8 = 2;
 const NONCE: usize = 24;
 const TAG: usize = 16;
-/// What sealing adds to a value.
-pub(super) const OVERHEAD: usize = 1 + NONCE + TAG;
+/// What sealing adds to a value, at most.
+pub(super) const OVERHEAD: usize = 1 + 4 + NONCE + TAG;
 /// The length of a hashed name.
 pub(super) const NAME: usize = 16;
 
@@ -64,12 +68,6 @@ impl MasterKey {
     }
 }
 
-/// The keys of one account.
-struct DataKeys {
-    cipher: XChaCha20Poly1305,
-    names: Secret<32>,
-}
-
 /// All data keys, unwrapped when they are needed.
 pub struct Sealing {
     master: MasterKey,
@@ -101,11 +99,8 @@ impl Sealing {
         if let Some(keys) = self.load(engine, account)? {
             return Ok(keys);
         }
-        let mut both = Zeroizing::new([0; 64]);
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut *both);
-        let row = data_key_row(account);
-        batch.writes.insert(row.clone(), Some(self.wrap(&row, &both)?));
-        Ok(self.remember(account, &both))
+        let keys = DataKeys::generate(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner));
+        self.stage_keys(batch, account, keys)
     }
 
     fn load(&self, engine: &dyn Engine, account: AccountKey) -> Result<Option<Arc<DataKeys>>, StorageError> {
@@ -114,8 +109,8 @@ impl Sealing {
         }
         let row = data_key_row(account);
         let Some(wrapped) = engine.get(&row)? else { return Ok(None) };
-        let both = unwrap(&self.master, &row, &wrapped)?;
-        Ok(Some(self.remember(account, &both)))
+        let keys = unwrap(&self.master, &row, &wrapped)?;
+        Ok(Some(self.remember(account, keys)))
     }
 
     /// Forgets an account's keys; returns the row that they are stored in.
@@ -124,28 +119,44 @@ impl Sealing {
         data_key_row(account)
     }
 
-    fn remember(&self, account: AccountKey, both: &[u8; 64]) -> Arc<DataKeys> {
-        let (mut data, mut names) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
-        data.copy_from_slice(&both[..32]);
-        names.copy_from_slice(&both[32..]);
-        let keys = Arc::new(DataKeys { cipher: XChaCha20Poly1305::new((&*data).into()), names: Secret::new(*names) });
+    /// Has an account use these keys from here on.
+    fn stage_keys(
+        &self,
+        batch: &mut Batch,
+        account: AccountKey,
+        keys: DataKeys,
+    ) -> Result<Arc<DataKeys>, StorageError> {
+        let row = data_key_row(account);
+        let wrapped = self.wrap(&row, &keys)?;
+        batch.writes.insert(row, Some(wrapped));
+        Ok(self.remember(account, keys))
+    }
+
+    fn remember(&self, account: AccountKey, keys: DataKeys) -> Arc<DataKeys> {
+        let keys = Arc::new(keys);
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(account, keys.clone());
         keys
     }
 
-    /// The master key's id, then both keys sealed under it.
-    fn wrap(&self, row: &[u8], both: &[u8; 64]) -> Result<Vec<u8>, StorageError> {
+    /// The master key's id, then the keys sealed under it.
+    fn wrap(&self, row: &[u8], keys: &DataKeys) -> Result<Vec<u8>, StorageError> {
         let cipher = XChaCha20Poly1305::new(self.master.0.expose().into());
-        Ok([&self.master.id()[..], &self.encrypt(&cipher, row, both)?].concat())
+        Ok([&self.master.id()[..], &self.encrypt(&cipher, &[FORMAT], row, &keys.encode())?].concat())
     }
 
-    fn encrypt(&self, cipher: &XChaCha20Poly1305, place: &[u8], value: &[u8]) -> Result<Vec<u8>, StorageError> {
+    fn encrypt(
+        &self,
+        cipher: &XChaCha20Poly1305,
+        head: &[u8],
+        place: &[u8],
+        value: &[u8],
+    ) -> Result<Vec<u8>, StorageError> {
         let mut nonce = [0; NONCE];
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut nonce);
         let sealed = cipher
             .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: place })
             .map_err(|_| StorageError::Engine { action: "seal", why: "a value is too long".into() })?;
-        Ok([&[FORMAT], &nonce[..], &sealed].concat())
+        Ok([head, &nonce[..], &sealed].concat())
     }
 
     /// Seals a value for its place, the full key of its row.
@@ -158,7 +169,17 @@ impl Sealing {
         value: &[u8],
     ) -> Result<Vec<u8>, StorageError> {
         let keys = self.keys_for_writing(engine, batch, account)?;
-        self.encrypt(&keys.cipher, place, value)
+        self.seal_under(&keys, place, value)
+    }
+
+    fn seal_under(&self, keys: &DataKeys, place: &[u8], value: &[u8]) -> Result<Vec<u8>, StorageError> {
+        match keys.newest() {
+            Some((0, cipher)) => self.encrypt(cipher, &[FORMAT], place, value),
+            Some((id, cipher)) => {
+                self.encrypt(cipher, &[&[FORMAT_WITH_KEY], &id.to_be_bytes()[..]].concat(), place, value)
+            }
+            None => Err(StorageError::Engine { action: "seal", why: "the account has no data key".into() }),
+        }
     }
 
     /// Opens a sealed value; `None` when it is not what was sealed for this place.
@@ -169,7 +190,7 @@ impl Sealing {
         place: &[u8],
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.load(engine, account)?.and_then(|keys| decrypt(&keys.cipher, place, sealed)))
+        Ok(self.load(engine, account)?.and_then(|keys| open_under(&keys, place, sealed)))
     }
 
     /// The name as it stands in keys. An account without keys has no rows that could be named; they are made with its first.
@@ -195,6 +216,66 @@ impl Sealing {
     }
 }
 
+/// The rotation of an account's data key, in steps that are a commit each.
+impl Sealing {
+    /// Adds a data key, under which everything is sealed from here on. An account that is being rotated keeps its newest.
+    pub(super) fn begin_rotation(
+        &self,
+        engine: &dyn Engine,
+        batch: &mut Batch,
+        account: AccountKey,
+    ) -> Result<(), StorageError> {
+        if let Some(keys) = self.load(engine, account)?.filter(|keys| !keys.is_rotating()) {
+            let next = keys.begin_rotation(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner));
+            self.stage_keys(batch, account, next)?;
+        }
+        Ok(())
+    }
+
+    /// Seals a page of the account's rows anew, where they are sealed under an older key. Returns where to go on.
+    pub(super) fn reseal(
+        &self,
+        engine: &dyn Engine,
+        batch: &mut Batch,
+        account: AccountKey,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(keys) = self.load(engine, account)? else { return Ok(None) };
+        let newest = keys.newest().map(|(id, _)| id);
+        let page = engine.scan(account.as_bytes(), after, limit)?;
+        let end = page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone());
+        for (place, sealed) in page {
+            let is_sealed = !matches!(place.get(16), Some(&(kind::DATA_KEY | kind::RESTORING)));
+            if is_sealed && key_of(&sealed).map(|(id, _)| id) != newest {
+                // A damaged row stays as it is: it is reported when it is read.
+                if let Some(value) = open_under(&keys, &place, &sealed) {
+                    let sealed = self.seal_under(&keys, &place, &value)?;
+                    batch.writes.insert(place, Some(sealed));
+                }
+            }
+        }
+        Ok(end)
+    }
+
+    /// Forgets the older data keys: nothing is sealed under them any more.
+    pub(super) fn end_rotation(
+        &self,
+        engine: &dyn Engine,
+        batch: &mut Batch,
+        account: AccountKey,
+    ) -> Result<(), StorageError> {
+        if let Some(keys) = self.load(engine, account)? {
+            self.stage_keys(batch, account, keys.end_rotation())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_rotating(&self, engine: &dyn Engine, account: AccountKey) -> Result<bool, StorageError> {
+        Ok(self.load(engine, account)?.is_some_and(|keys| keys.is_rotating()))
+    }
+}
+
 impl std::fmt::Debug for Sealing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sealing(…)")
@@ -211,8 +292,8 @@ pub fn change_master_key(
     let sealing = Sealing::new(new, rng);
     let mut batch = Batch::default();
     for (row, wrapped) in engine.scan(&data_key_prefix(), None, usize::MAX)? {
-        let both = unwrap(old, &row, &wrapped)?;
-        let wrapped = sealing.wrap(&row, &both)?;
+        let keys = unwrap(old, &row, &wrapped)?;
+        let wrapped = sealing.wrap(&row, &keys)?;
         batch.writes.insert(row, Some(wrapped));
     }
     let count = batch.writes.len();
@@ -226,7 +307,7 @@ pub(super) fn is_sealed(engine: &dyn Engine) -> Result<bool, StorageError> {
     Ok(!engine.scan(&data_key_prefix(), None, 1)?.is_empty())
 }
 
-fn unwrap(master: &MasterKey, row: &[u8], wrapped: &[u8]) -> Result<Zeroizing<[u8; 64]>, StorageError> {
+fn unwrap(master: &MasterKey, row: &[u8], wrapped: &[u8]) -> Result<DataKeys, StorageError> {
     let corrupt = || StorageError::Corrupt {
         kind: kind::DATA_KEY,
         key: hex::encode(row.get(17..).unwrap_or_default()),
@@ -237,12 +318,27 @@ fn unwrap(master: &MasterKey, row: &[u8], wrapped: &[u8]) -> Result<Zeroizing<[u
         return Err(StorageError::WrongMasterKey { given: master.id_hex(), needed: hex::encode(id) });
     }
     let cipher = XChaCha20Poly1305::new(master.0.expose().into());
-    let both = Zeroizing::new(decrypt(&cipher, row, sealed).ok_or_else(corrupt)?);
-    both.as_slice().try_into().map(Zeroizing::new).map_err(|_| corrupt())
+    let sealed = sealed.strip_prefix(&[FORMAT]).ok_or_else(corrupt)?;
+    let keys = Zeroizing::new(decrypt(&cipher, row, sealed).ok_or_else(corrupt)?);
+    DataKeys::decode(&keys).ok_or_else(corrupt)
+}
+
+/// Opens a sealed value with the key that it names.
+fn open_under(keys: &DataKeys, place: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let (id, sealed) = key_of(sealed)?;
+    decrypt(keys.of(id)?, place, sealed)
+}
+
+/// The number of the key that a value is sealed under, and what follows it.
+fn key_of(sealed: &[u8]) -> Option<(u32, &[u8])> {
+    match sealed.split_first()? {
+        (&FORMAT, rest) => Some((0, rest)),
+        (&FORMAT_WITH_KEY, rest) => rest.split_first_chunk::<4>().map(|(id, rest)| (u32::from_be_bytes(*id), rest)),
+        _ => None,
+    }
 }
 
 fn decrypt(cipher: &XChaCha20Poly1305, place: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let (&FORMAT, sealed) = sealed.split_first()? else { return None };
     let (nonce, text) = sealed.split_first_chunk::<NONCE>()?;
     cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: place }).ok()
 }

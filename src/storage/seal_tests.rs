@@ -1,5 +1,5 @@
 use super::*;
-use crate::storage::{ChangeSet, Changes, MemoryEngine, Records, owner};
+use crate::storage::{ChangeSet, Changes, MemoryEngine, Records, Rotation, owner};
 use rand::SeedableRng;
 
 const ACCOUNT: AccountKey = AccountKey::from_bytes([0x81; 16]);
@@ -153,4 +153,81 @@ fn a_master_key_is_read_as_it_is_written_and_not_printed() {
     assert_eq!(MasterKey::parse(&format!(" {}\n", *key.to_hex())).unwrap().id(), key.id());
     assert!(MasterKey::parse("beef").is_none());
     assert!(!format!("{key:?}").contains(&key.to_hex()[..8]));
+}
+
+/// Makes the steps of a rotation, each a commit; at most so many.
+fn rotate(records: &Records, account: AccountKey, steps: usize) -> bool {
+    let mut step = Some(Rotation::Begin);
+    for _ in 0..steps {
+        let Some(next) = step else { return true };
+        let mut batch = Batch::default();
+        step = records.rotate_data_key(&mut batch, account, next).unwrap();
+        records.engine().apply(batch).unwrap();
+    }
+    step.is_none()
+}
+
+fn key_numbers(engine: &MemoryEngine) -> Vec<Option<u32>> {
+    let rows = engine.scan(ACCOUNT.as_bytes(), None, usize::MAX).unwrap();
+    rows.iter().map(|(_, sealed)| key_of(sealed).map(|(id, _)| id)).collect()
+}
+
+#[test]
+fn a_rotated_data_key_seals_everything_anew_and_names_are_found_as_before() {
+    let (engine, records) = filled();
+    let long = vec![7; 9000];
+    commit(&records, ACCOUNT, "15550002222@c.us.0", Some(&long));
+    for round in 1..=2 {
+        assert!(rotate(&records, ACCOUNT, 9));
+        assert!(key_numbers(&engine).iter().all(|id| *id == Some(round)), "round {round}");
+        assert_eq!(get(&records, NUMBER).unwrap().as_deref(), Some(&b"a secret of five thousand words"[..]));
+    }
+    let reopened = open(&engine, 1).unwrap();
+    assert_eq!(get(&reopened, "15550002222@c.us.0").unwrap(), Some(long));
+    assert!(!reopened.is_rotating(ACCOUNT).unwrap());
+    assert_eq!(
+        reopened.get(AccountKey::SERVER, kind::SESSION, b"server").unwrap().as_deref(),
+        Some(&b"first start"[..])
+    );
+}
+
+#[test]
+fn a_rotation_that_was_cut_short_anywhere_is_finished_with_the_key_it_has_made() {
+    for steps in 0..6 {
+        let (engine, records) = filled();
+        for number in 0..600 {
+            commit(&records, ACCOUNT, &format!("{number}@c.us.0"), Some(b"value"));
+        }
+        let was_done = rotate(&records, ACCOUNT, steps);
+        let records = open(&engine, 1).unwrap();
+        commit(&records, ACCOUNT, "written meanwhile", Some(b"value"));
+        assert_eq!(records.is_rotating(ACCOUNT).unwrap(), !was_done && steps > 0);
+        if records.is_rotating(ACCOUNT).unwrap() {
+            assert!(rotate(&records, ACCOUNT, 9));
+            assert!(key_numbers(&engine).iter().all(|id| *id == Some(1)), "after {steps} steps");
+        }
+        for number in 0..600 {
+            assert_eq!(get(&records, &format!("{number}@c.us.0")).unwrap().as_deref(), Some(&b"value"[..]));
+        }
+    }
+}
+
+#[test]
+fn what_was_sealed_under_a_rotated_key_has_the_golden_form() {
+    let (engine, records) = filled();
+    rotate(&records, ACCOUNT, 9);
+    let rows = engine.scan(&[], None, usize::MAX).unwrap();
+    let lines: Vec<_> =
+        rows.iter().map(|(key, value)| format!("{} {}", hex::encode(key), hex::encode(value))).collect();
+    crate::golden::check_text("sealed-rotated-v1.txt", &lines.join("\n"));
+}
+
+#[test]
+fn the_master_key_can_be_replaced_while_a_data_key_is_rotated() {
+    let (engine, records) = filled();
+    rotate(&records, ACCOUNT, 1);
+    change_master_key(&*engine, &master(1), master(2), StdRng::seed_from_u64(9)).unwrap();
+    let records = open(&engine, 2).unwrap();
+    assert!(rotate(&records, ACCOUNT, 9));
+    assert!(get(&records, NUMBER).unwrap().is_some());
 }

@@ -1,10 +1,13 @@
 //! The master key on disk, from the first start over its replacement to the next one.
 
+use crate::served::{Served, until};
+use wharf::app::Parts;
 use wharf::base::ids::AccountKey;
 use wharf::config::Config;
 use wharf::operate::rotate_master_key;
 use wharf::storage::{
-    Batch, ChangeSet, Changes, MasterKey, Records, Sealing, SledEngine, StorageError, change_master_key, kind, owner,
+    Batch, ChangeSet, Changes, Engine, MasterKey, MemoryEngine, Records, Sealing, SledEngine, StorageError,
+    change_master_key, kind, owner,
 };
 
 use rand::SeedableRng;
@@ -12,6 +15,8 @@ use rand::rngs::StdRng;
 use std::path::Path;
 use std::sync::Arc;
 
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
 const CACHE: u64 = 8 * 1024 * 1024;
 
 fn records(config: &Config, key: &MasterKey) -> Result<Records, StorageError> {
@@ -71,4 +76,21 @@ fn a_replacement_that_a_crash_cut_short_is_finished_by_the_next_one() {
         assert_eq!(read_key(&config.master_key_file()).id_hex(), begun.id_hex());
         assert_eq!(value(&config, &begun).as_deref(), Some(&b"sealed under the old key"[..]));
     }
+}
+
+#[actix_web::test]
+async fn a_running_server_replaces_its_data_keys_and_goes_on() {
+    let engine = Arc::new(MemoryEngine::default());
+    let it = Served::with(Parts { engine: Some(engine.clone()), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    let under_the_first_key = || {
+        let rows = engine.scan(&[], None, usize::MAX).unwrap();
+        rows.iter().filter(|(key, value)| !matches!(key[16], 0x47 | 0x48) && value[0] == 1).count()
+    };
+    assert!(under_the_first_key() > 10);
+    assert_eq!(it.client.post("/v1/admin/keys/rotate-data", serde_json::Value::Null).await.status, 202);
+    it.client.try_send(it.client.text("alice", BOB, "meanwhile")).await.unwrap();
+    until("everything is sealed anew", async || (under_the_first_key() == 0).then_some(())).await;
+    until("the message is read", async || (it.client.read(BOB).await == ["meanwhile"]).then_some(())).await;
 }
