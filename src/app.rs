@@ -1,7 +1,7 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
 use crate::account::{AccountError, Retention, Settings};
-use crate::actors::{ActorError, FreeSpace, Network, Service, ServiceConfig};
+use crate::actors::{ActorError, Failure, FreeSpace, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
@@ -59,9 +59,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Resolves when a write has failed. Nothing is read from that store again: the process ends, and its supervisor starts it anew.
-    pub async fn storage_stopped(&self) {
-        self.service.storage_stopped().await;
+    /// Resolves when the server cannot go on: the process ends, and its supervisor starts it anew.
+    pub async fn failed(&self) -> Failure {
+        self.service.failed().await
     }
 
     /// Stops accepting, finishes what is under way, writes, and returns.
@@ -142,6 +142,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
         free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
+        patience: Duration::from_secs(config.accounts.stuck_seconds),
         keep_events: days(config.retention.events_days),
         keep_free: config.storage.keep_free_mib * 1024 * 1024,
     })?;

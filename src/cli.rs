@@ -1,5 +1,6 @@
 //! The command line (`api.md`).
 
+use crate::actors::Failure;
 use crate::app::{self, AppError, Parts};
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, IdError};
@@ -128,10 +129,8 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error("the demo stopped: {0}")]
     Demo(#[from] DemoError),
-    #[error(
-        "a write to the data folder failed, as the log says; what was acknowledged is durable; free space, and start again"
-    )]
-    StorageStopped,
+    #[error(transparent)]
+    Failed(#[from] Failure),
     #[error("WHARF_MASTER_KEY must be 64 hex digits")]
     MasterKey,
     #[error(transparent)]
@@ -239,7 +238,7 @@ async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliErro
     }
     tokio::select! {
         signal = stop_signal() => signal?,
-        () = running.storage_stopped() => return Err(CliError::StorageStopped),
+        failure = running.failed() => return Err(failure.into()),
     }
     println!("stopping");
     // A second signal does not wait: what was acknowledged is durable already.

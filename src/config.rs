@@ -74,6 +74,7 @@ pub struct AccountsConfig {
     pub forward_jumps: u32,
     pub forward_jumps_own: u32,
     pub threads: usize,
+    pub stuck_seconds: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,7 @@ impl Default for Config {
                 forward_jumps: MAX_FORWARD_JUMPS,
                 forward_jumps_own: MAX_FORWARD_JUMPS,
                 threads: 2,
+                stuck_seconds: 30,
             },
             webhooks: WebhooksConfig { allow_private: None },
             retention: RetentionConfig { events_days: 30, messages_days: 30, inbox_days: 30 },
@@ -149,6 +151,9 @@ impl Config {
         let absolute = |path: &str| std::path::absolute(path).map_err(|error| invalid(error.to_string()));
         if absolute(&config.master_key_file())?.starts_with(absolute(&config.data)?) {
             return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
+        }
+        if config.accounts.stuck_seconds == 0 {
+            return Err(invalid("accounts.stuck_seconds must be 1 or more".into()));
         }
         let retention = &config.retention;
         for (name, days) in [

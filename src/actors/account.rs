@@ -6,6 +6,7 @@ use super::committer::Store;
 use super::fleet::{Fleet, TreeDown};
 use super::link::{Dial, Link};
 use super::metrics::Metrics;
+use super::pulse::Pulse;
 use super::transport::Network;
 use crate::account::{
     AccountError, AccountView, Command, Device, Effect, Input, Poison, Reply, Router, Settings, StanzaPrint,
@@ -47,6 +48,24 @@ pub(super) struct Environment {
     pub(super) metrics: Arc<Metrics>,
     /// How long events stay in the log.
     pub(super) keep_events: Duration,
+    /// A tree that does not move for so long is given up.
+    pub(super) patience: Duration,
+}
+
+impl Environment {
+    /// Counts a stanza that a tree did not survive, in the tree's own name: before the next one is let in.
+    pub(super) fn count_poison(&self, account: AccountKey, generation: Generation, stanza: StanzaPrint) {
+        let store = AccountStore::new(self.store.records.clone(), account, Overlay::default());
+        match Poison::load(&store) {
+            Ok(mut poison) => {
+                let mut changes = Changes::default();
+                changes.absorb(poison.count(stanza, self.clock.now()));
+                // In order before the fence; whether it is durable shows when the next tree loads it.
+                drop(self.store.commit(account, generation, changes));
+            }
+            Err(error) => tracing::error!(%error, "a stanza that blocks an account cannot be counted"),
+        }
+    }
 }
 
 /// One tree of one account.
@@ -71,6 +90,7 @@ pub(super) struct Account {
     timer: Option<(Timestamp, SpawnHandle)>,
     /// Whether the fleet knows that this tree has ended.
     reported: bool,
+    pulse: Pulse,
     /// Set when the server stops: told when what was accepted is durable.
     drained: Option<oneshot::Sender<()>>,
 }
@@ -93,7 +113,7 @@ impl Account {
         generation: Generation,
         environment: Environment,
         fleet: Addr<Fleet>,
-        view: watch::Sender<AccountView>,
+        (view, pulse): (watch::Sender<AccountView>, Pulse),
     ) -> Self {
         Self {
             id,
@@ -113,6 +133,7 @@ impl Account {
             link: None,
             timer: None,
             reported: false,
+            pulse,
             drained: None,
         }
     }
@@ -152,6 +173,7 @@ impl Account {
         let Some((input, credit)) = self.inputs.pop_front() else { return };
         let (input, print) = self.inspect(input);
         let now = self.environment.clock.now();
+        self.pulse.begin_turn(now, print);
         let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
         let turn = guard_future(async move {
             hooks.reach(Point::Router, id.as_str());
@@ -159,16 +181,19 @@ impl Account {
             drop(credit);
             (router, tree, result)
         });
-        ctx.spawn(turn.into_actor(self).map(move |finished, account, ctx| match finished {
-            Ok((router, tree, Ok((changes, effects)))) => {
-                account.machine = Some((router, tree));
-                account.commit(changes, effects, ctx);
-                account.set_timer(ctx);
-                account.pump(ctx);
+        ctx.spawn(turn.into_actor(self).map(move |finished, account, ctx| {
+            account.pulse.end_turn();
+            match finished {
+                Ok((router, tree, Ok((changes, effects)))) => {
+                    account.machine = Some((router, tree));
+                    account.commit(changes, effects, ctx);
+                    account.set_timer(ctx);
+                    account.pump(ctx);
+                }
+                Ok((.., Err(error @ AccountError::Child(_)))) => account.brought_down(print, error.to_string(), ctx),
+                Ok((.., Err(error))) => account.fail(&error.to_string(), ctx),
+                Err(panic) => account.brought_down(print, panic.to_string(), ctx),
             }
-            Ok((.., Err(error @ AccountError::Child(_)))) => account.brought_down(print, error.to_string(), ctx),
-            Ok((.., Err(error))) => account.fail(&error.to_string(), ctx),
-            Err(panic) => account.brought_down(print, panic.to_string(), ctx),
         }));
     }
 
@@ -327,6 +352,10 @@ impl Actor for Account {
             Err(panic) => self.fail(&panic.to_string(), ctx),
         }
     }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.environment.hooks.reach(Point::Stopping, self.id.as_str());
+    }
 }
 
 /// A command from outside; the reply comes through the channel, which is dropped when the tree goes down.
@@ -346,6 +375,35 @@ impl Handler<Request> for Account {
         self.inputs.push_back((Input::Command(command, token), None));
         self.pump(ctx);
         true
+    }
+}
+
+/// The fleet looks whether the tree is alive.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Beat;
+
+impl Handler<Beat> for Account {
+    type Result = ();
+
+    fn handle(&mut self, _: Beat, _: &mut Self::Context) {
+        self.pulse.beat(self.environment.clock.now());
+    }
+}
+
+/// The fleet has loaded the account anew elsewhere: this tree is to end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Abandoned;
+
+impl Handler<Abandoned> for Account {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandoned, ctx: &mut Self::Context) {
+        self.reported = true;
+        self.link = None;
+        self.replies.clear();
+        ctx.stop();
     }
 }
 

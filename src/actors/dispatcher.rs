@@ -3,6 +3,7 @@
 //! Invariant: a delivery's row is deleted only after a 2xx; the body of every attempt is the stored one, byte for byte.
 
 use super::committer::{EventRow, NewDelivery, Store, decode_delivery, decode_endpoint};
+use super::vital::Vital;
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId};
@@ -41,6 +42,7 @@ pub(super) struct Dispatcher {
     hooks: Arc<dyn Hooks>,
     lanes: HashMap<Lane, Queue>,
     new: Option<mpsc::UnboundedReceiver<NewDelivery>>,
+    _vital: Vital,
 }
 
 /// How an attempt ended.
@@ -64,7 +66,7 @@ impl Dispatcher {
         allow_private: bool,
         retry_steps: Vec<Duration>,
         new: mpsc::UnboundedReceiver<NewDelivery>,
-        hooks: Arc<dyn Hooks>,
+        (hooks, vital): (Arc<dyn Hooks>, Vital),
     ) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -82,6 +84,7 @@ impl Dispatcher {
             hooks,
             lanes: HashMap::new(),
             new: Some(new),
+            _vital: vital,
         })
     }
 

@@ -4,10 +4,13 @@
 //! is quarantined, with the reason shown, until somebody starts it again.
 
 use super::ActorError;
-use super::account::{Account, Drain, Environment, Request};
+use super::account::{Abandoned, Account, Beat, Drain, Environment, Request};
+use super::pulse::{Pulse, Stuck};
 use super::remembered::{Remembered, put_remembered};
+use super::vital::Vital;
 use crate::account::{AccountState, AccountView, Command, Device, Reply};
 use crate::base::counts::Counts;
+use crate::base::hooks::Point;
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, Overlay, Records, StorageError, kind, owner};
@@ -18,7 +21,7 @@ use actix::{
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -75,12 +78,20 @@ pub fn stored_accounts(records: &Records) -> Result<Vec<(AccountId, AccountKey)>
 struct Entry {
     record: AccountRecord,
     generation: Generation,
-    tree: Option<Addr<Account>>,
+    tree: Option<Tree>,
     view: watch::Sender<AccountView>,
     restarts: VecDeque<Timestamp>,
     quarantine: Option<String>,
     /// Calls that came while there was no tree.
     waiting: Vec<oneshot::Sender<Addr<Account>>>,
+}
+
+/// A tree as the fleet holds it.
+struct Tree {
+    address: Addr<Account>,
+    pulse: Pulse,
+    /// Which of the fleet's threads it lives on.
+    arbiter: usize,
 }
 
 pub struct Fleet {
@@ -90,15 +101,16 @@ pub struct Fleet {
     accounts: BTreeMap<AccountId, Entry>,
     /// Nothing is started any more.
     stopping: bool,
+    _vital: Vital,
 }
 
 impl Fleet {
     /// Loads the list of accounts; their trees start with the actor.
-    pub(super) fn load(environment: Environment, arbiters: usize) -> Result<Self, StorageError> {
+    pub(super) fn load(environment: Environment, arbiters: usize, vital: Vital) -> Result<Self, StorageError> {
         let stored = load_accounts(&environment.store.records)?;
         let accounts = stored.into_iter().map(|(id, record)| (id, Entry::new(record))).collect();
         let arbiters = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
-        Ok(Self { environment, arbiters, next_arbiter: 0, accounts, stopping: false })
+        Ok(Self { environment, arbiters, next_arbiter: 0, accounts, stopping: false, _vital: vital })
     }
 
     fn info(id: &AccountId, entry: &Entry) -> AccountInfo {
@@ -126,6 +138,40 @@ impl Fleet {
             }
             fleet.start_tree(&id, generation, ctx);
         }));
+    }
+
+    /// Gives up trees that show no sign of life, and asks the others for one.
+    fn listen(&mut self, ctx: &mut Context<Self>) {
+        let (now, patience) = (self.environment.clock.now(), self.environment.patience);
+        let mut stuck = Vec::new();
+        for (id, entry) in &self.accounts {
+            let Some(tree) = &entry.tree else { continue };
+            match tree.pulse.stuck(now, patience) {
+                // A mailbox that is full will be tried again; the silence counts.
+                None => drop(tree.address.try_send(Beat)),
+                Some(what) => stuck.push((id.clone(), entry.generation, what, tree.arbiter)),
+            }
+        }
+        let blocked: BTreeSet<usize> =
+            stuck.iter().filter(|(.., what, _)| *what == Stuck::Thread).map(|(.., arbiter)| *arbiter).collect();
+        for arbiter in blocked {
+            // The thread cannot be ended; what lived on it moves to a new one.
+            tracing::error!("a thread of the fleet is blocked and replaced");
+            self.arbiters[arbiter] = Arbiter::new();
+        }
+        self.environment.metrics.stuck.inc_by(stuck.len() as u64);
+        for (account, generation, what, _) in stuck {
+            let Some(entry) = self.accounts.get_mut(&account) else { continue };
+            if let Some(tree) = entry.tree.take() {
+                if let Some(stanza) = tree.pulse.stanza() {
+                    // It comes back at the next connection: after the second time it is set aside.
+                    self.environment.count_poison(entry.record.key, generation, stanza);
+                }
+                // It ends when it can; whatever it still commits is fenced off.
+                let _ = tree.address.try_send(Abandoned);
+            }
+            self.handle(TreeDown { account, generation, why: what.why().to_owned() }, ctx);
+        }
     }
 
     /// Replaces the data keys of these accounts, one after the other, in the background.
@@ -187,15 +233,17 @@ impl Fleet {
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
         let Some(entry) = self.accounts.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let (environment, fleet, view) = (self.environment.clone(), ctx.address(), entry.view.clone());
+        let pulse = Pulse::new(environment.clock.now());
+        let signs = pulse.clone();
         let (account, key) = (id.clone(), entry.record.key);
-        let tree = Account::start_in_arbiter(&self.arbiters[self.next_arbiter].handle(), move |_| {
-            Account::new(account, key, generation, environment, fleet, view)
+        let address = Account::start_in_arbiter(&self.arbiters[self.next_arbiter].handle(), move |_| {
+            Account::new(account, key, generation, environment, fleet, (view, signs))
         });
         for waiting in entry.waiting.drain(..) {
             // A caller that has gone needs no tree.
-            let _ = waiting.send(tree.clone());
+            let _ = waiting.send(address.clone());
         }
-        entry.tree = Some(tree);
+        entry.tree = Some(Tree { address, pulse, arbiter: self.next_arbiter });
     }
 }
 
@@ -217,7 +265,7 @@ impl Entry {
     fn tree(&mut self) -> impl Future<Output = Result<Addr<Account>, ActorError>> + use<> {
         let (sender, standing) = oneshot::channel();
         match &self.tree {
-            Some(tree) => drop(sender.send(tree.clone())),
+            Some(tree) => drop(sender.send(tree.address.clone())),
             None => self.waiting.push(sender),
         }
         async move {
@@ -238,6 +286,7 @@ impl Actor for Fleet {
         self.finish_upkeep(ctx);
         self.sweep(ctx);
         ctx.run_interval(SWEEP_EVERY, Self::sweep);
+        ctx.run_interval(self.environment.patience / 4, Self::listen);
     }
 }
 
@@ -254,6 +303,7 @@ impl Handler<TreeDown> for Fleet {
     type Result = ();
 
     fn handle(&mut self, TreeDown { account, generation, why }: TreeDown, ctx: &mut Self::Context) {
+        self.environment.hooks.reach(Point::TreeDown, account.as_str());
         let now = self.environment.clock.now();
         let Some(entry) = self.accounts.get_mut(&account).filter(|entry| entry.generation == generation) else {
             return;
@@ -292,7 +342,7 @@ impl Handler<ShutDown> for Fleet {
     fn handle(&mut self, ShutDown(within): ShutDown, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         let trees: Vec<_> = self.accounts.values_mut().filter_map(|entry| entry.tree.take()).collect();
-        let drained = trees.into_iter().map(|tree| async move {
+        let drained = trees.into_iter().map(|Tree { address: tree, .. }| async move {
             let (done, drained) = oneshot::channel();
             // One that is gone has nothing left to do.
             if tree.send(Drain(done)).await.is_ok() {
@@ -384,7 +434,7 @@ impl Handler<Delete> for Fleet {
         let store = self.environment.store.clone();
         let named = id.clone();
         let erased = async move {
-            if let Some(tree) = tree {
+            if let Some(Tree { address: tree, .. }) = tree {
                 let (reply, replied) = oneshot::channel();
                 if tree.send(Request(Command::Logout, reply)).await == Ok(true) {
                     // A service that does not answer in time will find the device dead.

@@ -25,7 +25,7 @@ pub struct Metrics {
     pub(super) syncs: Counter,
     pub(super) restarts: Counter,
     pub(super) quarantines: Counter,
-    pub(super) stuck: Gauge,
+    pub(super) stuck: Counter,
     accounts: Family<StateLabel, Gauge>,
     free_bytes: Gauge,
 }
@@ -40,7 +40,7 @@ impl Default for Metrics {
             syncs: Counter::default(),
             restarts: Counter::default(),
             quarantines: Counter::default(),
-            stuck: Gauge::default(),
+            stuck: Counter::default(),
             accounts: Family::default(),
             free_bytes: Gauge::default(),
         };
@@ -62,7 +62,11 @@ impl Metrics {
             self.restarts.clone(),
         );
         registry.register("account_quarantines", "Accounts that were quarantined", self.quarantines.clone());
-        registry.register("accounts_stuck", "Accounts whose turn does not end", self.stuck.clone());
+        registry.register(
+            "account_stuck",
+            "Account trees that were given up because they did not move",
+            self.stuck.clone(),
+        );
         registry.register("accounts", "Accounts by state", self.accounts.clone());
         registry.register("free_bytes", "Bytes free where the data lie", self.free_bytes.clone());
         self

@@ -8,6 +8,7 @@ use super::metrics::Metrics;
 use super::operations::FreeSpace;
 use super::remembered::{Remembered, is_kept, put_remembered, read_remembered};
 use super::transport::Network;
+use super::vital::Vitals;
 use super::{ActorError, ActorError as Error};
 use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
 use crate::base::entropy::Entropy;
@@ -56,6 +57,8 @@ pub struct ServiceConfig {
     pub free_space: FreeSpace,
     /// How long events stay in the log.
     pub keep_events: Duration,
+    /// An account that does not move for so long is loaded anew.
+    pub patience: Duration,
     /// Below this many free bytes nothing is taken for sending.
     pub keep_free: u64,
 }
@@ -72,6 +75,19 @@ pub struct Service {
     pub(super) metrics: Arc<Metrics>,
     pub(super) free_space: FreeSpace,
     pub(super) keep_free: u64,
+    vitals: Vitals,
+}
+
+/// Why a server cannot go on. What was acknowledged is durable; only a restart helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A write has failed. Nothing is read from that store again.
+    #[error(
+        "a write to the data folder failed, as the log says; what was acknowledged is durable; free space, and start again"
+    )]
+    Storage,
+    #[error("the {0} went down by a panic, as the log says; what was acknowledged is durable; start again")]
+    Actor(&'static str),
 }
 
 /// A text to be sent, as a caller writes it.
@@ -103,7 +119,7 @@ pub struct EventFilter {
 impl Service {
     /// Starts the committer, the fleet and the dispatcher. Must run inside an actix system.
     pub fn start(config: ServiceConfig) -> Result<Self, Error> {
-        let metrics = Arc::new(Metrics::default());
+        let (metrics, vitals) = (Arc::new(Metrics::default()), Vitals::default());
         let (store, new_deliveries) = open_store(config.records, config.hooks.clone(), metrics.clone())?;
         let epoch = open_log(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
@@ -115,7 +131,7 @@ impl Service {
             allow_private,
             config.retry_steps,
             new_deliveries,
-            config.hooks.clone(),
+            (config.hooks.clone(), vitals.guard("dispatcher")),
         )
         .map_err(|error| Error::Network(error.to_string()))?
         .start();
@@ -128,11 +144,24 @@ impl Service {
             hooks: config.hooks,
             metrics: metrics.clone(),
             keep_events: config.keep_events,
+            patience: config.patience,
         };
-        let fleet = Fleet::load(environment, config.arbiters)?.start();
+        let fleet = Fleet::load(environment, config.arbiters, vitals.guard("fleet"))?.start();
         let (free_space, keep_free) = (config.free_space, config.keep_free);
         let epoch = epoch.unwrap_or_default();
-        Ok(Self { fleet, dispatcher, store, clock, entropy, allow_private, epoch, metrics, free_space, keep_free })
+        Ok(Self {
+            fleet,
+            dispatcher,
+            store,
+            clock,
+            entropy,
+            allow_private,
+            epoch,
+            metrics,
+            free_space,
+            keep_free,
+            vitals,
+        })
     }
 
     /// Writes what a first start must. To be awaited once after [`start`](Self::start).
@@ -169,7 +198,7 @@ impl Service {
 
     /// Whether sends can be accepted.
     pub fn is_ready(&self) -> bool {
-        self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
+        self.vitals.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
     pub(super) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
@@ -387,9 +416,12 @@ impl Service {
         Ok(is_kept(at, self.clock.now()).then_some(answer))
     }
 
-    /// Resolves when the store takes no more writes: a write has failed, and only a restart opens it again.
-    pub async fn storage_stopped(&self) {
-        self.store.stopped().await;
+    /// Resolves when the server cannot go on.
+    pub async fn failed(&self) -> Failure {
+        tokio::select! {
+            () = self.store.stopped() => Failure::Storage,
+            actor = self.vitals.failed() => Failure::Actor(actor),
+        }
     }
 
     /// Has every account finish what it has accepted, within this time; writes what is on its way, and stops.

@@ -8,11 +8,11 @@ use wharf::app::start_sandbox;
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
-fn port() -> u16 {
+pub fn port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn serve(data: &Path, port: u16, url: &str) -> Child {
+pub fn serve(data: &Path, port: u16, url: &str) -> Child {
     spawn(Command::new(env!("CARGO_BIN_EXE_wharf")).arg("serve"), data, port, url)
 }
 
@@ -36,7 +36,7 @@ fn spawn(command: &mut Command, data: &Path, port: u16, url: &str) -> Child {
         .unwrap()
 }
 
-async fn up(client: &Client) {
+pub async fn up(client: &Client) {
     until("the server answers", async || {
         client.try_send(client.request("GET", "/healthz")).await.ok().filter(|answer| answer.status == 200)
     })

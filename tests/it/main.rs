@@ -14,5 +14,6 @@ mod restore;
 mod retention;
 mod sealing;
 mod served;
+mod signals;
 mod supervision;
 mod webhooks;

@@ -150,7 +150,7 @@ async fn power_that_goes_before_a_sync_takes_nothing_that_was_accepted() {
         for request in sending {
             accepted.extend(request.await.unwrap());
         }
-        running.storage_stopped().await;
+        running.failed().await;
         // What is left of it has nothing to write any more.
         let _ = running.stop().await;
         disk = Arc::new(found);
@@ -175,6 +175,43 @@ async fn power_that_goes_before_a_sync_takes_nothing_that_was_accepted() {
     once.dedup();
     assert_eq!(once.len(), read.len(), "once each");
     drop(running);
+}
+
+#[actix_web::test]
+async fn more_requests_than_an_account_can_hold_are_refused_for_now_and_all_that_were_taken_are_sent() {
+    let disk = Arc::new(Disk::default());
+    let it = Served::with(Parts { engine: Some(disk.clone()), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(BOB).await;
+    disk.close(true);
+    let mut sending: Vec<_> = (0..1200)
+        .map(|number| {
+            let client = it.client.clone();
+            actix_web::rt::spawn(async move {
+                let text = number.to_string();
+                let answer = client.text("alice", BOB, &text).send().await.unwrap();
+                let retry_after = answer.headers().contains_key("retry-after");
+                (text, answer.status().as_u16(), retry_after)
+            })
+        })
+        .collect();
+    let (first, at, _) = futures_util::future::select_all(&mut sending).await;
+    let (_, status, retry_after) = first.unwrap();
+    assert_eq!((status, retry_after), (429, true), "what cannot be held is refused at once");
+    drop(sending.remove(at));
+    disk.close(false);
+    let mut taken = Vec::new();
+    for request in sending {
+        let (text, status, _) = request.await.unwrap();
+        assert!(matches!(status, 202 | 429), "{status}");
+        taken.extend((status == 202).then_some(text));
+    }
+    assert!(taken.len() > 500, "{}", taken.len());
+    until("all that were taken are read", async || {
+        let read = it.client.read(BOB).await;
+        taken.iter().all(|text| read.contains(text)).then_some(())
+    })
+    .await;
 }
 
 /// A batch of sled is whole or absent, wherever its log was torn.

@@ -137,8 +137,8 @@ impl Client {
 /// Both in this process.
 pub struct Served {
     pub client: Client,
-    _running: Running,
-    _sandbox: Sandbox,
+    pub running: Running,
+    pub sandbox: Sandbox,
 }
 
 pub fn config(sandbox: &Sandbox) -> Config {
@@ -173,6 +173,23 @@ impl Served {
         change(&mut config);
         let running = start(&config, parts).await.unwrap();
         let client = Client::new(format!("http://{}", running.address), format!("http://{}", sandbox.address));
-        Self { client, _running: running, _sandbox: sandbox }
+        Self { client, running, sandbox }
+    }
+}
+
+impl Served {
+    /// Another server over the same store, when this one has ended.
+    pub async fn next_server(self, engine: Arc<MemoryEngine>) -> Self {
+        // It may have ended by itself.
+        let _ = self.running.stop().await;
+        let parts = Parts {
+            engine: Some(engine),
+            admin_key: Some(KEY.into()),
+            master_key: MasterKey::parse(MASTER_KEY),
+            ..Parts::default()
+        };
+        let running = start(&config(&self.sandbox), parts).await.unwrap();
+        let client = Client::new(format!("http://{}", running.address), self.client.sandbox);
+        Self { client, running, sandbox: self.sandbox }
     }
 }

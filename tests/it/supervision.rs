@@ -3,8 +3,9 @@
 use crate::served::{Served, until};
 use serde_json::json;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use wharf::actors::Failure;
 use wharf::app::Parts;
 use wharf::base::hooks::{Hooks, Point};
 use wharf::storage::{Batch, Engine, MemoryEngine};
@@ -13,32 +14,49 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-/// Panics once at one point of one account, when armed.
+/// Panics once at each of these points, in their order, when armed.
 struct PanicAt {
-    point: Point,
+    points: Vec<Point>,
     armed: AtomicBool,
     panics: AtomicUsize,
 }
 
+impl PanicAt {
+    fn new(points: &[Point]) -> Arc<Self> {
+        Arc::new(Self { points: points.into(), armed: AtomicBool::new(false), panics: AtomicUsize::new(0) })
+    }
+
+    fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    async fn all_happened(&self) {
+        let all = self.points.len();
+        until("the panic happened", async || (self.panics.load(Ordering::SeqCst) == all).then_some(())).await;
+    }
+}
+
 impl Hooks for PanicAt {
     fn reach(&self, point: Point, subject: &str) {
-        if point == self.point && subject == "alice" && self.armed.swap(false, Ordering::SeqCst) {
+        let next = self.points.get(self.panics.load(Ordering::SeqCst));
+        let is_hers = matches!(subject, "alice" | "");
+        if next == Some(&point) && is_hers && self.armed.load(Ordering::SeqCst) {
             self.panics.fetch_add(1, Ordering::SeqCst);
             panic!("planted at {point}");
         }
     }
 }
 
-async fn recovers_from_a_panic_at(point: Point) {
-    let hooks = Arc::new(PanicAt { point, armed: AtomicBool::new(false), panics: AtomicUsize::new(0) });
+async fn recovers_from_a_panic_at(points: &[Point]) {
+    let hooks = PanicAt::new(points);
     let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
     it.client.linked("bob", BOB).await;
     it.client.phone(CAROL).await;
-    hooks.armed.store(true, Ordering::SeqCst);
+    hooks.arm();
     // A first message both ways makes every child work: devices are looked up, sessions set up, prekeys used.
     it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
-    until("the panic happened", async || (hooks.panics.load(Ordering::SeqCst) == 1).then_some(())).await;
+    hooks.all_happened().await;
     until("the account accepts a message again", async || {
         let request = it.client.text("alice", CAROL, "out").header("idempotency-key", "one");
         let answer = it.client.try_send(request).await.unwrap();
@@ -59,28 +77,38 @@ async fn recovers_from_a_panic_at(point: Point) {
 }
 
 #[actix_web::test]
+async fn a_panic_in_a_future_that_an_account_has_spawned() {
+    recovers_from_a_panic_at(&[Point::Publishing]).await;
+}
+
+#[actix_web::test]
+async fn a_panic_while_a_tree_is_ending_after_a_panic() {
+    recovers_from_a_panic_at(&[Point::Router, Point::Stopping]).await;
+}
+
+#[actix_web::test]
 async fn a_panic_of_the_session_cipher() {
-    recovers_from_a_panic_at(Point::SessionCipher).await;
+    recovers_from_a_panic_at(&[Point::SessionCipher]).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_device_sync() {
-    recovers_from_a_panic_at(Point::DeviceSync).await;
+    recovers_from_a_panic_at(&[Point::DeviceSync]).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_prekeys() {
-    recovers_from_a_panic_at(Point::PreKeys).await;
+    recovers_from_a_panic_at(&[Point::PreKeys]).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_router() {
-    recovers_from_a_panic_at(Point::Router).await;
+    recovers_from_a_panic_at(&[Point::Router]).await;
 }
 
 #[actix_web::test]
 async fn a_panic_of_the_link() {
-    recovers_from_a_panic_at(Point::Received).await;
+    recovers_from_a_panic_at(&[Point::Received]).await;
 }
 
 /// Panics at every turn of one account.
@@ -192,4 +220,164 @@ async fn a_message_that_brings_the_account_down_twice_is_set_aside_and_reported_
     .await;
     assert_eq!(it.client.get("/v1/accounts/alice").await["restarts"], 2);
     assert_eq!(it.client.events("alice", "message.undecryptable").await.len(), 1);
+}
+
+/// Without the actors that all accounts share the server ends, and says why; the next one goes on with everything.
+async fn ends_by_a_panic_at(points: &[Point], failure: Failure) {
+    let hooks = PanicAt::new(points);
+    let engine = Arc::new(MemoryEngine::default());
+    let it = Served::with(Parts { hooks: hooks.clone(), engine: Some(engine.clone()), ..Parts::default() }).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(CAROL).await;
+    let hook = crate::webhooks::Hook::start(&[]);
+    it.client.post("/v1/webhooks", json!({ "url": hook.url, "events": ["message.received"] })).await;
+    hooks.arm();
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    hooks.all_happened().await;
+    assert_eq!(it.running.failed().await, failure);
+    let ready = it.client.try_send(it.client.request("GET", "/readyz")).await.unwrap();
+    assert_eq!(ready.status, 503);
+    let next = it.next_server(engine).await;
+    next.client.online("alice").await;
+    until("what came in is logged", async || {
+        (next.client.events("alice", "message.received").await.len() == 1).then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_committer_ends_the_server_and_the_next_one_goes_on() {
+    ends_by_a_panic_at(&[Point::Staged], Failure::Storage).await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_fleet_ends_the_server_and_the_next_one_goes_on() {
+    ends_by_a_panic_at(&[Point::Router, Point::TreeDown], Failure::Actor("fleet")).await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_dispatcher_ends_the_server_and_the_next_one_goes_on() {
+    ends_by_a_panic_at(&[Point::Delivered], Failure::Actor("dispatcher")).await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_an_attempt_to_deliver_is_a_failed_attempt() {
+    let hooks = PanicAt::new(&[Point::Attempted]);
+    let retry_steps = vec![std::time::Duration::ZERO; 3];
+    let it = Served::with(Parts { hooks: hooks.clone(), retry_steps, ..Parts::default() }).await;
+    let hook = crate::webhooks::Hook::start(&[]);
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(CAROL).await;
+    it.client.post("/v1/webhooks", json!({ "url": hook.url, "events": ["message.received"] })).await;
+    hooks.arm();
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("it is delivered after all", async || (hook.hits.lock().unwrap().len() == 1).then_some(())).await;
+    hooks.all_happened().await;
+}
+
+/// Blocks the thread of alice's tree for as long as the gate is closed.
+#[derive(Default)]
+struct Blocks {
+    closed: Mutex<bool>,
+    opened: Condvar,
+    blocked: AtomicUsize,
+}
+
+impl Blocks {
+    fn close(&self, closed: bool) {
+        *self.closed.lock().unwrap() = closed;
+        self.opened.notify_all();
+    }
+}
+
+impl Hooks for Blocks {
+    fn reach(&self, point: Point, subject: &str) {
+        if point == Point::SessionCipher && subject == "alice" && *self.closed.lock().unwrap() {
+            self.blocked.fetch_add(1, Ordering::SeqCst);
+            drop(self.opened.wait_while(self.closed.lock().unwrap(), |closed| *closed).unwrap());
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_blocked_thread_is_given_up_its_accounts_move_and_the_stanza_that_blocks_is_set_aside() {
+    let hooks = Arc::new(Blocks::default());
+    let parts = Parts { hooks: hooks.clone(), ..Parts::default() };
+    let it = Served::configured(parts, |config| {
+        config.accounts.threads = 1;
+        config.accounts.stuck_seconds = 1;
+    })
+    .await;
+    it.client.linked("alice", ALICE).await;
+    it.client.linked("bob", BOB).await;
+    it.client.phone(CAROL).await;
+    hooks.close(true);
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("it has blocked twice, and is set aside", async || {
+        (it.client.events("alice", "message.undecryptable").await.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(hooks.blocked.load(Ordering::SeqCst), 2);
+    it.client.online("alice").await;
+    // He lived on the blocked thread too.
+    it.client.online("bob").await;
+    it.client.try_send(it.client.text("bob", CAROL, "not blocked")).await.unwrap();
+    until("his message is read", async || {
+        it.client.read(CAROL).await.contains(&"not blocked".to_owned()).then_some(())
+    })
+    .await;
+    let reason = it.client.get("/v1/accounts/alice").await;
+    assert_eq!(reason["restarts"], 2, "{reason}");
+    hooks.close(false);
+}
+
+#[actix_web::test]
+async fn a_server_that_is_stopped_waits_for_a_blocked_account_no_longer_than_it_was_told() {
+    let hooks = Arc::new(Blocks::default());
+    let parts = Parts { hooks: hooks.clone(), ..Parts::default() };
+    let it = Served::configured(parts, |config| config.drain_seconds = 1).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(CAROL).await;
+    hooks.close(true);
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("it is blocked", async || (hooks.blocked.load(Ordering::SeqCst) == 1).then_some(())).await;
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(8), it.running.stop()).await;
+    stopped.expect("it stops in time").unwrap();
+    hooks.close(false);
+}
+
+/// Counts turns of alice's.
+#[derive(Default)]
+struct Turns(AtomicUsize);
+
+impl Hooks for Turns {
+    fn reach(&self, point: Point, subject: &str) {
+        self.0.fetch_add(usize::from(point == Point::Router && subject == "alice"), Ordering::SeqCst);
+    }
+}
+
+/// Fairness in turns, not in time: how often a flooded account has its turn while another on the same thread waits for its own.
+#[actix_web::test]
+async fn a_flooded_account_takes_few_turns_while_another_waits_for_its_own() {
+    let turns = Arc::new(Turns::default());
+    let parts = Parts { hooks: turns.clone(), ..Parts::default() };
+    let it = Served::configured(parts, |config| config.accounts.threads = 1).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.linked("bob", BOB).await;
+    it.client.phone(CAROL).await;
+    let flood = |world: &mut wharf::sandbox::world::World| {
+        for number in 0..1500 {
+            world.write_text(CAROL, ALICE, &number.to_string()).unwrap();
+        }
+    };
+    let count = || turns.0.load(Ordering::SeqCst);
+    let before = count();
+    it.sandbox.world.with(flood).await.unwrap();
+    let mut longest = 0;
+    while count() < before + 1200 {
+        let begun = count();
+        assert_eq!(it.client.try_send(it.client.text("bob", CAROL, "fair?")).await.unwrap().status, 202);
+        longest = longest.max(count() - begun);
+    }
+    assert!(longest < 200, "{longest} turns of the flooded account while the other waited");
 }

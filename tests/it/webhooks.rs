@@ -16,7 +16,7 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
 #[derive(Clone, Debug, PartialEq)]
-struct Hit {
+pub struct Hit {
     id: String,
     timestamp: String,
     signature: String,
@@ -25,15 +25,15 @@ struct Hit {
 
 /// A webhook that answers as told, and remembers.
 #[derive(Clone)]
-struct Hook {
-    url: String,
-    hits: Arc<Mutex<Vec<Hit>>>,
+pub struct Hook {
+    pub url: String,
+    pub hits: Arc<Mutex<Vec<Hit>>>,
     answers: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Hook {
     /// Answers with these status codes first, then with 200.
-    fn start(answers: &[u16]) -> Self {
+    pub fn start(answers: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let answers = answers.iter().rev().copied().collect();
