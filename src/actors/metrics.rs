@@ -72,6 +72,11 @@ impl Metrics {
         self
     }
 
+    /// How many turns were made durable, by how many syncs.
+    pub fn turns_and_syncs(&self) -> (u64, u64) {
+        (self.turns.get(), self.syncs.get())
+    }
+
     /// All of them as text, with what is measured at this moment.
     pub(super) fn render(&self, states: impl Iterator<Item = AccountState>, free: Option<u64>) -> String {
         self.accounts.clear();

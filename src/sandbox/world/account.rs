@@ -1,7 +1,7 @@
 //! One person's account: the phone, and the companions linked to it.
 
-use super::ConnectionId;
 use super::phone::Phone;
+use super::{ConnectionId, DeviceId};
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::prekey::bundle_digest;
 use crate::signal::{IdentityKey, PreKeyBundle, PreKeyId, PublicKey, SignedPreKeyId};
@@ -9,7 +9,7 @@ use crate::wire::adv::sign_key_indexes;
 use crate::wire::prekeys::skey_node;
 use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct Account {
     pub(super) pn: Jid,
@@ -18,6 +18,8 @@ pub(super) struct Account {
     pub(super) phone: Phone,
     pub(super) companions: BTreeMap<u16, Companion>,
     pub(super) last_device: u16,
+    /// Devices that have asked for this account's devices: they are told when those change.
+    pub(super) acquaintances: BTreeSet<DeviceId>,
     /// Names this registration of the number in device lists.
     pub(super) raw_id: u32,
     pub(super) created: u64,

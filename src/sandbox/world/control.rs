@@ -8,7 +8,7 @@ use crate::signal::SignalError;
 use crate::wire::{Jid, Server};
 use rand::RngExt;
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A phone, as the control API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,6 +89,7 @@ impl World {
                 phone: Phone::new(&mut self.rng),
                 companions: BTreeMap::new(),
                 last_device: 0,
+                acquaintances: BTreeSet::new(),
                 raw_id: self.rng.random_range(1..=u32::MAX),
                 created: self.now.secs(),
             };

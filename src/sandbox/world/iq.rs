@@ -47,7 +47,7 @@ impl World {
     fn answer(&mut self, id: ConnectionId, device: &DeviceId, xmlns: &str, kind: &str, iq: &Node) -> Answer {
         match (xmlns, kind) {
             ("encrypt", _) => self.encrypt_iq(device, iq),
-            ("usync", _) => self.usync(iq).map(Some).map_err(|_| (400, "bad-request")),
+            ("usync", _) => self.usync(device, iq).map(Some).map_err(|_| (400, "bad-request")),
             ("passive", _) => {
                 if iq.find("active").is_some() {
                     self.after(FIRST_FRAME_DELAY, Action::Welcome(device.clone()));
@@ -145,12 +145,12 @@ impl World {
         self.deliver(device, notification);
     }
 
-    fn usync(&mut self, iq: &Node) -> Result<Node, WireError> {
+    fn usync(&mut self, device: &DeviceId, iq: &Node) -> Result<Node, WireError> {
         let usync = iq.require_child("usync")?;
         let protocols = usync.require_child("query")?;
         let mut users = Vec::new();
         for user in usync.require_child("list")?.all("user") {
-            users.push(self.usync_user(user, protocols));
+            users.push(self.usync_user(device, user, protocols));
         }
         let results = protocols.nodes().iter().map(|protocol| Node::new(protocol.tag.clone()));
         Ok(Node::new("usync")
@@ -163,12 +163,12 @@ impl World {
             .child(Node::new("list").children(users)))
     }
 
-    fn usync_user(&mut self, asked: &Node, protocols: &Node) -> Node {
+    fn usync_user(&mut self, device: &DeviceId, asked: &Node, protocols: &Node) -> Node {
         let phone = asked.find("contact").map(|contact| String::from_utf8_lossy(contact.content_bytes()).into_owned());
         let by_phone = phone.as_ref().map(|phone| Jid::pn(phone.trim_start_matches('+')));
         let jid = asked.jid("jid").map(|jid| jid.bare()).or(by_phone);
         let number = jid.as_ref().and_then(|jid| self.number_of(jid));
-        let account = number.and_then(|number| self.accounts.get(&number));
+        let account = number.and_then(|number| self.accounts.get_mut(&number));
         let (Some(jid), Some(account)) = (jid, account) else {
             let contact = phone.map(|phone| Node::new("contact").attr("type", "out").bytes(phone));
             return Node::new("user").maybe("jid", asked.get("jid").cloned()).children(contact);
@@ -176,7 +176,10 @@ impl World {
         let mut user = Node::new("user").attr("jid", &jid);
         for protocol in protocols.nodes() {
             user = match protocol.tag.as_ref() {
-                "devices" => user.child(device_list(account, self.now.secs(), &mut self.rng)),
+                "devices" => {
+                    account.acquaintances.insert(device.clone());
+                    user.child(device_list(account, self.now.secs(), &mut self.rng))
+                }
                 "lid" => user.child(Node::new("lid").attr("val", &account.lid)),
                 "contact" => {
                     let phone = format!("+{}", account.pn.user());

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use rand::Rng;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// A client that wants to be linked.
@@ -163,12 +163,10 @@ impl World {
         let Some(account) = self.accounts.get(&device.number) else { return };
         let list = account.key_index_list(self.now.secs(), &mut self.rng);
         let (pn, lid) = (account.pn.clone(), account.lid.clone());
-        let listeners: Vec<DeviceId> = self
-            .accounts
-            .keys()
-            .flat_map(|number| self.devices_of(number))
-            .filter(|listener| listener.device != 0 && listener != device)
-            .collect();
+        // Those who have asked for this list before, and the person's own devices.
+        let listeners = account.acquaintances.iter().cloned().chain(self.devices_of(&device.number));
+        let listeners: BTreeSet<DeviceId> =
+            listeners.filter(|listener| listener.device != 0 && listener != device).collect();
         for listener in listeners {
             for (from, other) in [(&pn, Some(&lid)), (&lid, None)] {
                 let add = Node::new("add").attr("device_hash", "2:sandbox").children([

@@ -1,0 +1,83 @@
+//! Measures a real server, with the sandbox in another process: start and memory with many accounts, and what a flooded account
+//! costs the others.
+//!
+//! `cargo build --release && cargo run --release -p wharf-load -- --accounts 1000`
+#![forbid(unsafe_code)]
+
+mod fairness;
+mod server;
+
+use clap::Parser;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use server::{Failed, It, until};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Accounts that are linked at a time.
+const AT_ONCE: usize = 8;
+
+#[derive(Parser)]
+#[command(about = "Measures a real server with many accounts")]
+struct Arguments {
+    #[arg(long, default_value_t = 1000)]
+    accounts: usize,
+    /// Seconds that the accounts are idle before their memory is measured.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+    /// One-time prekeys of an account.
+    #[arg(long, default_value_t = 100)]
+    prekeys: u32,
+    /// Measure fairness only.
+    #[arg(long)]
+    fairness: bool,
+}
+
+async fn memory_and_start(arguments: &Arguments) -> Result<(), Failed> {
+    let mut it = It::start(arguments.prekeys).await?;
+    until("the server is ready", async || it.is_ready().await).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let empty = it.resident_kib()?;
+    let begun = Instant::now();
+    let linked = iter(0..arguments.accounts).map(|number| it.link(number)).buffer_unordered(AT_ONCE);
+    for linked in linked.collect::<Vec<_>>().await {
+        linked?;
+    }
+    println!("{} accounts linked in {:.1} s", arguments.accounts, begun.elapsed().as_secs_f64());
+
+    it.stop().await?;
+    println!("data on disk: {:.1} MiB", it.data_bytes()? as f64 / f64::from(1 << 20));
+    let begun = Instant::now();
+    it.serve()?;
+    until("the server is ready", async || it.is_ready().await).await?;
+    let ready = begun.elapsed().as_secs_f64();
+    until("all are online", async || it.online().await == arguments.accounts).await?;
+    println!("ready {ready:.2} s after start, all online after {:.1} s", begun.elapsed().as_secs_f64());
+    tokio::time::sleep(Duration::from_secs(arguments.idle)).await;
+    let full = it.resident_kib()?;
+    println!(
+        "resident: {empty} KiB with none, {full} KiB with {}: {:.0} KiB an account, idle for {} s",
+        arguments.accounts,
+        (full - empty) as f64 / arguments.accounts as f64,
+        arguments.idle,
+    );
+    it.stop().await
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let measured = match arguments.fairness {
+        true => fairness::measure(arguments.prekeys).await,
+        false => memory_and_start(&arguments).await,
+    };
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The two processes, and a client of both.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+pub type Failed = Box<dyn std::error::Error>;
+
+const KEY: &str = "an admin key of thirty-two letters";
+
+pub struct It {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+    prekeys: u32,
+    port: u16,
+    sandbox_port: u16,
+    _sandbox: Child,
+    server: Option<Child>,
+    client: reqwest::Client,
+}
+
+fn port() -> Result<u16, Failed> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl It {
+    pub async fn start(prekeys: u32) -> Result<Self, Failed> {
+        let program = std::env::current_exe()?.parent().unwrap_or(Path::new(".")).join("wharf");
+        if !program.exists() {
+            return Err(format!("{} is missing: cargo build --release", program.display()).into());
+        }
+        let (port, sandbox_port) = (port()?, port()?);
+        let sandbox = Command::new(&program)
+            .args(["sandbox", "--listen", &format!("127.0.0.1:{sandbox_port}")])
+            .env("RUST_LOG", "error")
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let folder = tempfile::tempdir_in("target")?;
+        let mut it = Self { folder, program, prekeys, port, sandbox_port, _sandbox: sandbox, server: None, client };
+        until("the sandbox answers", async || it.control("GET", "/phones", None).await.is_ok()).await?;
+        it.serve()?;
+        Ok(it)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn serve(&mut self) -> Result<(), Failed> {
+        let server = Command::new(&self.program)
+            .arg("serve")
+            .env("WHARF__LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("WHARF__DATA", self.data())
+            .env("WHARF__LOG", "error")
+            .env("WHARF__NETWORK__KIND", "sandbox")
+            .env("WHARF__NETWORK__URL", format!("ws://127.0.0.1:{}/ws/chat", self.sandbox_port))
+            .env("WHARF__ACCOUNTS__PREKEY_BATCH", self.prekeys.to_string())
+            .env("WHARF_ADMIN_KEY", KEY)
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    pub async fn stop(&mut self) -> Result<(), Failed> {
+        let Some(mut server) = self.server.take() else { return Ok(()) };
+        let id = server.id().ok_or("the server has ended")?.to_string();
+        Command::new("kill").args(["-TERM", &id]).status().await?;
+        server.wait().await?;
+        Ok(())
+    }
+
+    /// Resident memory of the server, in KiB.
+    pub fn resident_kib(&self) -> Result<i64, Failed> {
+        let id = self.server.as_ref().and_then(Child::id).ok_or("the server has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    }
+
+    pub fn data_bytes(&self) -> Result<u64, Failed> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(self.data())? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+
+    pub async fn request(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failed> {
+        let request = self.client.request(method.parse()?, format!("http://127.0.0.1:{}{path}", self.port));
+        send(request.bearer_auth(KEY), body).await
+    }
+
+    pub async fn control(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failed> {
+        let request = self.client.request(method.parse()?, format!("http://127.0.0.1:{}{path}", self.sandbox_port));
+        send(request, body).await
+    }
+
+    pub async fn is_ready(&self) -> bool {
+        self.request("GET", "/readyz", None).await.is_ok()
+    }
+
+    /// How many accounts are online.
+    pub async fn online(&self) -> usize {
+        let request = self.client.get(format!("http://127.0.0.1:{}/metrics", self.port)).bearer_auth(KEY);
+        let Ok(answer) = request.send().await else { return 0 };
+        let text = answer.text().await.unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("wharf_accounts{state=\"online\"} "));
+        line.and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+
+    pub fn number(index: usize) -> String {
+        format!("1555{index:07}")
+    }
+
+    /// Links an account with a phone of its own, and waits until it is online.
+    pub async fn link(&self, index: usize) -> Result<(), Failed> {
+        let (id, number) = (format!("a{index}"), Self::number(index));
+        self.control("POST", "/phones", Some(json!({ "number": number }))).await?;
+        self.request("POST", "/v1/accounts", Some(json!({ "id": id }))).await?;
+        self.request("POST", &format!("/v1/accounts/{id}/start"), None).await?;
+        let code = self.request("GET", &format!("/v1/accounts/{id}/qr"), None).await?;
+        self.control("POST", &format!("/phones/{number}/scan"), Some(json!({ "qr": code["code"] }))).await?;
+        let account = format!("/v1/accounts/{id}");
+        until("the account is online", async || {
+            self.request("GET", &account, None).await.is_ok_and(|account| account["state"] == "online")
+        })
+        .await
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder, body: Option<Value>) -> Result<Value, Failed> {
+    let request = match body {
+        Some(body) => request.json(&body),
+        None => request,
+    };
+    Ok(request.send().await?.error_for_status()?.json().await?)
+}
+
+/// Asks until it holds, two minutes at most.
+pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Result<(), Failed> {
+    let asking = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), asking)
+        .await
+        .map_err(|_| format!("it never came about: {what}").into())
+}
