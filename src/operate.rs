@@ -131,6 +131,9 @@ pub fn restore(
 ) -> Result<Restored, AppError> {
     let (manifest, _) = verify(file)?;
     let master = master_for_existing(config, given)?;
+    if account.is_some() && !Path::new(&config.data).exists() {
+        return Err(OperateError::NoData { path: config.data.clone() }.into());
+    }
     let engine: Arc<dyn Engine> = Arc::new(open_engine(config)?);
     let (rows, sessions) = match account {
         None => restore_whole(config, master, &engine, &manifest, file, now)?,
@@ -151,6 +154,8 @@ fn restore_whole(
         return Err(OperateError::NotWhole.into());
     }
     check_restored(&**engine, config)?;
+    // A wrong master key shows before anything is written.
+    server_rows(file, master.clone())?;
     if !engine.scan(&[], None, 1)?.is_empty() {
         return Err(OperateError::NotEmpty { path: config.data.clone() }.into());
     }
@@ -197,15 +202,19 @@ fn restore_account(
     if stored_accounts(&target)?.iter().any(|(other, other_key)| other == id || *other_key == key) {
         return Err(OperateError::AccountExists(id.to_string()).into());
     }
-    // The account's record stands among the server's rows, sealed under the key of the server that wrote the backup.
-    let theirs: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
-    apply_backup(open(file)?, &*theirs, |row| is_of(row, AccountKey::SERVER) && !is_of_log(row))?;
-    let theirs = Records::open(theirs, sealing(master)?)?;
+    let theirs = server_rows(file, master)?;
     let record = theirs.get(AccountKey::SERVER, kind::ACCOUNT, id.as_str().as_bytes())?.ok_or_else(not_in_it)?;
     let rows = apply_backup(open(file)?, &**engine, |row| is_of(row, key) && !is_of_log(row))?;
     let sessions = prepare_restored(&target, key, now)?;
     commit_server(&target, |writes| writes.put(kind::ACCOUNT, id.as_str(), record))?;
     Ok((rows, sessions))
+}
+
+/// The server's own rows of a backup, the log apart: accounts' places in the list, sealed under the key of the server that wrote it.
+fn server_rows(file: &Path, master: Option<MasterKey>) -> Result<Records, AppError> {
+    let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+    apply_backup(open(file)?, &*engine, |row| is_of(row, AccountKey::SERVER) && !is_of_log(row))?;
+    Ok(Records::open(engine, sealing(master)?)?)
 }
 
 /// Whether a restore into this store was cut short.

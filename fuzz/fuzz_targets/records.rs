@@ -1,4 +1,5 @@
-//! Stored records are hostile too: what is read as a session or a sender key is written back as itself, and the rest is an error.
+//! Stored records are hostile too: what is read as a session or a sender key is written back as itself, and the rest is an error. So
+//! are backups, rows of the event log and rows of an older format.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -31,6 +32,11 @@ fuzz_target!(|bytes: &[u8]| {
         let again = TheirSenderKeys::from_parts(parts.iter().map(|(part, bytes)| (*part, bytes))).unwrap();
         assert_eq!(again.to_parts(), parts);
     }
+    // Random bytes have no right checksum.
+    assert!(wharf::storage::verify_backup(bytes).is_err());
+    assert!(wharf::storage::verify_backup(&[b"WHARFBAK\x01", bytes].concat()[..]).is_err());
+    let _ = wharf::actors::EventRow::decode(bytes);
+    wharf::storage::migrate_rows(bytes);
     if let Ok(key) = OurSenderKey::decode(bytes) {
         assert_eq!(OurSenderKey::decode(&key.encode()).unwrap().encode(), key.encode());
     }

@@ -144,7 +144,7 @@ impl Account {
         self.poison = Poison::load(&store)?;
         let mut rng = environment.entropy.fork();
         let device = Device::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
-        let tree = Tree::start(&self.id, &store, &device, &mut rng, &environment.hooks);
+        let tree = Tree::start(&self.id, &store, &device, &mut rng, (&environment.hooks, &self.pulse));
         let router = Router::load(self.id.clone(), store, environment.settings.clone(), device, rng)?;
         Ok((router, tree))
     }
@@ -173,14 +173,16 @@ impl Account {
         let Some((input, credit)) = self.inputs.pop_front() else { return };
         let (input, print) = self.inspect(input);
         let now = self.environment.clock.now();
-        self.pulse.begin_turn(now, print);
+        self.pulse.begin_turn(print);
         let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
-        let turn = guard_future(async move {
+        let running = self.pulse.clone();
+        let turn = async move {
             hooks.reach(Point::Router, id.as_str());
             let result = router.turn(input, now, &mut tree).await;
             drop(credit);
             (router, tree, result)
-        });
+        };
+        let turn = guard_future(async move { running.run_future(turn).await });
         ctx.spawn(turn.into_actor(self).map(move |finished, account, ctx| {
             account.pulse.end_turn();
             match finished {
@@ -387,7 +389,7 @@ impl Handler<Beat> for Account {
     type Result = ();
 
     fn handle(&mut self, _: Beat, _: &mut Self::Context) {
-        self.pulse.beat(self.environment.clock.now());
+        self.pulse.beat();
     }
 }
 

@@ -1,6 +1,7 @@
 //! A child: the mailbox of one machine. An ask is a method call, carried as a closure.
 
 use super::boundary::guard;
+use super::pulse::Pulse;
 use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SessionCipher};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::AccountId;
@@ -21,6 +22,7 @@ struct Child<M> {
     account: AccountId,
     machine: Option<M>,
     hooks: Arc<dyn Hooks>,
+    pulse: Pulse,
 }
 
 impl<M: Unpin + 'static> Actor for Child<M> {
@@ -32,10 +34,12 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
 
     fn handle(&mut self, Ask(ask): Ask<M>, ctx: &mut Self::Context) {
         let Some(mut machine) = self.machine.take() else { return };
-        let (hooks, point, account) = (&self.hooks, self.point, &self.account);
+        let (hooks, point, account, pulse) = (&self.hooks, self.point, &self.account, &self.pulse);
         let answered = guard(move || {
-            hooks.reach(point, account.as_str());
-            ask(&mut machine);
+            pulse.run(|| {
+                hooks.reach(point, account.as_str());
+                ask(&mut machine);
+            });
             machine
         });
         match answered {
@@ -62,19 +66,25 @@ impl Tree {
         store: &AccountStore,
         device: &Device,
         rng: &mut StdRng,
-        hooks: &Arc<dyn Hooks>,
+        vitals: (&Arc<dyn Hooks>, &Pulse),
     ) -> Self {
         let Machines { sessions, devices, prekeys } = Machines::load(store, device, rng);
         Self {
-            sessions: shell(Point::SessionCipher, account, sessions, hooks),
-            devices: shell(Point::DeviceSync, account, devices, hooks),
-            prekeys: shell(Point::PreKeys, account, prekeys, hooks),
+            sessions: shell(Point::SessionCipher, account, sessions, vitals),
+            devices: shell(Point::DeviceSync, account, devices, vitals),
+            prekeys: shell(Point::PreKeys, account, prekeys, vitals),
         }
     }
 }
 
-fn shell<M: Unpin + 'static>(point: Point, account: &AccountId, machine: M, hooks: &Arc<dyn Hooks>) -> Addr<Child<M>> {
-    Child { point, account: account.clone(), machine: Some(machine), hooks: hooks.clone() }.start()
+fn shell<M: Unpin + 'static>(
+    point: Point,
+    account: &AccountId,
+    machine: M,
+    (hooks, pulse): (&Arc<dyn Hooks>, &Pulse),
+) -> Addr<Child<M>> {
+    Child { point, account: account.clone(), machine: Some(machine), hooks: hooks.clone(), pulse: pulse.clone() }
+        .start()
 }
 
 async fn call<M: Unpin + 'static, R: Send + 'static>(

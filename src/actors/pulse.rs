@@ -1,57 +1,84 @@
 //! Whether a tree is alive: it answers the fleet's beats, and its turns end. A thread that is blocked cannot be helped, but the accounts
 //! on it can: they are fenced off, and loaded anew on another one.
+//!
+//! Silence is counted in the fleet's rounds, not in time: a clock that jumps, or a machine that slept, makes nobody look dead.
 
 use crate::account::StanzaPrint;
-use crate::base::time::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+
+/// So many rounds a tree may be silent, or in the same turn.
+pub(super) const ROUNDS: u32 = 4;
 
 /// Signs of life of one tree, shared with the fleet.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Pulse(Arc<Signs>);
 
+#[derive(Default)]
 struct Signs {
-    /// When the last beat was answered, in milliseconds since 1970.
-    beat: AtomicU64,
-    /// When the turn that is under way began; 0 when none is.
+    /// Beats that were not answered.
+    missed: AtomicU32,
+    /// Counts the beginnings and ends of turns: odd while one is under way.
     turn: AtomicU64,
-    /// The stanza that it is about.
+    /// Whether code of the tree runs at this moment.
+    running: AtomicBool,
+    /// The stanza that the turn is about.
     stanza: Mutex<Option<StanzaPrint>>,
 }
 
+/// What the fleet remembers of a tree from one round to the next.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    turn: u64,
+    rounds: u32,
+}
+
 impl Pulse {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self(Arc::new(Signs { beat: AtomicU64::new(now.0), turn: AtomicU64::new(0), stanza: Mutex::default() }))
+    pub(super) fn beat(&self) {
+        self.0.missed.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn beat(&self, now: Timestamp) {
-        self.0.beat.store(now.0, Ordering::Relaxed);
-    }
-
-    pub(super) fn begin_turn(&self, now: Timestamp, stanza: Option<StanzaPrint>) {
+    pub(super) fn begin_turn(&self, stanza: Option<StanzaPrint>) {
         *self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner) = stanza;
-        self.0.turn.store(now.0, Ordering::Relaxed);
+        self.0.turn.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn end_turn(&self) {
-        self.0.turn.store(0, Ordering::Relaxed);
+        self.0.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The stanza of the turn that is under way.
-    pub(super) fn stanza(&self) -> Option<StanzaPrint> {
-        let is_turning = self.0.turn.load(Ordering::Relaxed) > 0;
-        self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner).filter(|_| is_turning)
+    /// Runs code of the tree.
+    pub(super) fn run<R>(&self, code: impl FnOnce() -> R) -> R {
+        self.0.running.store(true, Ordering::Relaxed);
+        let result = code();
+        self.0.running.store(false, Ordering::Relaxed);
+        result
     }
 
-    /// What has not moved for longer than `patience`.
-    pub(super) fn stuck(&self, now: Timestamp, patience: Duration) -> Option<Stuck> {
-        let since = |at: &AtomicU64| Timestamp(at.load(Ordering::Relaxed));
-        if since(&self.0.beat).plus(patience) < now {
+    /// Runs a future of the tree.
+    pub(super) async fn run_future<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| self.run(|| future.as_mut().poll(context))).await
+    }
+
+    /// One more round: what has not moved for too many of them.
+    pub(super) fn round(&self, watch: &mut Watch) -> Option<Stuck> {
+        if self.0.missed.fetch_add(1, Ordering::Relaxed) >= ROUNDS {
             return Some(Stuck::Thread);
         }
-        let turn = since(&self.0.turn);
-        (turn.0 > 0 && turn.plus(patience) < now).then_some(Stuck::Turn)
+        let turn = self.0.turn.load(Ordering::Relaxed);
+        watch.rounds = if turn % 2 == 1 && turn == watch.turn { watch.rounds + 1 } else { 0 };
+        watch.turn = turn;
+        (watch.rounds >= ROUNDS).then_some(Stuck::Turn)
+    }
+
+    /// The stanza that is to blame. Of the trees on a blocked thread only that one whose code runs is.
+    pub(super) fn culprit(&self, stuck: Stuck) -> Option<StanzaPrint> {
+        let is_turning = self.0.turn.load(Ordering::Relaxed) % 2 == 1;
+        let is_to_blame = is_turning && (stuck == Stuck::Turn || self.0.running.load(Ordering::Relaxed));
+        self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner).filter(|_| is_to_blame)
     }
 }
 
@@ -75,20 +102,53 @@ impl Stuck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Node;
+
+    fn rounds(pulse: &Pulse, watch: &mut Watch, count: u32, answers: bool) -> Option<Stuck> {
+        let mut last = None;
+        for _ in 0..count {
+            last = pulse.round(watch);
+            if answers {
+                pulse.beat();
+            }
+        }
+        last
+    }
 
     #[test]
-    fn a_tree_is_stuck_when_beats_stay_away_or_a_turn_does_not_end() {
-        let (start, patience) = (Timestamp(1000), Duration::from_secs(30));
-        let pulse = Pulse::new(start);
-        let at = |secs: u64| start.plus(Duration::from_secs(secs));
-        assert_eq!(pulse.stuck(at(30), patience), None);
-        assert_eq!(pulse.stuck(at(31), patience), Some(Stuck::Thread));
-        pulse.beat(at(31));
-        assert_eq!(pulse.stuck(at(31), patience), None);
-        pulse.begin_turn(at(31), None);
-        pulse.beat(at(62));
-        assert_eq!(pulse.stuck(at(62), patience), Some(Stuck::Turn));
-        pulse.end_turn();
-        assert_eq!(pulse.stuck(at(62), patience), None);
+    fn a_tree_is_stuck_when_its_beats_stay_away() {
+        let (pulse, mut watch) = (Pulse::default(), Watch::default());
+        assert_eq!(rounds(&pulse, &mut watch, ROUNDS, false), None);
+        pulse.beat();
+        assert_eq!(rounds(&pulse, &mut watch, ROUNDS, false), None);
+        assert_eq!(pulse.round(&mut watch), Some(Stuck::Thread));
+    }
+
+    #[test]
+    fn a_tree_is_stuck_when_a_turn_does_not_end_and_not_when_many_come_and_go() {
+        let (pulse, mut watch) = (Pulse::default(), Watch::default());
+        for _ in 0..3 * ROUNDS {
+            pulse.begin_turn(None);
+            assert_eq!(rounds(&pulse, &mut watch, 1, true), None);
+            pulse.end_turn();
+        }
+        pulse.begin_turn(None);
+        assert_eq!(rounds(&pulse, &mut watch, ROUNDS, true), None);
+        assert_eq!(rounds(&pulse, &mut watch, 1, true), Some(Stuck::Turn));
+    }
+
+    #[test]
+    fn on_a_blocked_thread_only_the_turn_whose_code_runs_is_to_blame() {
+        let stanza = StanzaPrint::of(&Node::new("message").attr("id", "A"));
+        let (innocent, guilty) = (Pulse::default(), Pulse::default());
+        innocent.begin_turn(stanza);
+        guilty.begin_turn(stanza);
+        guilty.run(|| {
+            assert_eq!(innocent.culprit(Stuck::Thread), None);
+            assert_eq!(guilty.culprit(Stuck::Thread), stanza);
+        });
+        assert_eq!(innocent.culprit(Stuck::Turn), stanza);
+        guilty.end_turn();
+        assert_eq!(guilty.culprit(Stuck::Turn), None);
     }
 }

@@ -96,6 +96,13 @@ pub fn plan(records: &Records) -> Result<Vec<Planned>, StorageError> {
     steps.collect()
 }
 
+/// Takes one value through every step, as a row of each kind: for those that throw random bytes at it.
+pub fn migrate_rows(value: &[u8]) -> usize {
+    let all =
+        STEPS.iter().flat_map(|step| step.kinds.iter().map(|kind| (step.row)(*kind, value, Timestamp::default())));
+    all.flatten().count()
+}
+
 /// Makes the steps that the data need. Returns how many rows were rewritten.
 pub fn migrate(records: &Records, now: Timestamp) -> Result<usize, StorageError> {
     let mut rewritten = 0;

@@ -26,7 +26,7 @@ pub use engine::{Batch, Engine, Row, Rows};
 pub use error::StorageError;
 pub use kinds::{Kind, Owner, kind, kind_name, owner};
 pub use memory::MemoryEngine;
-pub use migrate::{DATA_FORMAT, Planned, format_of, migrate, plan, put_format};
+pub use migrate::{DATA_FORMAT, Planned, format_of, migrate, migrate_rows, plan, put_format};
 pub use overlay::{AccountStore, Overlay};
 pub use records::{Records, Rotation};
 pub use seal::{MasterKey, Sealing, change_master_key};

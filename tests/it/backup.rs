@@ -8,7 +8,7 @@ use wharf::base::ids::AccountId;
 use wharf::base::time::{Clock, SystemClock};
 use wharf::config::Config;
 use wharf::operate::{self, OperateError};
-use wharf::storage::{Batch, Engine, SledEngine, begin_restore};
+use wharf::storage::{Batch, Engine, MasterKey, SledEngine, StorageError, begin_restore};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -68,6 +68,8 @@ async fn a_backup_of_a_running_server_comes_back_as_a_server_that_goes_on() {
     running.stop().await.unwrap();
 
     let restored = it.elsewhere("restored");
+    let wrong = operate::restore(&restored, MasterKey::parse(&"5a".repeat(32)), None, &file, SystemClock.now());
+    assert!(matches!(wrong, Err(AppError::Storage(StorageError::WrongMasterKey { .. }))), "{wrong:?}");
     let done = operate::restore(&restored, None, None, &file, SystemClock.now()).unwrap();
     assert!(done.manifest.whole && done.sessions >= 2, "{done:?}");
     it.config = restored;

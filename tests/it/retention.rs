@@ -157,6 +157,34 @@ async fn a_deleted_account_is_logged_out_and_nothing_of_it_is_left() {
     it.client.linked("alice", ALICE).await;
 }
 
+/// Panics at every turn of alice's, when armed.
+#[derive(Default)]
+struct Panics(std::sync::atomic::AtomicBool);
+
+impl wharf::base::hooks::Hooks for Panics {
+    fn reach(&self, point: wharf::base::hooks::Point, subject: &str) {
+        let is_hers = point == wharf::base::hooks::Point::Router && subject == "alice";
+        assert!(!(is_hers && self.0.load(std::sync::atomic::Ordering::SeqCst)), "planted");
+    }
+}
+
+/// Its tree is down when it is deleted, and about to be loaded anew.
+#[actix_web::test]
+async fn an_account_that_is_deleted_between_two_restarts_does_not_come_back() {
+    let (hooks, engine) = (Arc::new(Panics::default()), Arc::new(MemoryEngine::default()));
+    let parts = Parts { hooks: hooks.clone(), engine: Some(engine.clone()), ..Parts::default() };
+    let it = Served::configured(parts, |config| config.storage.seal = false).await;
+    it.client.linked("alice", ALICE).await;
+    hooks.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    it.client.try_send(it.client.text("alice", BOB, "panic")).await.unwrap();
+    let deleted = it.client.try_send(it.client.request("DELETE", "/v1/accounts/alice")).await.unwrap();
+    assert_eq!(deleted.status, 200);
+    // This takes longer than the wait for the restart that was under way.
+    it.client.linked("bob", BOB).await;
+    assert_eq!(it.client.get("/v1/accounts").await["data"].as_array().unwrap().len(), 1);
+    assert_eq!(rows_with(&engine, "\"alice\""), 0);
+}
+
 #[actix_web::test]
 async fn a_deleted_account_leaves_no_key_that_would_open_its_rows() {
     let engine = Arc::new(MemoryEngine::default());

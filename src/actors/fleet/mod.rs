@@ -3,36 +3,32 @@
 //! Inside an account it is all for one: the tree is loaded anew. Between accounts one for one. A tree that keeps going down
 //! is quarantined, with the reason shown, until somebody starts it again.
 
-use super::ActorError;
-use super::account::{Abandoned, Account, Beat, Drain, Environment, Request};
-use super::pulse::{Pulse, Stuck};
-use super::remembered::{Remembered, put_remembered};
-use super::vital::Vital;
-use crate::account::{AccountState, AccountView, Command, Device, Reply};
-use crate::base::counts::Counts;
-use crate::base::hooks::Point;
+mod supervision;
+mod upkeep;
+
+pub(super) use supervision::{ShutDown, TreeDown};
+pub(super) use upkeep::{Delete, RotateDataKeys};
+
+use crate::account::{AccountView, Command, Device, Reply};
+use crate::actors::ActorError;
+use crate::actors::account::{Account, Environment, Request};
+use crate::actors::pulse::{Pulse, ROUNDS, Watch as Rounds};
+use crate::actors::remembered::{Remembered, put_remembered};
+use crate::actors::vital::Vital;
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, Overlay, Records, StorageError, kind, owner};
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture,
-    WrapFuture,
+    Actor, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
-use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// More restarts than this within the window quarantine an account.
-const MAX_RESTARTS: usize = 5;
-const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// How long a call waits for a tree that is being loaded.
 const TREE_WAIT: Duration = Duration::from_secs(5);
-const RESTART_WAIT: Duration = Duration::from_millis(100);
-/// How long a deleted account may take to be logged out, and to end.
-const LOGOUT_WAIT: Duration = Duration::from_secs(5);
 /// How often old events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 const FORMAT: u8 = 1;
@@ -82,6 +78,8 @@ struct Entry {
     view: watch::Sender<AccountView>,
     restarts: VecDeque<Timestamp>,
     quarantine: Option<String>,
+    /// It is being erased: its name is taken until that is done, and nothing starts it any more.
+    deleting: bool,
     /// Calls that came while there was no tree.
     waiting: Vec<oneshot::Sender<Addr<Account>>>,
 }
@@ -90,6 +88,7 @@ struct Entry {
 struct Tree {
     address: Addr<Account>,
     pulse: Pulse,
+    watch: Rounds,
     /// Which of the fleet's threads it lives on.
     arbiter: usize,
 }
@@ -126,7 +125,9 @@ impl Fleet {
 
     /// Fences off the old tree, then starts a fresh one.
     fn launch(&mut self, id: &AccountId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.accounts.get_mut(id).filter(|_| !self.stopping) else { return };
+        let Some(entry) = self.accounts.get_mut(id).filter(|entry| !self.stopping && !entry.deleting) else {
+            return;
+        };
         entry.generation = entry.generation.next();
         let (key, generation) = (entry.record.key, entry.generation);
         let fenced = self.environment.store.begin(key, generation);
@@ -140,100 +141,11 @@ impl Fleet {
         }));
     }
 
-    /// Gives up trees that show no sign of life, and asks the others for one.
-    fn listen(&mut self, ctx: &mut Context<Self>) {
-        let (now, patience) = (self.environment.clock.now(), self.environment.patience);
-        let mut stuck = Vec::new();
-        for (id, entry) in &self.accounts {
-            let Some(tree) = &entry.tree else { continue };
-            match tree.pulse.stuck(now, patience) {
-                // A mailbox that is full will be tried again; the silence counts.
-                None => drop(tree.address.try_send(Beat)),
-                Some(what) => stuck.push((id.clone(), entry.generation, what, tree.arbiter)),
-            }
-        }
-        let blocked: BTreeSet<usize> =
-            stuck.iter().filter(|(.., what, _)| *what == Stuck::Thread).map(|(.., arbiter)| *arbiter).collect();
-        for arbiter in blocked {
-            // The thread cannot be ended; what lived on it moves to a new one.
-            tracing::error!("a thread of the fleet is blocked and replaced");
-            self.arbiters[arbiter] = Arbiter::new();
-        }
-        self.environment.metrics.stuck.inc_by(stuck.len() as u64);
-        for (account, generation, what, _) in stuck {
-            let Some(entry) = self.accounts.get_mut(&account) else { continue };
-            if let Some(tree) = entry.tree.take() {
-                if let Some(stanza) = tree.pulse.stanza() {
-                    // It comes back at the next connection: after the second time it is set aside.
-                    self.environment.count_poison(entry.record.key, generation, stanza);
-                }
-                // It ends when it can; whatever it still commits is fenced off.
-                let _ = tree.address.try_send(Abandoned);
-            }
-            self.handle(TreeDown { account, generation, why: what.why().to_owned() }, ctx);
-        }
-    }
-
-    /// Replaces the data keys of these accounts, one after the other, in the background.
-    fn rotate_data_keys(&self, accounts: Vec<AccountKey>, ctx: &mut Context<Self>) {
-        let store = self.environment.store.clone();
-        let rotating = async move {
-            for account in &accounts {
-                store.rotate_data_key(*account).await?;
-            }
-            Ok::<_, StorageError>(accounts.len())
-        };
-        ctx.spawn(rotating.into_actor(self).map(|result, _, _| match result {
-            Ok(0) => {}
-            Ok(accounts) => tracing::info!(accounts, "data keys were replaced"),
-            Err(error) => tracing::error!(%error, "data keys cannot be replaced; the next start goes on"),
-        }));
-    }
-
-    /// The server's own key, and those of all accounts.
-    fn all_keys(&self) -> Vec<AccountKey> {
-        [AccountKey::SERVER].into_iter().chain(self.accounts.values().map(|entry| entry.record.key)).collect()
-    }
-
-    /// Rotations and erasures that a crash has cut short.
-    fn finish_upkeep(&self, ctx: &mut Context<Self>) {
-        let records = &self.environment.store.records;
-        // One that cannot be asked is reported when it is read.
-        let begun = self.all_keys().into_iter().filter(|key| records.is_rotating(*key).unwrap_or_default());
-        self.rotate_data_keys(begun.collect(), ctx);
-        let store = self.environment.store.clone();
-        let erasing = async move {
-            for account in store.erasures()? {
-                let counts = store.erase(account).await?;
-                tracing::info!(?counts, "the erasure of an account that was cut short is done");
-            }
-            Ok::<_, StorageError>(())
-        };
-        ctx.spawn(erasing.into_actor(self).map(|result, _, _| {
-            if let Err(error) = result {
-                tracing::error!(%error, "an erasure cannot be finished; the next start tries again");
-            }
-        }));
-    }
-
-    /// Drops events that are older than the settings say.
-    fn sweep(&mut self, ctx: &mut Context<Self>) {
-        let Environment { store, clock, keep_events, .. } = self.environment.clone();
-        let now = clock.now();
-        let before = Timestamp(now.0.saturating_sub(u64::try_from(keep_events.as_millis()).unwrap_or(u64::MAX)));
-        let swept = async move { store.sweep(before, now).await };
-        ctx.spawn(swept.into_actor(self).map(|swept, _, _| match swept {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "old events were dropped"),
-            Err(error) => tracing::error!(%error, "old events cannot be dropped"),
-        }));
-    }
-
     fn start_tree(&mut self, id: &AccountId, generation: Generation, ctx: &mut Context<Self>) {
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
         let Some(entry) = self.accounts.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let (environment, fleet, view) = (self.environment.clone(), ctx.address(), entry.view.clone());
-        let pulse = Pulse::new(environment.clock.now());
+        let pulse = Pulse::default();
         let signs = pulse.clone();
         let (account, key) = (id.clone(), entry.record.key);
         let address = Account::start_in_arbiter(&self.arbiters[self.next_arbiter].handle(), move |_| {
@@ -243,7 +155,7 @@ impl Fleet {
             // A caller that has gone needs no tree.
             let _ = waiting.send(address.clone());
         }
-        entry.tree = Some(Tree { address, pulse, arbiter: self.next_arbiter });
+        entry.tree = Some(Tree { address, pulse, watch: Rounds::default(), arbiter: self.next_arbiter });
     }
 }
 
@@ -257,6 +169,7 @@ impl Entry {
             view,
             restarts: VecDeque::new(),
             quarantine: None,
+            deleting: false,
             waiting: Vec::new(),
         }
     }
@@ -286,77 +199,7 @@ impl Actor for Fleet {
         self.finish_upkeep(ctx);
         self.sweep(ctx);
         ctx.run_interval(SWEEP_EVERY, Self::sweep);
-        ctx.run_interval(self.environment.patience / 4, Self::listen);
-    }
-}
-
-/// A tree has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct TreeDown {
-    pub(super) account: AccountId,
-    pub(super) generation: Generation,
-    pub(super) why: String,
-}
-
-impl Handler<TreeDown> for Fleet {
-    type Result = ();
-
-    fn handle(&mut self, TreeDown { account, generation, why }: TreeDown, ctx: &mut Self::Context) {
-        self.environment.hooks.reach(Point::TreeDown, account.as_str());
-        let now = self.environment.clock.now();
-        let Some(entry) = self.accounts.get_mut(&account).filter(|entry| entry.generation == generation) else {
-            return;
-        };
-        entry.tree = None;
-        self.environment.metrics.restarts.inc();
-        entry.restarts.push_back(now);
-        while entry.restarts.front().is_some_and(|at| at.plus(RESTART_WINDOW) <= now) {
-            entry.restarts.pop_front();
-        }
-        if entry.restarts.len() > MAX_RESTARTS {
-            self.environment.metrics.quarantines.inc();
-            tracing::error!(%account, why, "an account is quarantined");
-            entry.quarantine = Some(why.clone());
-            entry.waiting.clear();
-            entry.view.send_modify(|view| {
-                view.state = AccountState::Quarantined;
-                view.reason = Some(why);
-            });
-            return;
-        }
-        tracing::warn!(%account, why, restarts = entry.restarts.len(), "an account's tree went down and is loaded anew");
-        let doublings = u32::try_from(entry.restarts.len()).unwrap_or(u32::MAX).saturating_sub(1).min(10);
-        ctx.run_later(RESTART_WAIT * 2u32.pow(doublings), move |fleet, ctx| fleet.launch(&account, ctx));
-    }
-}
-
-/// Ends every tree: each finishes what it has accepted, within this time. True when all did.
-#[derive(Message)]
-#[rtype(result = "bool")]
-pub(super) struct ShutDown(pub(super) Duration);
-
-impl Handler<ShutDown> for Fleet {
-    type Result = ResponseActFuture<Self, bool>;
-
-    fn handle(&mut self, ShutDown(within): ShutDown, _: &mut Self::Context) -> Self::Result {
-        self.stopping = true;
-        let trees: Vec<_> = self.accounts.values_mut().filter_map(|entry| entry.tree.take()).collect();
-        let drained = trees.into_iter().map(|Tree { address: tree, .. }| async move {
-            let (done, drained) = oneshot::channel();
-            // One that is gone has nothing left to do.
-            if tree.send(Drain(done)).await.is_ok() {
-                let _ = drained.await;
-            }
-        });
-        let all = tokio::time::timeout(within, join_all(drained));
-        Box::pin(all.into_actor(self).map(|all, fleet, ctx| {
-            for arbiter in fleet.arbiters.drain(..) {
-                arbiter.stop();
-            }
-            ctx.stop();
-            all.is_ok()
-        }))
+        ctx.run_interval(self.environment.patience / ROUNDS, Self::listen);
     }
 }
 
@@ -415,64 +258,6 @@ impl Handler<Create> for Fleet {
     }
 }
 
-/// Logs an account out where that is possible, ends its tree, and erases everything of it.
-#[derive(Message)]
-#[rtype(result = "Result<Counts, ActorError>")]
-pub(super) struct Delete(pub(super) AccountId);
-
-impl Handler<Delete> for Fleet {
-    type Result = ResponseActFuture<Self, Result<Counts, ActorError>>;
-
-    fn handle(&mut self, Delete(id): Delete, _: &mut Self::Context) -> Self::Result {
-        let Some(entry) = self.accounts.get_mut(&id) else {
-            return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
-        };
-        // Its name is taken until everything is gone; nothing starts it any more.
-        entry.quarantine = Some("the account is being deleted".to_owned());
-        entry.generation = entry.generation.next();
-        let (key, generation, tree) = (entry.record.key, entry.generation, entry.tree.take());
-        let store = self.environment.store.clone();
-        let named = id.clone();
-        let erased = async move {
-            if let Some(Tree { address: tree, .. }) = tree {
-                let (reply, replied) = oneshot::channel();
-                if tree.send(Request(Command::Logout, reply)).await == Ok(true) {
-                    // A service that does not answer in time will find the device dead.
-                    let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
-                }
-                let (done, drained) = oneshot::channel();
-                if tree.send(Drain(done)).await.is_ok() {
-                    let _ = tokio::time::timeout(LOGOUT_WAIT, drained).await;
-                }
-            }
-            store.begin(key, generation).await?;
-            store.begin_erasure(&named, key).await?;
-            Ok::<_, ActorError>(store.erase(key).await?)
-        };
-        Box::pin(erased.into_actor(self).map(move |erased, fleet, _| {
-            // An erasure that failed goes on with the next start.
-            fleet.accounts.remove(&id);
-            erased
-        }))
-    }
-}
-
-/// Has all data keys replaced in the background. Returns how many.
-#[derive(Message)]
-#[rtype(result = "usize")]
-pub(super) struct RotateDataKeys;
-
-impl Handler<RotateDataKeys> for Fleet {
-    type Result = usize;
-
-    fn handle(&mut self, _: RotateDataKeys, ctx: &mut Self::Context) -> usize {
-        let accounts = self.all_keys();
-        let count = accounts.len();
-        self.rotate_data_keys(accounts, ctx);
-        count
-    }
-}
-
 /// One account, or all.
 #[derive(Message)]
 #[rtype(result = "Vec<AccountInfo>")]
@@ -482,8 +267,11 @@ impl Handler<List> for Fleet {
     type Result = Vec<AccountInfo>;
 
     fn handle(&mut self, List(one): List, _: &mut Self::Context) -> Self::Result {
-        let wanted = self.accounts.iter().filter(|(id, _)| one.as_ref().is_none_or(|one| one == *id));
-        wanted.map(|(id, entry)| Self::info(id, entry)).collect()
+        let shown = |(id, entry): (&AccountId, &Entry)| (!entry.deleting).then(|| Self::info(id, entry));
+        match one {
+            Some(one) => self.accounts.get_key_value(&one).and_then(shown).into_iter().collect(),
+            None => self.accounts.iter().filter_map(shown).collect(),
+        }
     }
 }
 
@@ -523,7 +311,7 @@ impl Handler<Call> for Fleet {
     type Result = ResponseActFuture<Self, Result<Reply, ActorError>>;
 
     fn handle(&mut self, Call(id, command): Call, ctx: &mut Self::Context) -> Self::Result {
-        let Some(entry) = self.accounts.get_mut(&id) else {
+        let Some(entry) = self.accounts.get_mut(&id).filter(|entry| !entry.deleting) else {
             return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
         };
         let released = matches!(command, Command::Start) && entry.quarantine.take().is_some();

@@ -1,0 +1,130 @@
+//! What the fleet has done in the background: accounts erased, old events dropped, data keys replaced.
+
+use super::{Fleet, Tree};
+use crate::account::Command;
+use crate::actors::ActorError;
+use crate::actors::account::{Drain, Environment, Request};
+use crate::base::counts::Counts;
+use crate::base::ids::{AccountId, AccountKey};
+use crate::base::time::Timestamp;
+use crate::storage::StorageError;
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a deleted account may take to be logged out, and to end.
+const LOGOUT_WAIT: Duration = Duration::from_secs(5);
+
+impl Fleet {
+    /// Replaces the data keys of these accounts, one after the other, in the background.
+    fn rotate_data_keys(&self, accounts: Vec<AccountKey>, ctx: &mut Context<Self>) {
+        let store = self.environment.store.clone();
+        let rotating = async move {
+            for account in &accounts {
+                store.rotate_data_key(*account).await?;
+            }
+            Ok::<_, StorageError>(accounts.len())
+        };
+        ctx.spawn(rotating.into_actor(self).map(|result, _, _| match result {
+            Ok(0) => {}
+            Ok(accounts) => tracing::info!(accounts, "data keys were replaced"),
+            Err(error) => tracing::error!(%error, "data keys cannot be replaced; the next start goes on"),
+        }));
+    }
+
+    /// The server's own key, and those of all accounts.
+    fn all_keys(&self) -> Vec<AccountKey> {
+        [AccountKey::SERVER].into_iter().chain(self.accounts.values().map(|entry| entry.record.key)).collect()
+    }
+
+    /// Rotations and erasures that a crash has cut short.
+    pub(super) fn finish_upkeep(&self, ctx: &mut Context<Self>) {
+        let records = &self.environment.store.records;
+        // One that cannot be asked is reported when it is read.
+        let begun = self.all_keys().into_iter().filter(|key| records.is_rotating(*key).unwrap_or_default());
+        self.rotate_data_keys(begun.collect(), ctx);
+        let store = self.environment.store.clone();
+        let erasing = async move {
+            for account in store.erasures()? {
+                let counts = store.erase(account).await?;
+                tracing::info!(?counts, "the erasure of an account that was cut short is done");
+            }
+            Ok::<_, StorageError>(())
+        };
+        ctx.spawn(erasing.into_actor(self).map(|result, _, _| {
+            if let Err(error) = result {
+                tracing::error!(%error, "an erasure cannot be finished; the next start tries again");
+            }
+        }));
+    }
+
+    /// Drops events that are older than the settings say.
+    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let Environment { store, clock, keep_events, .. } = self.environment.clone();
+        let now = clock.now();
+        let before = Timestamp(now.0.saturating_sub(u64::try_from(keep_events.as_millis()).unwrap_or(u64::MAX)));
+        let swept = async move { store.sweep(before, now).await };
+        ctx.spawn(swept.into_actor(self).map(|swept, _, _| match swept {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old events were dropped"),
+            Err(error) => tracing::error!(%error, "old events cannot be dropped"),
+        }));
+    }
+}
+
+/// Logs an account out where that is possible, ends its tree, and erases everything of it.
+#[derive(Message)]
+#[rtype(result = "Result<Counts, ActorError>")]
+pub(in crate::actors) struct Delete(pub(in crate::actors) AccountId);
+
+impl Handler<Delete> for Fleet {
+    type Result = ResponseActFuture<Self, Result<Counts, ActorError>>;
+
+    fn handle(&mut self, Delete(id): Delete, _: &mut Self::Context) -> Self::Result {
+        let Some(entry) = self.accounts.get_mut(&id).filter(|entry| !entry.deleting) else {
+            return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
+        };
+        entry.deleting = true;
+        entry.generation = entry.generation.next();
+        let (key, generation, tree) = (entry.record.key, entry.generation, entry.tree.take());
+        let store = self.environment.store.clone();
+        let named = id.clone();
+        let erased = async move {
+            if let Some(Tree { address: tree, .. }) = tree {
+                let (reply, replied) = oneshot::channel();
+                if tree.send(Request(Command::Logout, reply)).await == Ok(true) {
+                    // A service that does not answer in time will find the device dead.
+                    let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
+                }
+                let (done, drained) = oneshot::channel();
+                if tree.send(Drain(done)).await.is_ok() {
+                    let _ = tokio::time::timeout(LOGOUT_WAIT, drained).await;
+                }
+            }
+            store.begin(key, generation).await?;
+            store.begin_erasure(&named, key).await?;
+            Ok::<_, ActorError>(store.erase(key).await?)
+        };
+        Box::pin(erased.into_actor(self).map(move |erased, fleet, _| {
+            // An erasure that failed goes on with the next start.
+            fleet.accounts.remove(&id);
+            erased
+        }))
+    }
+}
+
+/// Has all data keys replaced in the background. Returns how many.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub(in crate::actors) struct RotateDataKeys;
+
+impl Handler<RotateDataKeys> for Fleet {
+    type Result = usize;
+
+    fn handle(&mut self, _: RotateDataKeys, ctx: &mut Self::Context) -> usize {
+        let accounts = self.all_keys();
+        let count = accounts.len();
+        self.rotate_data_keys(accounts, ctx);
+        count
+    }
+}
