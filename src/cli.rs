@@ -8,7 +8,7 @@ use crate::base::time::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, ConfigError};
 use crate::demo::{self, DemoError};
 use crate::operate;
-use crate::storage::MasterKey;
+use crate::storage::{MasterKey, StorageError};
 mod tools;
 
 use clap::{Parser, Subcommand};
@@ -135,6 +135,10 @@ pub enum CliError {
     MasterKey,
     #[error(transparent)]
     Account(#[from] IdError),
+    #[error(
+        "a server uses these data; have it make the backup: --server http://{0}, with its admin key in WHARF_ADMIN_KEY"
+    )]
+    ServerRuns(String),
     #[error("{server}: {why}")]
     Server { server: String, why: String },
     #[error("signals cannot be handled: {0}")]
@@ -180,7 +184,14 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             if !verify {
                 match server {
                     Some(server) => tools::backup_from(&server, account.as_ref(), &file).await?,
-                    None => drop(operate::backup(&load(config)?, master_key()?, account.as_ref(), &file, now())?),
+                    None => {
+                        let config = load(config)?;
+                        let made = operate::backup(&config, master_key()?, account.as_ref(), &file, now());
+                        made.map_err(|error| match error {
+                            AppError::Storage(StorageError::Locked { .. }) => CliError::ServerRuns(config.listen),
+                            other => other.into(),
+                        })?;
+                    }
                 }
             }
             let (manifest, extent) = operate::verify(&file)?;

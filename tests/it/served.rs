@@ -119,6 +119,17 @@ impl Client {
         texts.collect()
     }
 
+    /// Waits until the phone has read all of these, each once.
+    pub async fn all_read_once(&self, number: &str, texts: &[String]) {
+        let read = until("every accepted message is on the phone", async || {
+            let read = self.read(number).await;
+            texts.iter().all(|text| read.contains(text)).then_some(read)
+        })
+        .await;
+        let once = |text: &String| read.iter().filter(|other| *other == text).count() == 1;
+        assert!(texts.iter().all(once), "once each: {read:?}");
+    }
+
     /// The data of all events of this type.
     pub async fn events(&self, id: &str, kind: &str) -> Vec<Value> {
         let (mut events, mut after) = (Vec::new(), String::new());

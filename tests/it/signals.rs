@@ -47,12 +47,7 @@ async fn sigterm_amid_a_stream_of_sends_ends_with_0_and_nothing_accepted_is_lost
     }
     let mut server = serve(&data, port, &url);
     up(&client).await;
-    let read = until("every accepted message is on the phone", async || {
-        let read = client.read(BOB).await;
-        accepted.iter().all(|text| read.contains(text)).then_some(read)
-    })
-    .await;
-    assert!(accepted.iter().all(|text| read.iter().filter(|other| *other == text).count() == 1), "once each");
+    client.all_read_once(BOB, &accepted).await;
     terminate(&server);
     assert_eq!(end_of(&mut server).await, Some(0));
 }
