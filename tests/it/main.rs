@@ -4,6 +4,7 @@ mod backup;
 mod conversations;
 mod demo;
 mod direct_messages;
+mod faults;
 mod full_disk;
 mod layering;
 mod logs;

@@ -1,12 +1,13 @@
 //! The control API (`api.md`, "Sandbox control"): phones, what they write and read, the last stanzas, the root key.
 
 use super::host::WorldHost;
-use crate::sandbox::world::{World, WorldError};
+use crate::base::time::Timestamp;
+use crate::sandbox::world::{FaultKind, NewFault, World, WorldError};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt;
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
@@ -17,6 +18,9 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .route("/phones/{number}/messages", web::post().to(write))
         .route("/phones/{number}/messages", web::get().to(read))
         .route("/stanzas", web::get().to(stanzas))
+        .route("/faults", web::post().to(add_fault))
+        .route("/faults", web::get().to(list_faults))
+        .route("/faults", web::delete().to(clear_faults))
         .route("/root-key", web::get().to(root_key))
         .route("/admin/root-key", web::get().to(root_key))
         .route("/admin/mock-phone/scan-qr", web::post().to(mock_scan));
@@ -134,6 +138,41 @@ async fn write(host: web::Data<WorldHost>, number: web::Path<String>, body: web:
 async fn read(host: web::Data<WorldHost>, number: web::Path<String>) -> Answer {
     let messages = ask(&host, move |world| world.phone_messages(&number).map(<[_]>::to_vec)).await??;
     Ok(HttpResponse::Ok().json(json!({ "data": messages, "next": null })))
+}
+
+/// The kind with its own fields, and whom it concerns, how often or how long.
+async fn add_fault(host: web::Data<WorldHost>, body: web::Bytes) -> Answer {
+    let invalid = |detail: String| Refused { status: 400, code: "invalid_body", detail };
+    let mut fields: serde_json::Map<String, Value> = parse(&body)?;
+    let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
+    let text = |value: Value| value.as_str().map(str::to_owned);
+    let until = take("until").map(|at| text(at).and_then(|at| Timestamp::parse(&at)).ok_or("until"));
+    let account = take("account").map(|account| text(account).ok_or("account"));
+    let count = take("count").map(|count| count.as_u64().and_then(|count| u32::try_from(count).ok()).ok_or("count"));
+    let seed = take("seed").map(|seed| seed.as_u64().ok_or("seed"));
+    let unreadable = |field: &str| invalid(format!("the body: {field} cannot be read"));
+    let (until, account) = (until.transpose().map_err(unreadable)?, account.transpose().map_err(unreadable)?);
+    let (count, seed) = (count.transpose().map_err(unreadable)?, seed.transpose().map_err(unreadable)?);
+    let of_kind = fields.clone();
+    let kind: FaultKind =
+        serde_json::from_value(Value::Object(fields)).map_err(|error| invalid(format!("the body: {error}")))?;
+    let known = serde_json::to_value(kind).unwrap_or_default();
+    if let Some(unknown) = of_kind.keys().find(|field| known.get(field.as_str()).is_none()) {
+        return Err(invalid(format!("the body: this kind of fault has no {unknown}")));
+    }
+    let fault = NewFault { kind, account, count, until, seed: seed.unwrap_or_default() };
+    let added = ask(&host, move |world| world.add_fault(fault)).await?;
+    Ok(HttpResponse::Created().json(added))
+}
+
+async fn list_faults(host: web::Data<WorldHost>) -> Answer {
+    let faults = ask(&host, |world| world.faults()).await?;
+    Ok(HttpResponse::Ok().json(json!({ "data": faults, "next": null })))
+}
+
+async fn clear_faults(host: web::Data<WorldHost>) -> Answer {
+    ask(&host, World::clear_faults).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn stanzas(host: web::Data<WorldHost>) -> Answer {

@@ -67,6 +67,13 @@ fn rfc3339<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&at.rfc3339())
 }
 
+pub(super) fn rfc3339_if_any<S: Serializer>(at: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => s.serialize_some(&at.rfc3339()),
+        None => s.serialize_none(),
+    }
+}
+
 impl World {
     /// Creates a phone, or finds it: a number is one phone.
     pub fn create_phone(&mut self, number: &str, name: Option<&str>) -> Result<PhoneSummary, WorldError> {

@@ -115,6 +115,7 @@ impl World {
         let Some((bundle, identity)) = account.and_then(|account| account.take_bundle(user.device())) else {
             return answer.child(Node::new("error").attr("code", "404").attr("text", "item-not-found"));
         };
+        let is_without = number.as_ref().is_some_and(|number| self.is_without_prekeys(number));
         if let Some(number) = number {
             self.warn_of_low_prekeys(&DeviceId { number, device: user.device() });
         }
@@ -124,7 +125,7 @@ impl World {
             Node::new("identity").bytes(*bundle.identity.0.as_bytes()),
             skey_node(bundle.signed_pre_key_id, &bundle.signed_pre_key, &bundle.signature),
         ]);
-        let one_time = bundle.one_time.map(|(id, key)| key_node(id, &key));
+        let one_time = bundle.one_time.filter(|_| !is_without).map(|(id, key)| key_node(id, &key));
         let identity = identity.map(|blob| Node::new("device-identity").bytes(blob));
         answer.children(one_time).children(identity)
     }
@@ -168,6 +169,8 @@ impl World {
         let by_phone = phone.as_ref().map(|phone| Jid::pn(phone.trim_start_matches('+')));
         let jid = asked.jid("jid").map(|jid| jid.bare()).or(by_phone);
         let number = jid.as_ref().and_then(|jid| self.number_of(jid));
+        let is_stale =
+            number.as_ref().is_some_and(|number| protocols.find("devices").is_some() && self.is_stale(number));
         let account = number.and_then(|number| self.accounts.get_mut(&number));
         let (Some(jid), Some(account)) = (jid, account) else {
             let contact = phone.map(|phone| Node::new("contact").attr("type", "out").bytes(phone));
@@ -178,7 +181,7 @@ impl World {
             user = match protocol.tag.as_ref() {
                 "devices" => {
                     account.acquaintances.insert(device.clone());
-                    user.child(device_list(account, self.now.secs(), &mut self.rng))
+                    user.child(device_list(account, is_stale, self.now.secs(), &mut self.rng))
                 }
                 "lid" => user.child(Node::new("lid").attr("val", &account.lid)),
                 "contact" => {
@@ -193,8 +196,9 @@ impl World {
     }
 }
 
-fn device_list(account: &Account, now_secs: u64, rng: &mut rand::rngs::StdRng) -> Node {
-    let companions = account.companions.iter().map(|(id, companion)| {
+fn device_list(account: &Account, is_stale: bool, now_secs: u64, rng: &mut rand::rngs::StdRng) -> Node {
+    let shown = account.companions.len().saturating_sub(usize::from(is_stale));
+    let companions = account.companions.iter().take(shown).map(|(id, companion)| {
         Node::new("device").attr("id", u64::from(*id)).attr("key-index", u64::from(companion.key_index))
     });
     let phone = Node::new("device").attr("id", "0");

@@ -5,6 +5,7 @@
 mod account;
 mod control;
 mod error;
+mod faults;
 mod iq;
 mod linking;
 mod phone;
@@ -12,6 +13,7 @@ mod routing;
 
 pub use control::{PhoneMessage, PhoneSummary, StanzaLog};
 pub use error::WorldError;
+pub use faults::{FaultKind, FaultSummary, NewFault};
 
 use crate::base::ids::random_hex;
 use crate::base::time::Timestamp;
@@ -20,6 +22,7 @@ use crate::wire::link::{ServerEvent, ServerLink};
 use crate::wire::payload::{ClientIntent, read};
 use crate::wire::{CertAuthority, Jid, Node, Server};
 use account::Account;
+use faults::Fault;
 use linking::LinkRequest;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -71,6 +74,10 @@ enum Action {
     Send(ConnectionId, Box<Node>),
     Close(ConnectionId),
     Deliver(DeviceId, Box<Node>),
+    /// The same, past all faults.
+    DeliverNow(DeviceId, Box<Node>),
+    /// What was held back is sent.
+    Release(DeviceId),
     Backlog(DeviceId, ConnectionId),
     OfflineEnd(DeviceId, ConnectionId),
     /// The phone answers a message with a receipt of this type.
@@ -101,6 +108,10 @@ pub struct World {
     stanzas: VecDeque<StanzaLog>,
     stanzas_seen: u64,
     tap: Option<Tap>,
+    faults: Vec<Fault>,
+    faults_seen: u64,
+    /// Held back to come behind the next one.
+    held: Vec<(DeviceId, Node)>,
 }
 
 impl World {
@@ -125,6 +136,9 @@ impl World {
             stanzas: VecDeque::new(),
             stanzas_seen: 0,
             tap: None,
+            faults: Vec::new(),
+            faults_seen: 0,
+            held: Vec::new(),
         }
     }
 
@@ -287,7 +301,7 @@ impl World {
             (None, "iq") => self.linking_iq(id, node),
             (None, _) => {}
             (Some(device), "iq") => self.iq(id, &device, node),
-            (Some(device), "message") => self.route_message(&device, node),
+            (Some(device), "message") => self.take_message(id, &device, node),
             (Some(device), "receipt") => self.route_receipt(&device, node),
             (Some(device), "ack") => self.acknowledged(&device, node),
             (Some(_), _) => {}
@@ -310,6 +324,8 @@ impl World {
                 self.closed(id);
             }
             Action::Deliver(device, node) => self.deliver(&device, *node),
+            Action::DeliverNow(device, node) => self.deliver_now(&device, *node),
+            Action::Release(device) => self.release(&device),
             Action::Backlog(device, id) => self.send_backlog(device, id),
             Action::OfflineEnd(device, id) => {
                 let delivered = self.companion_mut(&device).map_or(0, |companion| companion.unacknowledged.len());
@@ -330,13 +346,27 @@ impl World {
     fn deliver(&mut self, device: &DeviceId, node: Node) {
         if device.device == 0 {
             self.phone_receives(&device.number, &node);
-            return;
+        } else {
+            self.deliver_with_faults(device, node);
         }
+    }
+
+    fn deliver_now(&mut self, device: &DeviceId, node: Node) {
+        self.keep(device, node.clone());
+        self.send_again(device, &node);
+    }
+
+    /// Keeps a stanza until the companion acknowledges it.
+    fn keep(&mut self, device: &DeviceId, node: Node) {
+        if let Some(companion) = self.companion_mut(device) {
+            companion.unacknowledged.push_back(node);
+        }
+    }
+
+    fn send_again(&mut self, device: &DeviceId, node: &Node) {
         let Some(companion) = self.companion_mut(device) else { return };
-        let connection = companion.connection.filter(|_| companion.caught_up);
-        companion.unacknowledged.push_back(node.clone());
-        if let Some(connection) = connection {
-            self.send(connection, &node);
+        if let Some(connection) = companion.connection.filter(|_| companion.caught_up) {
+            self.send(connection, node);
         }
     }
 

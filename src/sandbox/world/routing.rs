@@ -1,9 +1,34 @@
 //! Messages and receipts on their way (`sandbox-service.md` 5).
 
-use super::{Action, DeviceId, RECEIPT_DELAY, World};
+use super::{Action, ConnectionId, DeviceId, FaultKind, Output, RECEIPT_DELAY, World};
 use crate::wire::{Content, Jid, Node};
 
 impl World {
+    /// Takes a message of a device, unless something is to go wrong with it.
+    pub(super) fn take_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
+        let at_sending =
+            |kind| matches!(kind, FaultKind::Disconnect | FaultKind::Refuse { .. } | FaultKind::StreamError { .. });
+        match self.fault(&sender.number, at_sending) {
+            Some((FaultKind::Disconnect, chance)) => {
+                self.output.push_back(Output::Close(id));
+                self.closed(id);
+                if chance % 2 == 1 {
+                    self.route_message(sender, node);
+                }
+            }
+            Some((FaultKind::Refuse { code }, _)) => {
+                let ack = Node::new("ack").attr("class", "message").maybe("id", node.get("id").cloned());
+                let ack = ack.maybe("from", node.get("to").cloned()).attr("t", self.now.secs());
+                self.answer_device(sender, ack.attr("error", u64::from(code)));
+            }
+            Some((FaultKind::StreamError { code }, _)) => {
+                self.send(id, &Node::new("stream:error").attr("code", u64::from(code)));
+                self.leave(id);
+            }
+            _ => self.route_message(sender, node),
+        }
+    }
+
     /// Acknowledges a message and hands each device its own ciphertext.
     pub(super) fn route_message(&mut self, sender: &DeviceId, node: &Node) {
         let Some(to) = node.jid("to") else { return };
