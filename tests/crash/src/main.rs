@@ -1,4 +1,5 @@
-//! Kills the real server at random moments and at every point around a commit, under load, and checks at the service, at the
+//! Kills the real server at random moments and at every point around a commit, under load, amid cut connections and messages that come
+//! twice, and checks at the service, at the
 //! phones, in the event log and at the webhook what `architecture.md` promises.
 //!
 //! `cargo run --release -p wharf-crash -- --kills 500 --seed 1`; the decisions follow from the seed, the interleaving is the machine's.
@@ -25,6 +26,7 @@ use tokio::process::{Child, Command};
 use wharf::app::start_sandbox;
 use wharf::base::hooks::Point;
 use wharf::base::time::{Clock, SystemClock};
+use wharf::sandbox::world::{FaultKind, NewFault, World};
 
 pub const KEY: &str = "an admin key of thirty-two letters";
 const SIGABRT: i32 = 6;
@@ -117,10 +119,19 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         let point = Point::AROUND_COMMIT.get(round % (Point::AROUND_COMMIT.len() + 1));
         let crash_at = point.map(|point| format!("{point}:{}", rng.random_range(1..=40)));
         let patience = if point.is_some() { PATIENCE } else { Duration::from_millis(rng.random_range(50..1000)) };
+        let fault = |kind, count, seed| NewFault { kind, account: None, count: Some(count), until: None, seed };
+        let mut faults = vec![fault(FaultKind::Duplicate, rng.random_range(1..4), rng.random())];
+        // Whoever is cut off waits a second: more of that, and little would be under way when the server is killed.
+        if rng.random_ratio(1, 5) {
+            faults.push(fault(FaultKind::Disconnect, 1, rng.random()));
+        }
+        let add = move |world: &mut World| faults.into_iter().for_each(|fault| drop(world.add_fault(fault)));
+        sandbox.world.with(add).await.ok_or("the sandbox is gone")?;
         let mut server = program.start(crash_at)?;
         let running = load.begin();
         let at_its_point = end_of(&mut server, patience).await?;
         load.end(running).await?;
+        sandbox.world.with(World::clear_faults).await.ok_or("the sandbox is gone")?;
         *hits.entry(point.filter(|_| at_its_point).map_or("SIGKILL", |point| point.name())).or_default() += 1;
         if round % 50 == 49 {
             println!("{} kills, {} s", round + 1, SystemClock.now().secs() - begun.secs());
