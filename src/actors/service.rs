@@ -8,6 +8,7 @@ use super::metrics::Metrics;
 use super::operations::FreeSpace;
 use super::remembered::{Remembered, is_kept, put_remembered, read_remembered};
 use super::transport::Network;
+use super::upkeep::LOG_START;
 use super::vital::Vitals;
 use super::{ActorError, ActorError as Error};
 use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
@@ -322,11 +323,11 @@ impl Service {
         }
     }
 
-    /// Whether events after this position are no more in the log.
+    /// Whether events after this position have grown too old.
     fn is_forgotten(&self, position: u64) -> Result<bool, Error> {
-        let first = self.store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], None, 1)?;
-        let first = first.first().and_then(|(key, _)| key.as_slice().try_into().ok()).map(u64::from_be_bytes);
-        Ok(first.is_some_and(|first| position + 1 < first))
+        let start = self.store.records.get(AccountKey::SERVER, kind::META, LOG_START)?;
+        let start = start.and_then(|start| start.try_into().ok()).map(u64::from_be_bytes);
+        Ok(start.is_some_and(|start| position.saturating_add(1) < start))
     }
 
     fn scan(

@@ -18,6 +18,8 @@ use std::collections::HashSet;
 const PAGE: usize = 512;
 /// Names, among the server's facts, an account that is being erased.
 const ERASING: &[u8] = b"erasing/";
+/// Names the position that the log begins with, since older events were dropped.
+pub(super) const LOG_START: &[u8] = b"log_start";
 
 impl Store {
     /// Drops the events older than `before`, and answers to repeated requests that do not count any more. Returns how many rows
@@ -99,7 +101,7 @@ impl Store {
 impl Committer {
     fn sweep_events(&mut self, batch: &mut Batch, before: Timestamp) -> Result<(u64, bool), StorageError> {
         let index = self.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], None, PAGE)?;
-        let (mut count, full) = (0, index.len() == PAGE);
+        let (mut count, mut more, mut start) = (0, index.len() == PAGE, None);
         for (key, owner) in index {
             let (Ok(at), Ok(owner)) = (key.as_slice().try_into(), owner.as_slice().try_into()) else { continue };
             let (position, account) = (u64::from_be_bytes(at), AccountKey::from_bytes(owner));
@@ -107,12 +109,19 @@ impl Committer {
             let is_old = stored.as_deref().and_then(EventRow::decode).is_none_or(|event| event.at < before);
             // The last one tells where the log goes on.
             if !is_old || position + 1 >= self.next_position {
-                return Ok((count, false));
+                more = false;
+                break;
             }
             self.stage_event_deletion(batch, account, position)?;
+            start = Some(position + 1);
             count += 1;
         }
-        Ok((count, full))
+        if let Some(start) = start {
+            let mut writes = ChangeSet::<owner::Server>::default();
+            writes.put(kind::META, LOG_START, start.to_be_bytes());
+            self.stage_set(batch, AccountKey::SERVER, writes)?;
+        }
+        Ok((count, more))
     }
 
     fn sweep_answers(

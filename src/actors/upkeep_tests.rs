@@ -34,6 +34,8 @@ async fn old_events_go_from_the_log_and_from_its_index() {
     assert_eq!(times(&store), (1100..1200).collect::<Vec<_>>());
     let index = store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], None, 10_000).unwrap();
     assert_eq!(index.len(), 100);
+    let start = store.records.get(AccountKey::SERVER, kind::META, LOG_START).unwrap();
+    assert_eq!(start, Some(1101u64.to_be_bytes().to_vec()), "where the log begins now");
 }
 
 #[actix_web::test]

@@ -208,6 +208,11 @@ async fn a_cursor_into_what_the_log_no_longer_holds_is_refused() {
         let request = it.client.request("GET", &format!("/v1/events?after={after}"));
         it.client.try_send(request).await.unwrap()
     };
+    assert_eq!(get(&old).await.status, 200, "what was erased leaves a gap, and nobody has missed it");
+    let log_start = [&[0; 16], &[0x45][..], b"log_start"].concat();
+    let first = [&[0][..], &(index.len() as u64).to_be_bytes()].concat();
+    let swept = wharf::storage::Batch { writes: [(log_start, Some(first))].into(), ..Default::default() };
+    engine.apply(swept).unwrap();
     let refused = get(&old).await;
     assert_eq!((refused.status, refused.json()["code"].as_str()), (410, Some("cursor_expired")));
     assert_eq!(get(newest["next"].as_str().unwrap()).await.status, 200);
