@@ -12,13 +12,12 @@ use crate::operate::{self, OperateError};
 use crate::sandbox::serve::WorldHost;
 use crate::sandbox::world::World;
 use crate::signal::{JumpLimit, PublicKey};
-use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, SledEngine, StorageError};
+use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, StorageError};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
 use base64::Engine as _;
 use rand::Rng;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +104,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     let entropy = Arc::new(Entropy::from_system()?);
     let engine = match parts.engine {
         Some(engine) => engine,
-        None => Arc::new(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?),
+        None => Arc::new(operate::open_engine(config)?),
     };
     let sealing = match (config.storage.seal, parts.master_key) {
         (false, _) => None,

@@ -11,9 +11,9 @@ use crate::base::time::Timestamp;
 use crate::config::Config;
 use crate::key_file::{self, KeyFileError};
 use crate::storage::{
-    BackupError, Batch, ChangeSet, Changes, Engine, Extent, Manifest, MasterKey, MemoryEngine, Planned, Records,
-    Rotation, Sealing, SledEngine, StorageError, apply_backup, begin_restore, change_master_key, end_restore,
-    format_of, is_half_restored, is_of, is_of_log, kind, migrate, plan, verify_backup, write_backup,
+    BackupError, Batch, ChangeSet, Engine, Extent, Manifest, MasterKey, MemoryEngine, Planned, Records, Rotation,
+    Sealing, SledEngine, StorageError, apply_backup, begin_restore, change_master_key, end_restore, format_of,
+    is_half_restored, is_of, is_of_log, kind, migrate, plan, verify_backup, write_backup,
 };
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
@@ -33,6 +33,8 @@ pub enum OperateError {
     NotEmpty { path: String },
     #[error("a restore into {path} was cut short; remove the folder, and restore again")]
     HalfRestored { path: String },
+    #[error("the copy in {path} is not what was copied; nothing was changed")]
+    NotCopied { path: String },
     #[error("the backup holds single accounts only; name the one that is to be restored: --account ID")]
     NotWhole,
     #[error("the backup has no account {0:?}")]
@@ -231,13 +233,7 @@ fn commit_server(
 ) -> Result<(), AppError> {
     let mut writes = ChangeSet::default();
     write(&mut writes);
-    let (mut changes, mut batch) = (Changes::default(), Batch::default());
-    changes.absorb(writes);
-    for write in changes.writes {
-        records.stage(&mut batch, AccountKey::SERVER, write)?;
-    }
-    records.engine().apply(batch)?;
-    Ok(records.engine().sync()?)
+    Ok(records.commit(Batch::default(), AccountKey::SERVER, writes)?)
 }
 
 /// The steps that the data need, nothing being changed.
@@ -254,7 +250,7 @@ pub fn migrate_data(config: &Config, given: Option<MasterKey>, now: Timestamp) -
 pub fn migrate_records(config: &Config, records: &Records, now: Timestamp) -> Result<Option<PathBuf>, AppError> {
     let steps = plan(records)?;
     let Some(first) = steps.first() else { return Ok(None) };
-    let file = PathBuf::from(format!("{}.before-{}.backup", config.data.trim_end_matches('/'), first.name));
+    let file = beside(config, &format!("before-{}.backup", first.name));
     // A step that was cut short has its backup already, of what was there before it began.
     if !file.exists() {
         backup_to(records, None, &file, now)?;
@@ -266,13 +262,8 @@ pub fn migrate_records(config: &Config, records: &Records, now: Timestamp) -> Re
 
 /// Writes the store anew, without the space that overwritten rows take. Returns the bytes on disk before and after.
 pub fn compact(config: &Config) -> Result<(u64, u64), AppError> {
-    let data = Path::new(config.data.trim_end_matches('/'));
-    let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", data.display()));
-    let (new, old) = (beside("compacting"), beside("before-compaction"));
-    if !data.exists() && old.exists() {
-        // It was cut short between the two renamings.
-        fs::rename(&old, data).map_err(io_failed(&old))?;
-    }
+    settle_compaction(config)?;
+    let (data, new, old) = (Path::new(&config.data), beside(config, "compacting"), beside(config, "before-compaction"));
     if new.exists() {
         fs::remove_dir_all(&new).map_err(io_failed(&new))?;
     }
@@ -282,6 +273,21 @@ pub fn compact(config: &Config) -> Result<(u64, u64), AppError> {
     fs::rename(&new, data).map_err(io_failed(&new))?;
     fs::remove_dir_all(&old).map_err(io_failed(&old))?;
     Ok((before, size_of(data)?))
+}
+
+fn beside(config: &Config, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{suffix}", config.data.trim_end_matches('/')))
+}
+
+/// A compaction that was cut short between its renamings: without its data folder a server would begin an empty one.
+fn settle_compaction(config: &Config) -> Result<(), OperateError> {
+    let (data, old) = (Path::new(&config.data), beside(config, "before-compaction"));
+    match (data.exists(), old.exists()) {
+        (false, true) => fs::rename(&old, data).map_err(io_failed(&old)),
+        // The new one is in its place, so it is complete.
+        (true, true) => fs::remove_dir_all(&old).map_err(io_failed(&old)),
+        (_, false) => Ok(()),
+    }
 }
 
 /// Copies all rows into a new folder, and checks that it has them.
@@ -304,7 +310,15 @@ pub fn copy_store(config: &Config, to: &Path) -> Result<u64, AppError> {
         copy.apply(Batch { writes, ..Batch::default() })?;
     }
     copy.sync()?;
-    Ok(count)
+    let mut after = None::<Vec<u8>>;
+    loop {
+        let [page, copied] = [from.scan(&[], after.as_deref(), 1000)?, copy.scan(&[], after.as_deref(), 1000)?];
+        if page != copied {
+            return Err(OperateError::NotCopied { path: to.display().to_string() }.into());
+        }
+        let Some((last, _)) = page.last() else { return Ok(count) };
+        after = Some(last.clone());
+    }
 }
 
 fn size_of(folder: &Path) -> Result<u64, OperateError> {
@@ -359,11 +373,14 @@ pub fn rotate_data_keys(config: &Config, given: Option<MasterKey>) -> Result<usi
     Ok(all.len())
 }
 
-fn open_engine(config: &Config) -> Result<SledEngine, StorageError> {
-    SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)
+/// Opens the store of the settings, creating it where there is none.
+pub fn open_engine(config: &Config) -> Result<SledEngine, AppError> {
+    settle_compaction(config)?;
+    Ok(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?)
 }
 
 fn open_existing(config: &Config, given: Option<MasterKey>) -> Result<Records, AppError> {
+    settle_compaction(config)?;
     if !Path::new(&config.data).exists() {
         return Err(OperateError::NoData { path: config.data.clone() }.into());
     }

@@ -12,7 +12,7 @@ use super::router::{Router, Turn};
 use crate::base::ids::AccountKey;
 use crate::base::time::Timestamp;
 use crate::signal::{Part, PreKeyId, Session, SignalError};
-use crate::storage::{Batch, ChangeSet, Changes, Records, Rows, kind};
+use crate::storage::{Batch, ChangeSet, Records, Rows, kind};
 use crate::wire::Node;
 use crate::wire::prekeys::{read_digest_ids, read_skey};
 
@@ -71,14 +71,7 @@ pub fn prepare_restored(records: &Records, account: AccountKey, now: Timestamp) 
     }
     let mut mark = ChangeSet::default();
     mark.put(kind::RESTORED, "", [&[ALL], &now.0.to_be_bytes()[..]].concat());
-    let mut changes = Changes::default();
-    changes.absorb(mark);
-    let mut batch = Batch::default();
-    for write in changes.writes {
-        records.stage(&mut batch, account, write)?;
-    }
-    records.engine().apply(batch)?;
-    records.engine().sync()?;
+    records.commit(Batch::default(), account, mark)?;
     Ok(count)
 }
 

@@ -352,7 +352,7 @@ impl Committer {
             self.next_position += 1;
             let mut own = ChangeSet::<owner::Committer>::default();
             own.put(kind::EVENT, position.to_be_bytes(), EventRow::encode(&event));
-            self.stage_set(batch, account, own)?;
+            self.records.stage_set(batch, account, own)?;
             let mut global = ChangeSet::<owner::Committer>::default();
             global.put(kind::EVENT_INDEX, position.to_be_bytes(), *account.as_bytes());
             for endpoint in self.endpoints.values().filter(|endpoint| endpoint.wants(&event)) {
@@ -368,7 +368,7 @@ impl Committer {
                 global.put(kind::DELIVERY, delivery_key(&endpoint.id, position), encode_delivery(&row));
                 new_deliveries.push(NewDelivery { endpoint: endpoint.id.clone(), position, row });
             }
-            self.stage_set(batch, AccountKey::SERVER, global)?;
+            self.records.stage_set(batch, AccountKey::SERVER, global)?;
         }
         Ok(())
     }
@@ -386,18 +386,7 @@ impl Committer {
             Some(row) => set.put(kind::DELIVERY, key, encode_delivery(row)),
             None => set.delete(kind::DELIVERY, key),
         }
-        self.stage_set(batch, AccountKey::SERVER, set)
-    }
-
-    pub(super) fn stage_set<O>(
-        &self,
-        batch: &mut Batch,
-        account: AccountKey,
-        set: ChangeSet<O>,
-    ) -> Result<(), StorageError> {
-        let mut changes = Changes::default();
-        changes.absorb(set);
-        changes.writes.into_iter().try_for_each(|write| self.records.stage(batch, account, write))
+        self.records.stage_set(batch, AccountKey::SERVER, set)
     }
 
     /// Endpoints decide who gets the events that follow.

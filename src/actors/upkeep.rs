@@ -119,7 +119,7 @@ impl Committer {
         if let Some(start) = start {
             let mut writes = ChangeSet::<owner::Server>::default();
             writes.put(kind::META, LOG_START, start.to_be_bytes());
-            self.stage_set(batch, AccountKey::SERVER, writes)?;
+            self.records.stage_set(batch, AccountKey::SERVER, writes)?;
         }
         Ok((count, more))
     }
@@ -139,14 +139,14 @@ impl Committer {
                 count += 1;
             }
         }
-        self.stage_set(batch, AccountKey::SERVER, writes)?;
+        self.records.stage_set(batch, AccountKey::SERVER, writes)?;
         Ok((count, page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.clone())))
     }
 
     fn stage_event_deletion(&mut self, batch: &mut Batch, account: AccountKey, at: u64) -> Result<u64, StorageError> {
         let mut own = ChangeSet::<owner::Committer>::default();
         own.delete(kind::EVENT, at.to_be_bytes());
-        self.stage_set(batch, account, own)?;
+        self.records.stage_set(batch, account, own)?;
         let (mut global, mut deliveries) = (ChangeSet::<owner::Committer>::default(), 0);
         // The last place of the log stays, naming an event that is no more: it tells where the log goes on.
         if at + 1 < self.next_position {
@@ -159,7 +159,7 @@ impl Committer {
                 deliveries += 1;
             }
         }
-        self.stage_set(batch, AccountKey::SERVER, global)?;
+        self.records.stage_set(batch, AccountKey::SERVER, global)?;
         Ok(deliveries)
     }
 
@@ -183,7 +183,7 @@ impl Committer {
         self.records.stage_forgotten(batch, account);
         let mut done = ChangeSet::<owner::Server>::default();
         done.delete(kind::META, [ERASING, &account.as_bytes()[..]].concat());
-        self.stage_set(batch, AccountKey::SERVER, done)?;
+        self.records.stage_set(batch, AccountKey::SERVER, done)?;
         Ok((counts, false))
     }
 

@@ -76,6 +76,12 @@ pub struct Changes {
     pub events: Vec<NewEvent>,
 }
 
+impl<O> ChangeSet<O> {
+    pub(super) fn into_writes(self) -> impl Iterator<Item = Write> {
+        self.writes.into_iter()
+    }
+}
+
 impl Changes {
     pub fn absorb<O>(&mut self, set: ChangeSet<O>) {
         self.writes.extend(set.writes);

@@ -4,7 +4,7 @@
 //! where it was. The steps, with what each changes and data from before it: `migrations/`.
 
 use super::StorageError;
-use super::changes::{ChangeSet, Changes};
+use super::changes::ChangeSet;
 use super::engine::Batch;
 use super::kinds::{is_named, kind, owner};
 use super::records::Records;
@@ -167,18 +167,12 @@ fn run(records: &Records, step: &Step, now: Timestamp) -> Result<usize, StorageE
 
 fn commit(
     records: &Records,
-    mut batch: Batch,
+    batch: Batch,
     note: impl FnOnce(&mut ChangeSet<owner::Server>),
 ) -> Result<(), StorageError> {
     let mut meta = ChangeSet::default();
     note(&mut meta);
-    let mut changes = Changes::default();
-    changes.absorb(meta);
-    for write in changes.writes {
-        records.stage(&mut batch, AccountKey::SERVER, write)?;
-    }
-    records.engine().apply(batch)?;
-    records.engine().sync()
+    records.commit(batch, AccountKey::SERVER, meta)
 }
 
 #[cfg(test)]

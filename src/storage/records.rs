@@ -4,7 +4,7 @@
 //! cut into chunk rows beside the record, in the same batch.
 
 use super::StorageError;
-use super::changes::Write;
+use super::changes::{ChangeSet, Write};
 use super::engine::{Batch, Engine, Row, Rows};
 use super::kinds::{Kind, is_named, kind};
 use super::seal::{NAME, OVERHEAD, Sealing, is_sealed};
@@ -240,6 +240,18 @@ impl Records {
             None => stored.iter().position(|byte| *byte == 0).map_or(stored.len(), |zero| zero + 1),
         };
         stored.split_at(end.min(stored.len()))
+    }
+
+    /// Adds all writes of a set to a batch.
+    pub fn stage_set<O>(&self, batch: &mut Batch, account: AccountKey, set: ChangeSet<O>) -> Result<(), StorageError> {
+        set.into_writes().try_for_each(|write| self.stage(batch, account, write))
+    }
+
+    /// Writes a set on top of a batch, at once and durably: where there is no committer.
+    pub fn commit<O>(&self, mut batch: Batch, account: AccountKey, set: ChangeSet<O>) -> Result<(), StorageError> {
+        self.stage_set(&mut batch, account, set)?;
+        self.engine.apply(batch)?;
+        self.engine.sync()
     }
 
     /// Adds a write to a batch by the key as it is stored, which [`scan`](Self::scan) without a prefix gives.

@@ -195,5 +195,14 @@ fn compaction_takes_the_space_of_overwritten_rows_and_nothing_else() {
     assert!(after < before / 2, "{before} bytes before, {after} after");
     let engine = SledEngine::open(Path::new(&config.data), 1 << 23).unwrap();
     assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted);
+    drop(engine);
+    // Cut short between its two renamings, and before its last step.
+    let (data, old) = (folder.path().join("data"), folder.path().join("data.before-compaction"));
+    std::fs::rename(&data, &old).unwrap();
+    let engine = operate::open_engine(&config).unwrap();
+    assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted, "no empty store is begun in its place");
+    drop(engine);
+    std::fs::create_dir(&old).unwrap();
+    operate::compact(&config).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }

@@ -78,6 +78,16 @@ fn a_replacement_that_a_crash_cut_short_is_finished_by_the_next_one() {
     }
 }
 
+#[test]
+fn the_data_keys_of_a_stopped_server_are_replaced_and_its_records_are_read_as_before() {
+    let (_folder, config, key) = sealed_folder();
+    assert_eq!(wharf::operate::rotate_data_keys(&config, None).unwrap(), 1);
+    assert_eq!(value(&config, &key).as_deref(), Some(&b"sealed under the old key"[..]));
+    let after = records(&config, &key).unwrap();
+    let rows = after.engine().scan(&[], None, usize::MAX).unwrap();
+    assert!(rows.iter().all(|(key, value)| key[16] == 0x47 || value[0] == 2), "all is sealed under the new key");
+}
+
 #[actix_web::test]
 async fn a_running_server_replaces_its_data_keys_and_goes_on() {
     let engine = Arc::new(MemoryEngine::default());

@@ -11,7 +11,7 @@ pub(super) use upkeep::{Delete, RotateDataKeys};
 
 use crate::account::{AccountView, Command, Device, Reply};
 use crate::actors::ActorError;
-use crate::actors::account::{Account, Environment, Request};
+use crate::actors::account::{Account, Drain, Environment, Request};
 use crate::actors::pulse::{Pulse, ROUNDS, Watch as Rounds};
 use crate::actors::remembered::{Remembered, put_remembered};
 use crate::actors::vital::Vital;
@@ -91,6 +91,17 @@ struct Tree {
     watch: Rounds,
     /// Which of the fleet's threads it lives on.
     arbiter: usize,
+}
+
+impl Tree {
+    /// Resolves when the tree has finished what it accepted, and ended.
+    async fn drain(self) {
+        let (done, drained) = oneshot::channel();
+        // One that is gone has nothing left to do.
+        if self.address.send(Drain(done)).await.is_ok() {
+            let _ = drained.await;
+        }
+    }
 }
 
 pub struct Fleet {

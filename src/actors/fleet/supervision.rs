@@ -2,7 +2,7 @@
 
 use super::{Fleet, Tree};
 use crate::account::AccountState;
-use crate::actors::account::{Abandoned, Beat, Drain};
+use crate::actors::account::{Abandoned, Beat};
 use crate::actors::pulse::Stuck;
 use crate::base::hooks::Point;
 use crate::base::ids::{AccountId, Generation};
@@ -12,7 +12,6 @@ use actix::{
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// More restarts than this within the window quarantine an account.
 const MAX_RESTARTS: usize = 5;
@@ -105,14 +104,8 @@ impl Handler<ShutDown> for Fleet {
 
     fn handle(&mut self, ShutDown(within): ShutDown, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        let trees: Vec<_> = self.accounts.values_mut().filter_map(|entry| entry.tree.take()).collect();
-        let drained = trees.into_iter().map(|Tree { address: tree, .. }| async move {
-            let (done, drained) = oneshot::channel();
-            // One that is gone has nothing left to do.
-            if tree.send(Drain(done)).await.is_ok() {
-                let _ = drained.await;
-            }
-        });
+        let trees = self.accounts.values_mut().filter_map(|entry| entry.tree.take());
+        let drained: Vec<_> = trees.map(Tree::drain).collect();
         let all = tokio::time::timeout(within, join_all(drained));
         Box::pin(all.into_actor(self).map(|all, fleet, ctx| {
             for arbiter in fleet.arbiters.drain(..) {

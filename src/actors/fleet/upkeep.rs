@@ -1,9 +1,9 @@
 //! What the fleet has done in the background: accounts erased, old events dropped, data keys replaced.
 
-use super::{Fleet, Tree};
+use super::Fleet;
 use crate::account::Command;
 use crate::actors::ActorError;
-use crate::actors::account::{Drain, Environment, Request};
+use crate::actors::account::{Environment, Request};
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
@@ -90,16 +90,13 @@ impl Handler<Delete> for Fleet {
         let store = self.environment.store.clone();
         let named = id.clone();
         let erased = async move {
-            if let Some(Tree { address: tree, .. }) = tree {
+            if let Some(tree) = tree {
                 let (reply, replied) = oneshot::channel();
-                if tree.send(Request(Command::Logout, reply)).await == Ok(true) {
+                if tree.address.send(Request(Command::Logout, reply)).await == Ok(true) {
                     // A service that does not answer in time will find the device dead.
                     let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
                 }
-                let (done, drained) = oneshot::channel();
-                if tree.send(Drain(done)).await.is_ok() {
-                    let _ = tokio::time::timeout(LOGOUT_WAIT, drained).await;
-                }
+                let _ = tokio::time::timeout(LOGOUT_WAIT, tree.drain()).await;
             }
             store.begin(key, generation).await?;
             store.begin_erasure(&named, key).await?;
