@@ -5,7 +5,7 @@
 
 use super::cert::verify_chain;
 use super::frame::{FrameReader, HEADER, intro, write_frame};
-use super::noise::{ClientHelloSent, ServerHelloSent, Transport};
+use super::noise::{ClientHelloSent, HelloAnswered, ServerHelloSent, Transport};
 use super::payload::NoiseKeys;
 use super::{Node, WireError, decode_frame, encode_frame};
 use crate::signal::{KeyPair, PublicKey};
@@ -167,10 +167,18 @@ impl ServerLink {
         match std::mem::replace(&mut self.state, ServerState::Failed) {
             ServerState::Hello => {
                 let ephemeral = self.ephemeral.take().ok_or(WireError::Handshake { what: "second client hello" })?;
-                let (sent, answer) = ServerHelloSent::answer(&HEADER, frame, &self.ours, ephemeral, &self.chain)?;
+                let (answered, answer) = ServerHelloSent::answer(&HEADER, frame, &self.ours, ephemeral, &self.chain)?;
                 write_frame(&mut self.output, &answer)?;
-                self.state = ServerState::Finish(Box::new(sent));
-                Ok(None)
+                match answered {
+                    HelloAnswered::Waiting(sent) => {
+                        self.state = ServerState::Finish(Box::new(sent));
+                        Ok(None)
+                    }
+                    HelloAnswered::Done { transport, client, payload } => {
+                        self.state = ServerState::Open(transport);
+                        Ok(Some(ServerEvent::Ready { client, payload }))
+                    }
+                }
             }
             ServerState::Finish(sent) => {
                 let (transport, client, payload) = sent.read_client_finish(frame)?;

@@ -1,18 +1,26 @@
-//! The Noise XX handshake, both roles, and the transport it yields (Noise Protocol Framework rev. 34, section 7.5;
-//! `wire-protocol.md` 1.3). A state is consumed by its transition: no step can be repeated or skipped.
+//! The Noise handshake and the transport it yields (Noise Protocol Framework rev. 34, sections 5.2 and 7.5;
+//! `wire-protocol.md` 1.3): XX in both roles, and for the service IK with its fallback.
+//! A state is consumed by its transition: no step can be repeated or skipped.
+
+mod client;
+mod service;
+
+pub use client::{ClientHelloSent, ServerHelloRead};
+pub use service::{HelloAnswered, ServerHelloSent};
 
 use super::WireError;
-use super::proto::{HandshakeMessage, handshake_message as fields};
 use crate::base::secret::Secret;
 use crate::signal::{KeyPair, PublicKey};
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use hkdf::Hkdf;
-use prost::Message;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 const XX_NAME: &[u8; 32] = b"Noise_XX_25519_AESGCM_SHA256\0\0\0\0";
+const IK_NAME: &[u8; 32] = b"Noise_IK_25519_AESGCM_SHA256\0\0\0\0";
+/// Longer than a hash: its hash stands for it.
+const FALLBACK_NAME: &[u8] = b"Noise_XXfallback_25519_AESGCM_SHA256";
 
 /// The symmetric state of section 5.2. `ck` and `k` start as the protocol name: WhatsApp's one deviation, harmless because
 /// nothing is encrypted before the first `mix_key`.
@@ -126,122 +134,6 @@ pub struct Transport {
     pub receiving: TransportKey,
 }
 
-/// The client after its first message.
-pub struct ClientHelloSent {
-    state: SymmetricState,
-    ephemeral: KeyPair,
-}
-
-impl ClientHelloSent {
-    /// Message 1: `clientHello { ephemeral }`.
-    pub fn start(prologue: &[u8], ephemeral: KeyPair) -> (Self, Vec<u8>) {
-        let mut state = SymmetricState::new(XX_NAME, prologue);
-        state.mix_hash(ephemeral.public().as_bytes());
-        let hello = HandshakeMessage {
-            client_hello: Some(fields::ClientHello {
-                ephemeral: Some(ephemeral.public().as_bytes().to_vec()),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        (Self { state, ephemeral }, hello.encode_to_vec())
-    }
-
-    /// Message 2 read: the service's static key and its payload (the certificate chain), not yet trusted.
-    pub fn read_server_hello(mut self, message: &[u8]) -> Result<(ServerHelloRead, PublicKey, Vec<u8>), WireError> {
-        let malformed = WireError::Malformed { what: "server hello" };
-        let hello = HandshakeMessage::decode(message).map_err(|_| malformed.clone())?;
-        let hello = hello.server_hello.ok_or(malformed.clone())?;
-        let (Some(ephemeral), Some(sealed_static), Some(payload)) = (hello.ephemeral, hello.r#static, hello.payload)
-        else {
-            return Err(malformed);
-        };
-        let theirs = PublicKey::parse(&ephemeral, "service's ephemeral key")?;
-        self.state.mix_hash(theirs.as_bytes());
-        self.state.mix_key(&self.ephemeral, &theirs)?;
-        let their_static = self.state.decrypt_and_hash(&sealed_static, "service's static key")?;
-        let their_static = PublicKey::parse(&their_static, "service's static key")?;
-        self.state.mix_key(&self.ephemeral, &their_static)?;
-        let payload = self.state.decrypt_and_hash(&payload, "service's payload")?;
-        Ok((ServerHelloRead { state: self.state, their_ephemeral: theirs }, their_static, payload))
-    }
-}
-
-/// The client after it has read the service's answer; the caller verifies the certificate before it goes on.
-pub struct ServerHelloRead {
-    state: SymmetricState,
-    their_ephemeral: PublicKey,
-}
-
-impl ServerHelloRead {
-    /// Message 3: `clientFinish { static, payload }`.
-    pub fn finish(mut self, ours: &KeyPair, payload: &[u8]) -> Result<(Transport, Vec<u8>), WireError> {
-        let sealed_static = self.state.encrypt_and_hash(ours.public().as_bytes())?;
-        self.state.mix_key(ours, &self.their_ephemeral)?;
-        let payload = self.state.encrypt_and_hash(payload)?;
-        let finish = HandshakeMessage {
-            client_finish: Some(fields::ClientFinish { r#static: Some(sealed_static), payload: Some(payload) }),
-            ..Default::default()
-        };
-        let (sending, receiving) = self.state.split();
-        Ok((Transport { sending, receiving }, finish.encode_to_vec()))
-    }
-}
-
-/// The service after it has answered the client's first message.
-pub struct ServerHelloSent {
-    state: SymmetricState,
-    ephemeral: KeyPair,
-}
-
-impl ServerHelloSent {
-    /// Messages 1 and 2: reads the client's hello, answers with `static` and `payload` sealed.
-    pub fn answer(
-        prologue: &[u8],
-        message: &[u8],
-        ours: &KeyPair,
-        ephemeral: KeyPair,
-        payload: &[u8],
-    ) -> Result<(Self, Vec<u8>), WireError> {
-        let malformed = WireError::Malformed { what: "client hello" };
-        let hello = HandshakeMessage::decode(message).map_err(|_| malformed.clone())?;
-        let theirs = hello.client_hello.and_then(|hello| hello.ephemeral).ok_or(malformed)?;
-        let theirs = PublicKey::parse(&theirs, "client's ephemeral key")?;
-        let mut state = SymmetricState::new(XX_NAME, prologue);
-        state.mix_hash(theirs.as_bytes());
-        state.mix_hash(ephemeral.public().as_bytes());
-        state.mix_key(&ephemeral, &theirs)?;
-        let sealed_static = state.encrypt_and_hash(ours.public().as_bytes())?;
-        state.mix_key(ours, &theirs)?;
-        let payload = state.encrypt_and_hash(payload)?;
-        let answer = HandshakeMessage {
-            server_hello: Some(fields::ServerHello {
-                ephemeral: Some(ephemeral.public().as_bytes().to_vec()),
-                r#static: Some(sealed_static),
-                payload: Some(payload),
-            }),
-            ..Default::default()
-        };
-        Ok((Self { state, ephemeral }, answer.encode_to_vec()))
-    }
-
-    /// Message 3 read: the client's static key and its payload.
-    pub fn read_client_finish(mut self, message: &[u8]) -> Result<(Transport, PublicKey, Vec<u8>), WireError> {
-        let malformed = WireError::Malformed { what: "client finish" };
-        let finish = HandshakeMessage::decode(message).map_err(|_| malformed.clone())?;
-        let finish = finish.client_finish.ok_or(malformed.clone())?;
-        let (Some(sealed_static), Some(payload)) = (finish.r#static, finish.payload) else {
-            return Err(malformed);
-        };
-        let theirs = self.state.decrypt_and_hash(&sealed_static, "client's static key")?;
-        let theirs = PublicKey::parse(&theirs, "client's static key")?;
-        self.state.mix_key(&self.ephemeral, &theirs)?;
-        let payload = self.state.decrypt_and_hash(&payload, "client's payload")?;
-        let (receiving, sending) = self.state.split();
-        Ok((Transport { sending, receiving }, theirs, payload))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,8 +152,9 @@ mod tests {
 
             let server_static = pair(&v["server_static_priv"]);
             let ephemeral = pair(&v["server_ephemeral_priv"]);
-            let (server, answer) =
+            let (answered, answer) =
                 ServerHelloSent::answer(&prologue, &hello, &server_static, ephemeral, &server_payload).unwrap();
+            let HelloAnswered::Waiting(server) = answered else { panic!("nothing was sent early") };
             assert_eq!(hex::encode(&answer), hex_of("server_hello"));
 
             let (client, their_static, payload) = client.read_server_hello(&answer).unwrap();
