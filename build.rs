@@ -1,7 +1,7 @@
 //! Compiles `proto/*.proto` with protox (a compiler in Rust: no `protoc` needed) and prost.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["proto/signal.proto", "proto/whatsapp.proto", "proto/records.proto"];
+    let files = ["proto/signal.proto", "proto/whatsapp.proto", "proto/records.proto", "proto/sandbox.proto"];
     for file in files {
         println!("cargo::rerun-if-changed={file}");
     }

@@ -9,17 +9,20 @@ use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
 use crate::http::{self, Keyring, State};
 use crate::key_file::{self, KeyFileError};
 use crate::operate::{self, OperateError};
-use crate::sandbox::serve::WorldHost;
-use crate::sandbox::world::World;
+use crate::sandbox::serve::TlsError;
+use crate::sandbox::world::WorldError;
 use crate::signal::{JumpLimit, PublicKey};
 use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, StorageError};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
 use base64::Engine as _;
-use rand::Rng;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+
+mod sandbox;
+
+pub use sandbox::{Sandbox, SandboxOptions, start_sandbox, start_sandbox_with};
 
 /// Why the server cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,12 @@ pub enum AppError {
     Listen { address: String, why: std::io::Error },
     #[error("the sandbox at {url} does not tell its root key: {why}; is `wharf sandbox` running?")]
     RootKey { url: String, why: String },
+    #[error(transparent)]
+    World(#[from] WorldError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("the sandbox's folder {path} cannot be used: {why}")]
+    SandboxFolder { path: String, why: std::io::Error },
     #[error("the operating system gives no randomness: {0}")]
     Entropy(#[from] rand::rngs::SysError),
 }
@@ -117,7 +126,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     let (listener, address) = listen(&config.listen)?;
     let root_key = match config.root_key()? {
         Some(key) => key,
-        None => ask_root_key(config.url()).await?,
+        None => ask_root_key(config.url(), &extra_roots(config)?).await?,
     };
     let mut service = Service::start(ServiceConfig {
         records,
@@ -175,11 +184,16 @@ fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {
 }
 
 /// A sandbox tells its root on the port of its WebSocket.
-async fn ask_root_key(url: &str) -> Result<PublicKey, AppError> {
+async fn ask_root_key(url: &str, roots: &[Vec<u8>]) -> Result<PublicKey, AppError> {
     let failed = |why: String| AppError::RootKey { url: url.to_owned(), why };
     let http = url.replacen("ws", "http", 1);
     let http = url::Url::parse(&http).and_then(|url| url.join("/root-key")).map_err(|e| failed(e.to_string()))?;
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
+    let mut client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5));
+    for root in roots {
+        let root = reqwest::Certificate::from_der(root).map_err(|error| failed(error.to_string()))?;
+        client = client.add_root_certificate(root);
+    }
+    let client = client.build();
     let client = client.map_err(|error| failed(error.to_string()))?;
     let mut last = String::new();
     // Both may have been started at the same moment.
@@ -208,35 +222,4 @@ fn extra_roots(config: &Config) -> Result<Vec<Vec<u8>>, AppError> {
             der.map_err(|_| invalid("it holds no readable PEM certificate").into())
         })
         .collect()
-}
-
-/// A running sandbox.
-pub struct Sandbox {
-    pub address: SocketAddr,
-    /// The network itself, for those in the same process.
-    pub world: WorldHost,
-    server: ServerHandle,
-}
-
-impl Sandbox {
-    pub fn ws_url(&self) -> String {
-        format!("ws://{}/ws/chat", self.address)
-    }
-
-    pub async fn stop(self) {
-        self.server.stop(false).await;
-    }
-}
-
-/// Starts a sandbox network. Must run inside an actix system.
-pub fn start_sandbox(address: &str) -> Result<Sandbox, AppError> {
-    let (listener, bound) = listen(address)?;
-    let clock = Arc::new(SystemClock);
-    let seed = Entropy::from_system()?.fork().next_u64();
-    let host = WorldHost::start(World::new(seed, clock.now()), clock);
-    let server = crate::sandbox::serve::serve(listener, host.clone())
-        .map_err(|why| AppError::Listen { address: address.to_owned(), why })?;
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
-    Ok(Sandbox { address: bound, world: host, server: handle })
 }

@@ -1,7 +1,7 @@
 //! The command line (`api.md`).
 
 use crate::actors::Failure;
-use crate::app::{self, AppError, Parts};
+use crate::app::{self, AppError, Parts, SandboxOptions};
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, IdError};
 use crate::base::time::{Clock, SystemClock, Timestamp};
@@ -34,8 +34,18 @@ enum Command {
     },
     /// Run the sandbox network: a service and phones to test against.
     Sandbox {
+        /// For clients and the control API.
         #[arg(long, default_value = "127.0.0.1:7070")]
         listen: String,
+        /// For the media host, which is always HTTPS; its authority is at GET /media-ca.
+        #[arg(long, default_value = "127.0.0.1:7443")]
+        media: String,
+        /// Keep the network in this folder; without it everything is forgotten at exit.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Serve clients and the control API over TLS, by the media host's authority.
+        #[arg(long)]
+        tls: bool,
     },
     /// Sandbox, server, two linked accounts and an echo bot in one process; prints the conversation as it happens.
     Demo {
@@ -149,7 +159,9 @@ pub enum CliError {
 pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
     match Cli::parse().command {
         Command::Serve { config } => serve(config.as_deref(), hooks).await,
-        Command::Sandbox { listen } => sandbox(&listen).await,
+        Command::Sandbox { listen, media, data, tls } => {
+            sandbox(&SandboxOptions { listen, media: Some(media), data, tls }).await
+        }
         Command::Demo { once } => {
             log_to_stderr("error");
             Ok(demo::run(once, &mut demo::print, &mut |_| {}).await?)
@@ -279,10 +291,13 @@ fn master_key() -> Result<Option<MasterKey>, CliError> {
     }
 }
 
-async fn sandbox(listen: &str) -> Result<(), CliError> {
+async fn sandbox(options: &SandboxOptions) -> Result<(), CliError> {
     log_to_stderr("info");
-    let sandbox = app::start_sandbox(listen)?;
-    println!("sandbox: clients connect to {}, control API on http://{}", sandbox.ws_url(), sandbox.address);
+    let sandbox = app::start_sandbox_with(options)?;
+    println!("sandbox: clients connect to {}, control API on {}", sandbox.ws_url(), sandbox.control_url());
+    if let Some(media) = sandbox.media {
+        println!("sandbox: media host on https://{media}");
+    }
     stop_signal().await?;
     sandbox.stop().await;
     Ok(())

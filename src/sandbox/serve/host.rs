@@ -2,6 +2,7 @@
 
 use crate::base::time::Clock;
 use crate::sandbox::world::{ConnectionId, Output, World};
+use crate::storage::{Batch, Engine, StorageError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 /// What a socket is told; the channel's end closes it.
 pub(super) type ToSocket = mpsc::UnboundedSender<Vec<u8>>;
 
+/// Tells a caller its answer.
+type Tell = Box<dyn FnOnce() + Send>;
+
 enum Request {
     Connected(ConnectionId, ToSocket),
     Received(ConnectionId, Vec<u8>),
     Closed(ConnectionId),
-    Do(Box<dyn FnOnce(&mut World) + Send>),
+    /// Asks the world; what comes back answers the caller.
+    Do(Box<dyn FnOnce(&mut World) -> Tell + Send>),
 }
 
 /// The way to the world.
@@ -25,10 +30,11 @@ pub struct WorldHost {
 }
 
 impl WorldHost {
-    /// Starts the task on the current arbiter.
-    pub fn start(world: World, clock: Arc<dyn Clock>) -> Self {
+    /// Starts the task on the current arbiter. What changes is kept in `store`, where there is one, before any client hears
+    /// of it.
+    pub fn start(world: World, clock: Arc<dyn Clock>, store: Option<Arc<dyn Engine>>) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
-        actix_web::rt::spawn(own(world, clock, receiver));
+        actix_web::rt::spawn(own(world, clock, store, receiver));
         Self { requests, next: Arc::new(AtomicU64::new(1)) }
     }
 
@@ -51,8 +57,9 @@ impl WorldHost {
     pub async fn with<R: Send + 'static>(&self, ask: impl FnOnce(&mut World) -> R + Send + 'static) -> Option<R> {
         let (answer, answered) = oneshot::channel();
         self.tell(Request::Do(Box::new(move |world| {
+            let result = ask(world);
             // A caller that has gone needs no answer.
-            let _ = answer.send(ask(world));
+            Box::new(move || drop(answer.send(result)))
         })));
         answered.await.ok()
     }
@@ -64,31 +71,46 @@ impl WorldHost {
     }
 }
 
-async fn own(mut world: World, clock: Arc<dyn Clock>, mut requests: mpsc::UnboundedReceiver<Request>) {
+/// Requests that are dealt with before their outputs are let go together.
+const TURN: usize = 256;
+
+async fn own(
+    mut world: World,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn Engine>>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+) {
     let mut sockets: HashMap<ConnectionId, ToSocket> = HashMap::new();
+    let mut turn = Vec::with_capacity(TURN);
     loop {
         let due = world.deadline().map(|at| at.after(clock.now()));
-        let request = tokio::select! {
-            request = requests.recv() => match request {
-                Some(request) => Some(request),
-                None => return,
-            },
-            () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => None,
-        };
-        world.advance(clock.now());
-        match request {
-            None => {}
-            Some(Request::Connected(id, socket)) => {
-                sockets.insert(id, socket);
-                world.connected(id);
-            }
-            Some(Request::Received(id, bytes)) => world.received(id, &bytes),
-            Some(Request::Closed(id)) => {
-                sockets.remove(&id);
-                world.closed(id);
-            }
-            Some(Request::Do(ask)) => ask(&mut world),
+        tokio::select! {
+            count = requests.recv_many(&mut turn, TURN) => if count == 0 { return },
+            () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {}
         }
+        world.advance(clock.now());
+        let mut answers = Vec::new();
+        for request in turn.drain(..) {
+            match request {
+                Request::Connected(id, socket) => {
+                    sockets.insert(id, socket);
+                    world.connected(id);
+                }
+                Request::Received(id, bytes) => world.received(id, &bytes),
+                Request::Closed(id) => {
+                    sockets.remove(&id);
+                    world.closed(id);
+                }
+                Request::Do(ask) => answers.push(ask(&mut world)),
+            }
+        }
+        if let Some(store) = &store
+            && let Err(error) = keep(&mut world, store.as_ref())
+        {
+            tracing::error!(%error, "the sandbox cannot keep its network, and ends");
+            return;
+        }
+        answers.into_iter().for_each(|tell| tell());
         while let Some(output) = world.next_output() {
             match output {
                 Output::Bytes(id, bytes) => {
@@ -103,4 +125,14 @@ async fn own(mut world: World, clock: Arc<dyn Clock>, mut requests: mpsc::Unboun
             }
         }
     }
+}
+
+fn keep(world: &mut World, store: &dyn Engine) -> Result<(), StorageError> {
+    let changes = world.take_changes();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let writes = changes.into_iter().map(|change| (change.key.into_bytes(), change.value)).collect();
+    store.apply(Batch { writes, ..Batch::default() })?;
+    store.sync()
 }

@@ -1,25 +1,52 @@
-//! The sandbox with sockets: `/ws/chat` for clients, and the control API, on one port.
+//! The sandbox with sockets: `/ws/chat` for clients and the control API on one port, the media host on another.
 
 mod control;
 mod host;
+mod media;
 mod socket;
+mod tls;
 
 pub use host::WorldHost;
+pub use tls::{Authority, TlsError};
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
+use rustls::ServerConfig;
 use std::net::TcpListener;
+use std::sync::Arc;
 
-/// Serves the world on a bound listener until the server is stopped.
-pub fn serve(listener: TcpListener, host: WorldHost) -> std::io::Result<Server> {
-    let host = web::Data::new(host);
+/// Serves the world on a bound listener until the server is stopped; over TLS where it is given.
+pub fn serve(
+    listener: TcpListener,
+    host: WorldHost,
+    authority: Option<Arc<Authority>>,
+    tls: Option<ServerConfig>,
+) -> std::io::Result<Server> {
+    let (host, authority) = (web::Data::new(host), authority.map(web::Data::from));
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(host.clone())
+        let app = match &authority {
+            Some(authority) => App::new().app_data(authority.clone()),
+            None => App::new(),
+        };
+        app.app_data(host.clone())
             .app_data(web::PayloadConfig::new(256 * 1024))
             .route("/ws/chat", web::get().to(socket::accept))
             .configure(control::routes)
             .default_service(web::to(control::no_route))
     });
-    Ok(server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run())
+    let server = server.workers(1).shutdown_timeout(1).disable_signals();
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
+}
+
+/// Serves the media host.
+pub fn serve_media(listener: TcpListener, host: WorldHost, tls: ServerConfig) -> std::io::Result<Server> {
+    let (host, partial) = (web::Data::new(host), web::Data::new(media::Partial::default()));
+    let server =
+        HttpServer::new(move || App::new().app_data(host.clone()).app_data(partial.clone()).configure(media::routes));
+    let server = server.workers(1).shutdown_timeout(1).disable_signals().listen_rustls_0_23(listener, tls)?;
+    Ok(server.run())
 }

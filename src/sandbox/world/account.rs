@@ -1,6 +1,8 @@
 //! One person's account: the phone, and the companions linked to it.
 
+use super::app_state::Collection;
 use super::phone::Phone;
+use super::settings::Settings;
 use super::{ConnectionId, DeviceId};
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::prekey::bundle_digest;
@@ -20,6 +22,10 @@ pub(super) struct Account {
     pub(super) last_device: u16,
     /// Devices that have asked for this account's devices: they are told when those change.
     pub(super) acquaintances: BTreeSet<DeviceId>,
+    /// Devices that want to know whether the person is online, and by which name they asked.
+    pub(super) watchers: BTreeSet<(DeviceId, Jid)>,
+    pub(super) settings: Settings,
+    pub(super) app_state: BTreeMap<String, Collection>,
     /// Names this registration of the number in device lists.
     pub(super) raw_id: u32,
     pub(super) created: u64,
@@ -38,11 +44,46 @@ pub(super) struct Companion {
     pub(super) connection: Option<ConnectionId>,
     /// Whether what waited for the login was sent: before that nothing else is.
     pub(super) caught_up: bool,
-    pub(super) unacknowledged: VecDeque<Node>,
+    /// What it has not acknowledged, in order.
+    pub(super) queue: VecDeque<Kept>,
+    /// The places in the queue that the end of the backlog waits for.
+    pub(super) backlog: Option<BTreeSet<u64>>,
+    /// Whether it was told, since it logged in, that there is no more of it.
+    pub(super) told_end: bool,
     pub(super) welcomed: bool,
+    /// Whether it says that the person is there.
+    pub(super) available: bool,
+}
+
+/// A stanza that a device has not acknowledged.
+pub(super) struct Kept {
+    /// Its place among all that the service has kept.
+    pub(super) sequence: u64,
+    pub(super) node: Node,
 }
 
 impl Companion {
+    /// One that nobody has linked: what a companion is when it is not connected.
+    pub(super) fn offline() -> Self {
+        let nobody = PublicKey::from_bytes([0; 32]);
+        Self {
+            noise: nobody,
+            identity: IdentityKey(nobody),
+            registration_id: 0,
+            key_index: 0,
+            device_identity: Vec::new(),
+            signed_prekey: None,
+            prekeys: VecDeque::new(),
+            connection: None,
+            caught_up: false,
+            queue: VecDeque::new(),
+            backlog: None,
+            told_end: false,
+            welcomed: false,
+            available: false,
+        }
+    }
+
     /// What the service holds of the device's keys (`sandbox-service.md` 4); `None` before its first upload.
     pub(super) fn digest(&self) -> Option<Node> {
         let (id, key, signature) = self.signed_prekey.as_ref()?;

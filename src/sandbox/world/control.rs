@@ -1,7 +1,9 @@
 //! What the control API asks of the world.
 
 use super::account::Account;
-use super::phone::Phone;
+use super::phone::{Phone, PhoneMedia};
+use super::settings::Settings;
+use super::state::Row;
 use super::{World, WorldError};
 use crate::base::time::Timestamp;
 use crate::signal::SignalError;
@@ -31,6 +33,11 @@ pub struct PhoneMessage {
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub text: Option<String>,
+    /// The message that a reaction, an edit or a revocation is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<PhoneMedia>,
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,
     /// How many copies the phone was sent; more than one is harmless, and shows redelivery.
@@ -45,6 +52,8 @@ impl PhoneMessage {
             from: from.to_string(),
             kind: "undecryptable",
             text: Some(error.to_string()),
+            target: None,
+            media: None,
             at,
             copies: 1,
         }
@@ -97,10 +106,15 @@ impl World {
                 companions: BTreeMap::new(),
                 last_device: 0,
                 acquaintances: BTreeSet::new(),
+                watchers: BTreeSet::new(),
+                settings: Settings::default(),
+                app_state: BTreeMap::new(),
                 raw_id: self.rng.random_range(1..=u32::MAX),
                 created: self.now.secs(),
             };
             self.accounts.insert(number.to_owned(), account);
+            self.touch(|| Row::Account(number.to_owned()));
+            self.touch(|| Row::Phone(number.to_owned()));
         }
         self.phone(number)
     }

@@ -17,6 +17,24 @@ pub enum WorldError {
     ForeignQr,
     #[error("the recipient {0} is not on the sandbox network; create it with POST /phones")]
     NoRecipient(String),
+    #[error("no client waits for a code of the phone {0}; ask it for one first")]
+    NoCodeRequest(String),
+    #[error("the pairing code cannot be read: {0}")]
+    BadCode(WireError),
+    #[error("the phone {0} has no companion {1}")]
+    NoCompanion(String, u16),
+    #[error("there is no group {0}; create it with POST /groups")]
+    NoGroup(String),
+    #[error("the service refuses it: {0}")]
+    Refused(&'static str),
+    #[error("{0} cannot be concerned by this: {1}")]
+    NotChanged(String, &'static str),
+    #[error("this sandbox has no media host; start it with --media")]
+    NoMediaHost,
+    #[error("the media host is full")]
+    MediaFull,
+    #[error("what was kept of the sandbox cannot be read: {0}; start it with another folder")]
+    Unreadable(&'static str),
     #[error("the message could be encrypted for none of the recipient's devices")]
     NoDevices,
 }

@@ -1,7 +1,10 @@
 //! Linking a companion (`sandbox-service.md` 2): the service's references, and the phone that scans one of them.
 
 use super::account::Companion;
-use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, Role, World, WorldError};
+use super::code::CodeRequest;
+use super::state::Row;
+use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, RECEIPT_DELAY, Role, World, WorldError};
+use crate::base::secret::Secret;
 use crate::signal::{IdentityKey, PublicKey};
 use crate::wire::adv::{verify_companion, vouch};
 use crate::wire::proto::ClientPairingProps;
@@ -11,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use rand::Rng;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A client that wants to be linked.
@@ -23,6 +26,7 @@ pub(super) struct LinkRequest {
     references: Vec<String>,
     /// Set once a phone has scanned: the device it will be.
     scanned: Option<(DeviceId, u32)>,
+    pub(super) code: Option<CodeRequest>,
 }
 
 impl LinkRequest {
@@ -32,7 +36,11 @@ impl LinkRequest {
         identity: IdentityKey,
         push_name: Option<String>,
     ) -> Self {
-        Self { client, registration_id, identity, push_name, references: Vec::new(), scanned: None }
+        Self { client, registration_id, identity, push_name, references: Vec::new(), scanned: None, code: None }
+    }
+
+    pub(super) fn identity(&self) -> IdentityKey {
+        self.identity
     }
 }
 
@@ -63,13 +71,24 @@ impl World {
     pub fn scan(&mut self, number: &str, qr: &str) -> Result<(), WorldError> {
         let code = QrCode::parse(qr).map_err(WorldError::BadQr)?;
         let (id, _) = self.find_request(&code)?;
+        self.vouch_for(number, id, &code.identity, &code.adv_secret)
+    }
+
+    /// The phone gives the client on this connection its place among the account's devices.
+    pub(super) fn vouch_for(
+        &mut self,
+        number: &str,
+        id: ConnectionId,
+        companion: &IdentityKey,
+        adv_secret: &Secret<32>,
+    ) -> Result<(), WorldError> {
         let account = self.accounts.get_mut(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
         account.last_device += 1;
         let device = account.last_device;
         let key_index = u32::from(device);
         let details = (account.raw_id, self.now.secs(), key_index);
         let identity = &account.phone.local.identity;
-        let container = vouch(identity, &code.identity, &code.adv_secret, details, &mut self.rng);
+        let container = vouch(identity, companion, adv_secret, details, &mut self.rng);
         let props = ClientPairingProps { is_chat_db_lid_migrated: Some(true) };
         let success = Node::new("pair-success").children([
             Node::new("device-identity").bytes(container),
@@ -86,12 +105,20 @@ impl World {
             .attr("id", self.new_stanza_id())
             .attr("t", self.now.secs())
             .child(success);
-        if let Some(Role::Linking(request)) = self.connections.get_mut(&id).map(|connection| &mut connection.role) {
+        self.touch(|| Row::Account(number.to_owned()));
+        if let Some(request) = self.link_request_mut(id) {
             request.references.clear();
             request.scanned = Some((DeviceId { number: number.to_owned(), device }, key_index));
         }
         self.send(id, &stanza);
         Ok(())
+    }
+
+    pub(super) fn link_request_mut(&mut self, id: ConnectionId) -> Option<&mut LinkRequest> {
+        match self.connections.get_mut(&id).map(|connection| &mut connection.role) {
+            Some(Role::Linking(request)) => Some(request),
+            _ => None,
+        }
     }
 
     /// The name that the client showing this code goes by.
@@ -120,6 +147,10 @@ impl World {
             self.send(id, &pong.maybe("id", node.get("id").cloned()));
             return;
         }
+        if let Some(stage) = node.find("link_code_companion_reg") {
+            let answer = self.code_iq(id, stage);
+            return self.reply(id, node, answer);
+        }
         let Some(signed) = node.find("pair-device-sign").and_then(|sign| sign.find("device-identity")) else {
             return;
         };
@@ -144,46 +175,92 @@ impl World {
             registration_id,
             key_index,
             device_identity: verified.to_blob(),
-            signed_prekey: None,
-            prekeys: VecDeque::new(),
-            connection: None,
-            caught_up: false,
-            unacknowledged: VecDeque::new(),
-            welcomed: false,
+            ..Companion::offline()
         };
         account.companions.insert(device.device, companion);
+        self.touch(|| Row::Companion(device.clone()));
         let restart = Node::new("stream:error").attr("code", "515");
         self.after(RESTART_DELAY, Action::Send(id, Box::new(restart)));
         self.after(RESTART_CLOSE_DELAY, Action::Close(id));
-        self.announce_device(&device, key_index);
+        self.announce_device(&device, key_index, "add");
     }
 
-    /// Tells everyone that an account has a new device (`sandbox-service.md` 7).
-    fn announce_device(&mut self, device: &DeviceId, key_index: u32) {
+    /// Tells those concerned that an account has a new device, or one less (`sandbox-service.md` 7).
+    pub(super) fn announce_device(&mut self, device: &DeviceId, key_index: u32, change: &'static str) {
         let Some(account) = self.accounts.get(&device.number) else { return };
         let list = account.key_index_list(self.now.secs(), &mut self.rng);
         let (pn, lid) = (account.pn.clone(), account.lid.clone());
+        let own = self.devices_of(&device.number);
         // Those who have asked for this list before, and the person's own devices.
-        let listeners = account.acquaintances.iter().cloned().chain(self.devices_of(&device.number));
+        let listeners = account.acquaintances.iter().cloned().chain(own.iter().cloned());
         let listeners: BTreeSet<DeviceId> =
             listeners.filter(|listener| listener.device != 0 && listener != device).collect();
         for listener in listeners {
             for (from, other) in [(&pn, Some(&lid)), (&lid, None)] {
-                let add = Node::new("add").attr("device_hash", "2:sandbox").children([
+                let changed = Node::new(change).attr("device_hash", "2:sandbox").children([
                     Node::new("device")
                         .attr("jid", from.with_device(device.device))
                         .attr("key-index", u64::from(key_index)),
                     Node::new("key-index-list").attr("ts", self.now.secs()).bytes(list.clone()),
                 ]);
-                let notification = Node::new("notification")
-                    .attr("from", from)
-                    .attr("type", "devices")
-                    .attr("id", self.new_stanza_id())
-                    .attr("t", self.now.secs())
-                    .maybe("lid", other)
-                    .child(add);
-                self.deliver(&listener, notification);
+                self.notify(&listener, from, "devices", |it| it.maybe("lid", other).child(changed));
+            }
+            if own.contains(&listener) {
+                let devices = self.own_devices(&listener.number);
+                self.notify(&listener, &pn, "account_sync", |it| it.child(devices));
             }
         }
+    }
+
+    fn own_devices(&self, number: &str) -> Node {
+        let devices = self.accounts.get(number).into_iter().flat_map(|account| {
+            let companions = account.companions.iter().map(|(id, companion)| (*id, companion.key_index));
+            let device = |(id, index): (u16, u32)| {
+                Node::new("device").attr("jid", account.pn.with_device(id)).attr("key-index", u64::from(index))
+            };
+            std::iter::once((0, 0)).chain(companions).map(device)
+        });
+        Node::new("devices").attr("dhash", "2:sandbox").children(devices.collect::<Vec<_>>())
+    }
+
+    pub(super) fn notify(
+        &mut self,
+        device: &DeviceId,
+        from: &Jid,
+        kind: &'static str,
+        content: impl FnOnce(Node) -> Node,
+    ) {
+        let notification = Node::new("notification")
+            .attr("from", from)
+            .attr("type", kind)
+            .attr("id", self.new_stanza_id())
+            .attr("t", self.now.secs());
+        self.deliver(device, content(notification));
+    }
+
+    /// A companion is no longer linked: it is told so, and gone.
+    pub(super) fn remove_companion(&mut self, device: &DeviceId) {
+        let Some(account) = self.accounts.get_mut(&device.number) else { return };
+        let Some(companion) = account.companions.remove(&device.device) else { return };
+        for kept in &companion.queue {
+            self.touch(|| Row::Queue(device.clone(), kept.sequence));
+        }
+        self.touch(|| Row::Companion(device.clone()));
+        if let Some(id) = companion.connection {
+            let conflict = Node::new("conflict").attr("type", "device_removed");
+            let removed = Node::new("stream:error").attr("code", "401").child(conflict);
+            self.after(RECEIPT_DELAY, Action::Send(id, Box::new(removed)));
+            self.after(RECEIPT_DELAY * 2, Action::Close(id));
+        }
+        self.announce_device(device, companion.key_index, "remove");
+    }
+
+    /// The person removes a companion on the phone.
+    pub fn unlink(&mut self, number: &str, device: u16) -> Result<(), WorldError> {
+        let id = DeviceId { number: number.to_owned(), device };
+        self.phone(number)?;
+        self.companion_mut(&id).ok_or_else(|| WorldError::NoCompanion(number.to_owned(), device))?;
+        self.remove_companion(&id);
+        Ok(())
     }
 }

@@ -3,30 +3,48 @@
 //! Facts: `sandbox-service.md`. Invariant: what a device has not acknowledged is kept and delivered again.
 
 mod account;
+mod app_state;
+mod code;
 mod control;
 mod error;
 mod faults;
+mod group_iq;
+mod groups;
 mod iq;
 mod linking;
+mod login;
+mod media;
 mod phone;
+mod prekeys;
+mod presence;
+mod receipts;
 mod routing;
+mod settings;
+mod state;
+mod usync;
 
 pub use control::{PhoneMessage, PhoneSummary, StanzaLog};
 pub use error::WorldError;
 pub use faults::{FaultKind, FaultSummary, NewFault};
+pub use groups::{GroupSummary, MemberChange, MemberRole, MemberSummary};
+pub use phone::{PhoneMedia, Writing};
+pub use state::Change;
 
 use crate::base::ids::random_hex;
+use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::signal::{KeyPair, PublicKey};
 use crate::wire::link::{ServerEvent, ServerLink};
-use crate::wire::payload::{ClientIntent, read};
 use crate::wire::{CertAuthority, Jid, Node, Server};
-use account::Account;
+use account::{Account, Kept};
 use faults::Fault;
+use groups::Group;
 use linking::LinkRequest;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use state::Row;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection, numbered by whoever owns the sockets.
@@ -44,8 +62,6 @@ pub enum Output {
 const FIRST_FRAME_DELAY: Duration = Duration::from_millis(40);
 /// Receipts that come faster than a network allows find clients unprepared (8.7).
 const RECEIPT_DELAY: Duration = Duration::from_millis(50);
-/// How long the end of the backlog is held back for its acknowledgement.
-const OFFLINE_END_DELAY: Duration = Duration::from_secs(3);
 /// Stanzas kept for `GET /stanzas`.
 const STANZA_LOG: usize = 1000;
 
@@ -79,14 +95,33 @@ enum Action {
     /// What was held back is sent.
     Release(DeviceId),
     Backlog(DeviceId, ConnectionId),
-    OfflineEnd(DeviceId, ConnectionId),
+    OfflineEnd(DeviceId, ConnectionId, usize),
     /// The phone answers a message with a receipt of this type.
     Receipt {
         phone: String,
         receipt: Box<Node>,
     },
+    /// A phone vouches for a client that has proved the code.
+    Vouch {
+        client: ConnectionId,
+        number: String,
+        adv_secret: Secret<32>,
+    },
     /// A new companion is given keys and history by its phone.
     Welcome(DeviceId),
+}
+
+/// The service's own keys.
+struct ServiceKeys {
+    root: KeyPair,
+    intermediate: KeyPair,
+    noise: KeyPair,
+}
+
+impl ServiceKeys {
+    fn generate(rng: &mut StdRng) -> Self {
+        Self { root: KeyPair::generate(rng), intermediate: KeyPair::generate(rng), noise: KeyPair::generate(rng) }
+    }
 }
 
 /// Sees every stanza that a linked device sends, with the device as `number:device`.
@@ -102,6 +137,16 @@ pub struct World {
     connections: HashMap<ConnectionId, Connection>,
     accounts: BTreeMap<String, Account>,
     numbers_by_lid: HashMap<String, String>,
+    groups: BTreeMap<Jid, Group>,
+    media: HashMap<String, Arc<Vec<u8>>>,
+    media_size: usize,
+    media_host: Option<String>,
+    /// What differs from what is kept; `None` where nothing is.
+    changed: Option<BTreeSet<Row>>,
+    /// The keys' row, as it is kept.
+    service: Vec<u8>,
+    /// The last place in a queue.
+    sequence: u64,
     schedule: BTreeMap<(Timestamp, u64), Action>,
     scheduled: u64,
     output: VecDeque<Output>,
@@ -118,8 +163,13 @@ impl World {
     /// A network whose every key and number follows from `seed`.
     pub fn new(seed: u64, now: Timestamp) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let authority = CertAuthority::new(KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
-        let noise = KeyPair::generate(&mut rng);
+        let keys = ServiceKeys::generate(&mut rng);
+        Self::with_keys(rng, keys, now)
+    }
+
+    fn with_keys(mut rng: StdRng, keys: ServiceKeys, now: Timestamp) -> Self {
+        let ServiceKeys { root, intermediate, noise } = keys;
+        let authority = CertAuthority::new(root, intermediate);
         let chain = authority.issue(noise.public(), now, &mut rng);
         Self {
             rng,
@@ -130,6 +180,13 @@ impl World {
             connections: HashMap::new(),
             accounts: BTreeMap::new(),
             numbers_by_lid: HashMap::new(),
+            groups: BTreeMap::new(),
+            media: HashMap::new(),
+            media_size: 0,
+            media_host: None,
+            changed: None,
+            service: Vec::new(),
+            sequence: 0,
             schedule: BTreeMap::new(),
             scheduled: 0,
             output: VecDeque::new(),
@@ -187,6 +244,10 @@ impl World {
             && companion.connection == Some(id)
         {
             companion.connection = None;
+            companion.backlog = None;
+            if std::mem::take(&mut companion.available) {
+                self.announce_presence(&device.number);
+            }
         }
     }
 
@@ -214,78 +275,6 @@ impl World {
         }
     }
 
-    fn ready(&mut self, id: ConnectionId, client: PublicKey, payload: &[u8]) {
-        match read(payload) {
-            Ok(ClientIntent::Link { registration_id, identity, push_name }) => {
-                self.offer_references(id, LinkRequest::new(client, registration_id, identity, push_name));
-            }
-            Ok(ClientIntent::Login { device }) => self.log_in(id, &device, client),
-            Err(error) => {
-                tracing::warn!(connection = id.0, %error, "a client's payload is refused");
-                self.fail_login(id, 400);
-            }
-        }
-    }
-
-    fn log_in(&mut self, id: ConnectionId, jid: &Jid, client: PublicKey) {
-        let device = DeviceId { number: jid.user().to_owned(), device: jid.device() };
-        let known = self.companion_mut(&device).filter(|companion| companion.noise == client);
-        let Some(companion) = known else {
-            self.fail_login(id, 401);
-            return;
-        };
-        let old = companion.connection.replace(id);
-        companion.caught_up = false;
-        if let Some(old) = old {
-            let conflict = Node::new("conflict").attr("type", "replaced");
-            self.send(old, &Node::new("stream:error").child(conflict));
-            self.leave(old);
-        }
-        self.set_role(id, Role::Online(device.clone()));
-        let Some(account) = self.accounts.get(&device.number) else { return };
-        let success = Node::new("success")
-            .attr("t", self.now.secs())
-            .attr("creation", self.now.secs())
-            .attr("props", "28")
-            .attr("lid", account.lid.with_device(device.device))
-            .attr("display_name", account.name.clone());
-        self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(success)));
-        self.after(FIRST_FRAME_DELAY, Action::Backlog(device, id));
-    }
-
-    /// What waited for the login goes first; what comes from now on is sent at once.
-    fn send_backlog(&mut self, device: DeviceId, id: ConnectionId) {
-        let Some(companion) = self.companion_mut(&device).filter(|companion| companion.connection == Some(id)) else {
-            return;
-        };
-        companion.caught_up = true;
-        let backlog: Vec<Node> = companion.unacknowledged.iter().cloned().collect();
-        let count = backlog.len();
-        let preview = Node::new("ib").attr("from", Jid::service()).child(
-            Node::new("offline_preview")
-                .attr("count", count)
-                .attr("message", count)
-                .attr("receipt", "0")
-                .attr("notification", "0")
-                .attr("appdata", "0")
-                .attr("call", "0")
-                .attr("status", "0"),
-        );
-        self.send(id, &preview);
-        for (index, node) in backlog.into_iter().enumerate() {
-            self.send(id, &node.attr("offline", index));
-        }
-        let wait = if count == 0 { Duration::ZERO } else { OFFLINE_END_DELAY };
-        self.after(wait, Action::OfflineEnd(device, id));
-    }
-
-    fn fail_login(&mut self, id: ConnectionId, reason: u64) {
-        let failure = Node::new("failure").attr("reason", reason).attr("location", "sandbox");
-        self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(failure)));
-        self.after(FIRST_FRAME_DELAY * 2, Action::Close(id));
-        self.set_role(id, Role::Leaving);
-    }
-
     fn stanza(&mut self, id: ConnectionId, node: &Node) {
         let Some(connection) = self.connections.get(&id) else { return };
         let device = match &connection.role {
@@ -304,15 +293,9 @@ impl World {
             (Some(device), "message") => self.take_message(id, &device, node),
             (Some(device), "receipt") => self.route_receipt(&device, node),
             (Some(device), "ack") => self.acknowledged(&device, node),
+            (Some(device), "presence") => self.take_presence(&device, node),
+            (Some(device), "chatstate") => self.route_chat_state(&device, node),
             (Some(_), _) => {}
-        }
-    }
-
-    /// A device has taken a stanza: it need not be delivered again.
-    fn acknowledged(&mut self, device: &DeviceId, node: &Node) {
-        let Some(id) = node.text("id").map(|id| id.into_owned()) else { return };
-        if let Some(companion) = self.companion_mut(device) {
-            companion.unacknowledged.retain(|kept| !kept.is("id", &id));
         }
     }
 
@@ -327,12 +310,9 @@ impl World {
             Action::DeliverNow(device, node) => self.deliver_now(&device, *node),
             Action::Release(device) => self.release(&device),
             Action::Backlog(device, id) => self.send_backlog(device, id),
-            Action::OfflineEnd(device, id) => {
-                let delivered = self.companion_mut(&device).map_or(0, |companion| companion.unacknowledged.len());
-                let offline = Node::new("offline").attr("count", delivered);
-                self.send(id, &Node::new("ib").attr("from", Jid::service()).child(offline));
-            }
+            Action::OfflineEnd(device, id, count) => self.say_backlog_ended(&device, id, count),
             Action::Receipt { phone, receipt } => self.route_receipt(&DeviceId { number: phone, device: 0 }, &receipt),
+            Action::Vouch { client, number, adv_secret } => self.vouch_after_code(&number, client, &adv_secret),
             Action::Welcome(device) => self.welcome(&device),
         }
     }
@@ -358,8 +338,11 @@ impl World {
 
     /// Keeps a stanza until the companion acknowledges it.
     fn keep(&mut self, device: &DeviceId, node: Node) {
+        self.sequence += 1;
+        let sequence = self.sequence;
         if let Some(companion) = self.companion_mut(device) {
-            companion.unacknowledged.push_back(node);
+            companion.queue.push_back(Kept { sequence, node });
+            self.touch(|| Row::Queue(device.clone(), sequence));
         }
     }
 
@@ -387,17 +370,6 @@ impl World {
                 self.output.push_back(Output::Close(id));
             }
         }
-    }
-
-    /// A companion has asked to be removed: it is told so, and gone.
-    fn remove_companion(&mut self, id: ConnectionId, device: &DeviceId) {
-        if let Some(account) = self.accounts.get_mut(&device.number) {
-            account.companions.remove(&device.device);
-        }
-        let conflict = Node::new("conflict").attr("type", "device_removed");
-        let removed = Node::new("stream:error").attr("code", "401").child(conflict);
-        self.after(RECEIPT_DELAY, Action::Send(id, Box::new(removed)));
-        self.after(RECEIPT_DELAY * 2, Action::Close(id));
     }
 
     fn leave(&mut self, id: ConnectionId) {

@@ -1,0 +1,130 @@
+//! The sandbox network as a whole: its world, its sockets, its media host, and what it keeps.
+
+use super::{AppError, listen};
+use crate::base::entropy::Entropy;
+use crate::base::time::{Clock, SystemClock};
+use crate::sandbox::serve::{Authority, WorldHost, serve, serve_media};
+use crate::sandbox::world::World;
+use crate::storage::{Engine, SledEngine};
+use actix_web::dev::ServerHandle;
+use rand::Rng;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Memory for the store's cache: what a sandbox keeps is small.
+const CACHE: u64 = 16 * 1024 * 1024;
+
+/// What a sandbox is to be.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxOptions {
+    pub listen: String,
+    /// Where the media host listens; there is none without it.
+    pub media: Option<String>,
+    /// Where it is kept; without it everything is forgotten at the end.
+    pub data: Option<PathBuf>,
+    /// Whether clients and the control API are served over TLS.
+    pub tls: bool,
+}
+
+/// A running sandbox.
+pub struct Sandbox {
+    pub address: SocketAddr,
+    pub media: Option<SocketAddr>,
+    /// The network itself, for those in the same process.
+    pub world: WorldHost,
+    tls: bool,
+    servers: Vec<ServerHandle>,
+}
+
+impl Sandbox {
+    pub fn ws_url(&self) -> String {
+        format!("{}://{}/ws/chat", if self.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    pub fn control_url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+    }
+
+    pub async fn stop(self) {
+        for server in self.servers {
+            server.stop(false).await;
+        }
+    }
+}
+
+/// Starts a sandbox network that keeps nothing, without a media host. Must run inside an actix system.
+pub fn start_sandbox(address: &str) -> Result<Sandbox, AppError> {
+    start_sandbox_with(&SandboxOptions { listen: address.to_owned(), ..SandboxOptions::default() })
+}
+
+/// Starts a sandbox network. Must run inside an actix system.
+pub fn start_sandbox_with(options: &SandboxOptions) -> Result<Sandbox, AppError> {
+    let clock = Arc::new(SystemClock);
+    let seed = Entropy::from_system()?.fork().next_u64();
+    let (listener, address) = listen(&options.listen)?;
+    let failed = |address: &str, why| AppError::Listen { address: address.to_owned(), why };
+
+    let store = options.data.as_deref().map(open_store).transpose()?;
+    let mut world = match &store {
+        Some(store) => World::restore(read_rows(store)?, seed, clock.now())?,
+        None => World::new(seed, clock.now()),
+    };
+    let media = options.media.as_deref().map(listen).transpose()?;
+    if let Some((_, media)) = &media {
+        world.set_media_host(media.to_string());
+    }
+    let authority = match options.tls || media.is_some() {
+        true => Some(Arc::new(authority(options.data.as_deref())?)),
+        false => None,
+    };
+    let world = WorldHost::start(world, clock, store.map(|store| Arc::new(store) as _));
+
+    let mut servers = Vec::new();
+    let tls = authority.as_ref().filter(|_| options.tls).map(|it| it.server_config(address.ip())).transpose()?;
+    let server = serve(listener, world.clone(), authority.clone(), tls);
+    let server = server.map_err(|why| failed(&options.listen, why))?;
+    servers.push(server.handle());
+    actix_web::rt::spawn(server);
+    let mut media_address = None;
+    if let (Some((listener, bound)), Some(authority)) = (media, &authority) {
+        let server = serve_media(listener, world.clone(), authority.server_config(bound.ip())?);
+        let server = server.map_err(|why| failed(&bound.to_string(), why))?;
+        servers.push(server.handle());
+        actix_web::rt::spawn(server);
+        media_address = Some(bound);
+    }
+    Ok(Sandbox { address, media: media_address, world, tls: options.tls, servers })
+}
+
+fn open_store(folder: &Path) -> Result<SledEngine, AppError> {
+    Ok(SledEngine::open(&folder.join("world"), CACHE)?)
+}
+
+fn read_rows(store: &SledEngine) -> Result<BTreeMap<String, Vec<u8>>, AppError> {
+    let text = |key: Vec<u8>| String::from_utf8_lossy(&key).into_owned();
+    Ok(store.copy(&[])?.into_iter().map(|(key, value)| (text(key), value)).collect())
+}
+
+/// The authority of this folder, or one of this run only.
+fn authority(folder: Option<&Path>) -> Result<Authority, AppError> {
+    let Some(folder) = folder else { return Ok(Authority::generate()?) };
+    let path = folder.join("ca.key");
+    let failed = |why| AppError::SandboxFolder { path: path.display().to_string(), why };
+    match fs::read_to_string(&path) {
+        Ok(key) => Ok(Authority::from_pem(&key)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let authority = Authority::generate()?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+            file.write_all(authority.key_pem().as_bytes()).map_err(failed)?;
+            fs::write(folder.join("ca.pem"), authority.pem()).map_err(failed)?;
+            Ok(authority)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,94 @@
+//! The app state of an account's devices: encrypted patches, numbered by the service (`sandbox-service.md` 4).
+
+use super::state::Row;
+use super::{DeviceId, World};
+use crate::wire::{Jid, Node};
+use prost::encoding::{encode_key, encode_varint, encoded_len_varint};
+
+/// Patches of one collection; a sandbox never needs more.
+const MAX_PATCHES: usize = 10_000;
+
+/// A collection: its version is the number of its patches.
+#[derive(Debug, Default)]
+pub(super) struct Collection {
+    pub(super) patches: Vec<Vec<u8>>,
+}
+
+impl Collection {
+    fn version(&self) -> usize {
+        self.patches.len()
+    }
+}
+
+impl World {
+    /// Stores what a device has written, and gives each collection from the version on that the device has.
+    pub(super) fn sync_app_state(&mut self, device: &DeviceId, iq: &Node) -> Node {
+        let asked = iq.find("sync").map(Node::nodes).unwrap_or_default();
+        let answers: Vec<Node> = asked.iter().filter_map(|asked| self.sync_collection(device, asked)).collect();
+        Node::new("sync").children(answers)
+    }
+
+    fn sync_collection(&mut self, device: &DeviceId, asked: &Node) -> Option<Node> {
+        let name = asked.text("name")?.into_owned();
+        let known = asked.number("version").and_then(|version| usize::try_from(version).ok()).unwrap_or_default();
+        let written = asked.find("patch").map(|patch| patch.content_bytes().to_vec());
+        let collection = self.accounts.get_mut(&device.number)?.app_state.entry(name.clone()).or_default();
+        let answer = Node::new("collection").attr("name", name.clone());
+        match written {
+            Some(_) if known != collection.version() => {
+                let conflict = Node::new("error").attr("code", "409").attr("text", "conflict");
+                let behind = patches(collection, known);
+                Some(answer.attr("version", collection.version()).attr("type", "error").child(conflict).child(behind))
+            }
+            Some(_) if collection.version() >= MAX_PATCHES => {
+                let full = Node::new("error").attr("code", "507").attr("text", "insufficient-storage");
+                Some(answer.attr("type", "error").child(full))
+            }
+            Some(patch) => {
+                let version = collection.version() + 1;
+                collection.patches.push(numbered(patch, version as u64));
+                self.touch(|| Row::Patch(device.number.clone(), name.clone(), version));
+                self.announce_app_state(device, &name, version);
+                Some(answer.attr("version", version))
+            }
+            None => {
+                let answer = answer.attr("version", collection.version());
+                Some(if known < collection.version() { answer.child(patches(collection, known)) } else { answer })
+            }
+        }
+    }
+
+    fn announce_app_state(&mut self, writer: &DeviceId, name: &str, version: usize) {
+        let others = self.devices_of(&writer.number);
+        for device in others.into_iter().filter(|device| device.device != 0 && device != writer) {
+            let changed = Node::new("collection").attr("name", name.to_owned()).attr("version", version);
+            self.notify(&device, &Jid::service(), "server_sync", |it| it.child(changed));
+        }
+    }
+}
+
+fn patches(collection: &Collection, known: usize) -> Node {
+    let missing = collection.patches.iter().skip(known).map(|patch| Node::new("patch").bytes(patch.clone()));
+    Node::new("patches").children(missing)
+}
+
+/// The patch with its version set: a protobuf's last field counts, so it is written behind the others, which are not touched.
+fn numbered(mut patch: Vec<u8>, version: u64) -> Vec<u8> {
+    const VERSION: u32 = 1;
+    let length_delimited = prost::encoding::WireType::LengthDelimited;
+    encode_key(VERSION, length_delimited, &mut patch);
+    encode_varint(1 + encoded_len_varint(version) as u64, &mut patch);
+    encode_key(VERSION, prost::encoding::WireType::Varint, &mut patch);
+    encode_varint(version, &mut patch);
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_keeps_its_bytes_and_says_its_version_last() {
+        assert_eq!(numbered(vec![0x22, 1, 9], 300), [0x22, 1, 9, 0x0a, 3, 0x08, 0xac, 0x02]);
+    }
+}

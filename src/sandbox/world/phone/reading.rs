@@ -1,0 +1,192 @@
+//! What a phone makes of the stanzas it gets: it decrypts, lists, and answers with receipts.
+
+use super::content::{MediaReference, open, said};
+use crate::sandbox::world::control::PhoneMessage;
+use crate::sandbox::world::routing::ciphertexts;
+use crate::sandbox::world::state::Row;
+use crate::sandbox::world::{Action, RECEIPT_DELAY, World};
+use crate::signal::SignalError;
+use crate::wire::{Jid, Node, Server, media};
+use std::time::Duration;
+
+/// How long a person takes to look at a message.
+const READING: Duration = Duration::from_millis(200);
+const APP_STATE_SYNC_KEY_REQUEST: i32 = 7;
+
+/// A message on its way into a phone: whose, in which chat, and the device that wrote it.
+pub(super) struct Arrival<'n> {
+    pub(super) id: String,
+    pub(super) node: &'n Node,
+    /// The `from` of the stanza: a device, or a group.
+    pub(super) from: Jid,
+    /// The device that wrote it.
+    pub(super) author: Jid,
+}
+
+impl<'n> Arrival<'n> {
+    fn read(node: &'n Node) -> Option<Self> {
+        let from = node.jid("from")?;
+        let author = node.jid("participant").unwrap_or_else(|| from.clone());
+        Some(Self { id: node.text("id")?.into_owned(), node, from, author })
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.from.server(), Server::Group | Server::Broadcast)
+    }
+}
+
+impl World {
+    /// A stanza has reached a phone.
+    pub(in crate::sandbox::world) fn phone_receives(&mut self, number: &str, node: &Node) {
+        match node.tag.as_ref() {
+            "message" => {
+                if let Some(arrival) = Arrival::read(node) {
+                    self.phone_opens(number, &arrival);
+                }
+            }
+            "receipt" if node.is("type", "retry") => self.phone_resends(number, node),
+            _ => {}
+        }
+    }
+
+    fn phone_opens(&mut self, number: &str, arrival: &Arrival<'_>) {
+        let author = self.canonical(&arrival.author);
+        let address = author.protocol_address();
+        let name = author.sender_key_name(&arrival.from);
+        for (enc, bytes) in ciphertexts(arrival.node) {
+            let kind = enc.text("type").unwrap_or_default();
+            let Some(account) = self.accounts.get_mut(number) else { return };
+            let opened = match &*kind {
+                "skmsg" => account.phone.decrypt_group(&name, bytes),
+                _ => account.phone.decrypt(&address, &kind, bytes, self.now, &mut self.rng),
+            };
+            match opened {
+                Ok(plaintext) => {
+                    if kind == "skmsg" {
+                        self.touch(|| Row::SenderKeys(number.to_owned(), author.clone(), arrival.from.clone()));
+                    } else {
+                        self.touch(|| Row::Session(number.to_owned(), author.clone()));
+                        self.touch(|| Row::Phone(number.to_owned()));
+                    }
+                    self.phone_reads(number, arrival, &plaintext);
+                }
+                Err(SignalError::Duplicate { .. }) => {
+                    let seen = account.phone.messages.iter_mut().rev().find(|message| message.id == arrival.id);
+                    if let Some(message) = seen {
+                        message.copies += 1;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(from = %arrival.from.redacted(), %error, "a simulated phone cannot decrypt a message");
+                    let lost = PhoneMessage::undecryptable(&arrival.id, &arrival.author, self.now, &error);
+                    self.phone_lists(number, lost);
+                    self.phone_asks_again(number, arrival, &error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn phone_reads(&mut self, number: &str, arrival: &Arrival<'_>, plaintext: &[u8]) {
+        let Ok(opened) = open(plaintext) else {
+            tracing::warn!(from = %arrival.from.redacted(), "a simulated phone cannot read a decrypted message");
+            return;
+        };
+        let mut message = opened.message;
+        if let Some(key) = message.sender_key_distribution_message.take() {
+            self.phone_takes_sender_key(number, arrival, key.group_id(), key.axolotl_sender_key_distribution_message());
+        }
+        let own = self.number_of(&arrival.author).as_deref() == Some(number);
+        let asks_for_keys =
+            message.protocol_message.as_ref().is_some_and(|it| it.r#type == Some(APP_STATE_SYNC_KEY_REQUEST));
+        if own && asks_for_keys {
+            self.share_keys(number, &arrival.author);
+        }
+        let Some(said) = said(message) else {
+            if own && arrival.node.is("category", "peer") {
+                self.phone_receipt(number, arrival, Some("peer_msg"), RECEIPT_DELAY);
+            }
+            return;
+        };
+        let chat = match (&opened.sent_to, arrival.node.jid("recipient")) {
+            _ if arrival.is_shared() => arrival.from.clone(),
+            (Some(text), _) if own => Jid::parse(text).unwrap_or_else(|_| arrival.from.bare()),
+            (_, Some(recipient)) if own => recipient.bare(),
+            _ => arrival.from.bare(),
+        };
+        let media = said.media.map(|(mut shown, reference)| {
+            shown.sha256 = self.download(&reference);
+            shown
+        });
+        let listed = PhoneMessage {
+            id: arrival.id.clone(),
+            chat: self.number_of(&chat).unwrap_or_else(|| chat.to_string()),
+            from: self.number_of(&arrival.author).unwrap_or_else(|| arrival.author.to_string()),
+            kind: said.kind,
+            text: said.text,
+            target: said.target,
+            media,
+            at: self.now,
+            copies: 1,
+        };
+        self.phone_lists(number, listed);
+        self.phone_receipt(number, arrival, own.then_some("sender"), RECEIPT_DELAY);
+        if !own {
+            self.phone_receipt(number, arrival, Some("read"), READING);
+        }
+    }
+
+    /// Adds to what the phone shows; what it could not read before takes its place again.
+    fn phone_lists(&mut self, number: &str, message: PhoneMessage) {
+        let Some(account) = self.accounts.get_mut(number) else { return };
+        let messages = &mut account.phone.messages;
+        let waiting = messages.iter().position(|old| old.id == message.id && old.kind == "undecryptable");
+        let at = waiting.unwrap_or(messages.len());
+        match waiting {
+            Some(at) => messages[at] = message,
+            None => messages.push(message),
+        }
+        self.touch(|| Row::Message(number.to_owned(), at));
+    }
+
+    fn phone_takes_sender_key(&mut self, number: &str, arrival: &Arrival<'_>, group: &str, key: &[u8]) {
+        let Ok(group) = Jid::parse(group) else { return };
+        let author = self.canonical(&arrival.author);
+        let Some(account) = self.accounts.get_mut(number) else { return };
+        match account.phone.take_sender_key(author.sender_key_name(&group), key) {
+            Ok(()) => self.touch(|| Row::SenderKeys(number.to_owned(), author, group)),
+            Err(error) => tracing::warn!(%error, "a simulated phone was sent a sender key that it cannot use"),
+        }
+    }
+
+    fn phone_receipt(&mut self, number: &str, arrival: &Arrival<'_>, kind: Option<&'static str>, wait: Duration) {
+        let to = match kind {
+            Some("read") if !arrival.is_shared() => arrival.from.bare(),
+            _ => arrival.from.clone(),
+        };
+        let participant = arrival.is_shared().then(|| arrival.author.clone());
+        let receipt = Node::new("receipt")
+            .attr("id", arrival.id.clone())
+            .attr("to", to)
+            .maybe("participant", participant)
+            .maybe("type", kind);
+        self.after(wait, Action::Receipt { phone: number.to_owned(), receipt: Box::new(receipt) });
+    }
+
+    /// SHA-256 of a medium's plaintext, in hex; `None` when it is not there or cannot be opened.
+    fn download(&self, reference: &MediaReference) -> Option<String> {
+        let token = reference.direct_path.split('?').next()?.rsplit('/').next()?;
+        let body = self.media.get(token)?;
+        media::open(body, reference.kind, reference.key.as_ref()?, &reference.sha256).ok()?;
+        Some(hex::encode(&reference.sha256))
+    }
+
+    /// The address a session is filed under: by LID, as every phone here has one.
+    pub(super) fn canonical(&self, jid: &Jid) -> Jid {
+        let account = self.number_of(jid).and_then(|number| self.accounts.get(&number));
+        match account {
+            Some(account) if jid.server() != Server::Lid => account.lid.with_device(jid.device()),
+            _ => jid.clone(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Who is online, and who is writing (`sandbox-service.md` 5.4). Nothing of it waits for those who are offline.
+
+use super::state::Row;
+use super::{DeviceId, World};
+use crate::wire::{Jid, Node, Server};
+
+impl World {
+    pub(super) fn take_presence(&mut self, device: &DeviceId, node: &Node) {
+        if let Some(name) = node.text("name").filter(|name| !name.is_empty()).map(|name| name.into_owned()) {
+            self.rename(&device.number, name);
+        }
+        match node.text("type").as_deref() {
+            Some("subscribe") => {
+                let Some(to) = node.jid("to") else { return };
+                let Some(number) = self.number_of(&to) else { return };
+                if let Some(account) = self.accounts.get_mut(&number) {
+                    account.watchers.insert((device.clone(), to.bare()));
+                }
+                let presence = self.presence_of(&number, &to.bare());
+                self.tell_if_online(device, &presence);
+            }
+            Some(kind @ ("available" | "unavailable")) => {
+                let available = kind == "available";
+                if let Some(companion) = self.companion_mut(device) {
+                    companion.available = available;
+                }
+                self.announce_presence(&device.number);
+            }
+            _ => {}
+        }
+    }
+
+    fn rename(&mut self, number: &str, name: String) {
+        if let Some(account) = self.accounts.get_mut(number).filter(|account| account.name != name) {
+            account.name = name;
+            self.touch(|| Row::Account(number.to_owned()));
+        }
+    }
+
+    /// A person is available while one of the linked devices says so.
+    fn presence_of(&self, number: &str, named: &Jid) -> Node {
+        let account = self.accounts.get(number);
+        let online = account.is_some_and(|account| account.companions.values().any(|companion| companion.available));
+        let presence = Node::new("presence").attr("from", named);
+        match online {
+            true => presence,
+            false => presence.attr("type", "unavailable").attr("last", self.now.secs()),
+        }
+    }
+
+    pub(super) fn announce_presence(&mut self, number: &str) {
+        let Some(account) = self.accounts.get(number) else { return };
+        for (watcher, named) in account.watchers.clone() {
+            let presence = self.presence_of(number, &named);
+            self.tell_if_online(&watcher, &presence);
+        }
+    }
+
+    pub(super) fn route_chat_state(&mut self, device: &DeviceId, node: &Node) {
+        let (Some(to), Some(account)) = (node.jid("to"), self.accounts.get(&device.number)) else { return };
+        let state = Node { tag: "chatstate".into(), attrs: Vec::new(), content: node.content.clone() };
+        let (targets, state) = match to.server() {
+            Server::Group => (self.devices_of_group(&to), state.attr("from", &to).attr("participant", &account.lid)),
+            _ => {
+                let Some(number) = self.number_of(&to) else { return };
+                (self.devices_of(&number), state.attr("from", account.named_like(&to)))
+            }
+        };
+        for target in targets.into_iter().filter(|target| target.number != device.number) {
+            self.tell_if_online(&target, &state);
+        }
+    }
+
+    fn tell_if_online(&mut self, device: &DeviceId, node: &Node) {
+        self.send_again(device, node);
+    }
+}

@@ -1,0 +1,84 @@
+//! Receipts on their way, and what they and acknowledgements take off a device's queue (`sandbox-service.md` 5.2).
+
+use super::{Action, DeviceId, RECEIPT_DELAY, World};
+use crate::wire::{Jid, Node, Server};
+
+impl World {
+    /// A device has taken a stanza: it need not be delivered again.
+    pub(super) fn acknowledged(&mut self, device: &DeviceId, ack: &Node) {
+        let (Some(id), Some(class)) = (ack.text("id"), ack.text("class")) else { return };
+        self.take_off(device, &class, &id);
+    }
+
+    fn take_off(&mut self, device: &DeviceId, tag: &str, id: &str) {
+        let Some(companion) = self.companion_mut(device) else { return };
+        let Some(at) = companion.queue.iter().position(|kept| kept.node.tag == tag && kept.node.is("id", id)) else {
+            return;
+        };
+        let Some(taken) = companion.queue.remove(at) else { return };
+        let ended = companion.backlog.as_mut().is_some_and(|backlog| {
+            backlog.remove(&taken.sequence);
+            backlog.is_empty()
+        });
+        self.touch(|| super::state::Row::Queue(device.clone(), taken.sequence));
+        if ended {
+            self.end_backlog(device);
+        }
+    }
+
+    /// Acknowledges a receipt and passes it to the devices it is for.
+    pub(super) fn route_receipt(&mut self, reader: &DeviceId, node: &Node) {
+        let kind = node.text("type").map(|kind| kind.into_owned());
+        let kind = kind.as_deref();
+        if kind != Some("retry") {
+            let more = node.find("list").map(Node::nodes).unwrap_or_default();
+            for id in std::iter::once(node).chain(more).filter_map(|item| item.text("id")) {
+                self.take_off(reader, "message", &id);
+            }
+        }
+        let Some(to) = node.jid("to") else { return };
+        let ack = Node::new("ack")
+            .attr("class", "receipt")
+            .maybe("id", node.get("id").cloned())
+            .attr("from", &to)
+            .maybe("participant", node.get("participant").cloned())
+            .maybe("type", kind.map(str::to_owned))
+            .attr("t", self.now.secs());
+        self.answer_device(reader, ack);
+        let shared = matches!(to.server(), Server::Group | Server::Broadcast);
+        let author = if shared { node.jid("participant") } else { Some(to.clone()) };
+        let Some((author, number)) = author.and_then(|author| Some((author.clone(), self.number_of(&author)?))) else {
+            return;
+        };
+        let Some(account) = self.accounts.get(&reader.number) else { return };
+        let me = account.named_like(&author).with_device(reader.device);
+        let receipt = Node { tag: "receipt".into(), attrs: Vec::new(), content: node.content.clone() }
+            .maybe("id", node.get("id").cloned())
+            // A reader who does not show it is one who has received it.
+            .maybe("type", kind.filter(|kind| *kind != "inactive").map(str::to_owned))
+            .attr("t", self.now.secs());
+        let receipt = match shared {
+            true => receipt.attr("from", &to).attr("participant", me),
+            false => receipt
+                .attr("from", me)
+                .maybe("recipient", node.get("recipient").cloned())
+                .maybe("sender_lid", (author.server() != Server::Lid).then_some(&account.lid))
+                .maybe("sender_pn", (author.server() == Server::Lid).then_some(&account.pn)),
+        };
+        for target in self.receipt_targets(reader, kind, &author, number) {
+            self.after(RECEIPT_DELAY, Action::Deliver(target, Box::new(receipt.clone())));
+        }
+    }
+
+    fn receipt_targets(&self, reader: &DeviceId, kind: Option<&str>, author: &Jid, number: String) -> Vec<DeviceId> {
+        let mut targets: Vec<DeviceId> = match kind {
+            // What one reads without telling is told to the own devices only.
+            Some("read-self" | "played-self") => self.devices_of(&reader.number).into_iter().collect(),
+            Some("retry") => vec![DeviceId { number, device: author.device() }],
+            _ if number == reader.number => vec![DeviceId { number, device: author.device() }],
+            _ => self.devices_of(&number).into_iter().collect(),
+        };
+        targets.retain(|target| target != reader);
+        targets
+    }
+}

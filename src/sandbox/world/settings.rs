@@ -1,0 +1,159 @@
+//! What people set about themselves: privacy, whom they block, status, picture, trusted contacts (`sandbox-service.md` 4).
+
+use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
+use super::state::Row;
+use super::{DeviceId, World};
+use crate::wire::{Jid, Node};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+const CATEGORIES: [&str; 8] =
+    ["last", "online", "profile", "status", "groupadd", "calladd", "readreceipts", "messages"];
+const MAX_TEXT: usize = 1024;
+const MAX_PICTURE: usize = 512 * 1024;
+
+/// What a person has set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Settings {
+    /// Only what differs from `all`.
+    pub(super) privacy: BTreeMap<String, String>,
+    /// By phone number.
+    pub(super) blocked: BTreeSet<String>,
+    pub(super) about: Option<(String, u64)>,
+    /// Its id.
+    pub(super) picture: Option<(String, String)>,
+    /// Seconds after which new chats' messages disappear, and when that was set.
+    pub(super) disappearing: (u64, u64),
+}
+
+impl World {
+    pub(super) fn settings_mut(&mut self, number: &str) -> Result<&mut Settings, Refusal> {
+        self.touch(|| Row::Account(number.to_owned()));
+        self.accounts.get_mut(number).map(|account| &mut account.settings).ok_or(NOT_FOUND)
+    }
+
+    fn settings(&self, number: &str) -> Result<&Settings, Refusal> {
+        self.accounts.get(number).map(|account| &account.settings).ok_or(NOT_FOUND)
+    }
+
+    pub(super) fn privacy(&self, device: &DeviceId) -> Result<Node, Refusal> {
+        let set = &self.settings(&device.number)?.privacy;
+        let category = |name: &str| {
+            let value = set.get(name).cloned().unwrap_or_else(|| "all".to_owned());
+            Node::new("category").attr("name", name.to_owned()).attr("value", value)
+        };
+        Ok(Node::new("privacy").children(CATEGORIES.map(category)))
+    }
+
+    pub(super) fn set_privacy(&mut self, device: &DeviceId, asked: &Node) -> Result<Node, Refusal> {
+        for category in asked.all("category") {
+            let name = category.text("name").filter(|name| CATEGORIES.contains(&name.as_ref())).ok_or(BAD_REQUEST)?;
+            let value = category.text("value").filter(|value| value.len() <= 64).ok_or(BAD_REQUEST)?;
+            let (name, value) = (name.into_owned(), value.into_owned());
+            self.settings_mut(&device.number)?.privacy.insert(name, value);
+        }
+        self.privacy(device)
+    }
+
+    pub(super) fn blocklist(&mut self, device: &DeviceId, iq: &Node) -> Result<Node, Refusal> {
+        if let Some(item) = iq.find("item") {
+            let jid = item.jid("jid").ok_or(BAD_REQUEST)?;
+            let number = self.number_of(&jid).ok_or(NOT_FOUND)?;
+            let blocked = &mut self.settings_mut(&device.number)?.blocked;
+            match item.text("action").as_deref() {
+                Some("block") => blocked.insert(number),
+                Some("unblock") => blocked.remove(&number),
+                _ => return Err(BAD_REQUEST),
+            };
+        }
+        let blocked = &self.settings(&device.number)?.blocked;
+        let items = blocked.iter().filter_map(|number| self.accounts.get(number));
+        let items = items.map(|account| Node::new("item").attr("jid", &account.lid).attr("pn_jid", &account.pn));
+        Ok(Node::new("list").attr("dhash", format!("sandbox-{}", blocked.len())).children(items.collect::<Vec<_>>()))
+    }
+
+    pub(super) fn is_blocked(&self, by: &str, sender: &str) -> bool {
+        self.accounts.get(by).is_some_and(|account| account.settings.blocked.contains(sender))
+    }
+
+    pub(super) fn set_about(&mut self, device: &DeviceId, iq: &Node) -> Result<(), Refusal> {
+        let text = iq.find("status").map(Node::content_bytes).unwrap_or_default();
+        let text = String::from_utf8(text.to_vec()).ok().filter(|text| text.len() <= MAX_TEXT).ok_or(BAD_REQUEST)?;
+        let now = self.now.secs();
+        self.settings_mut(&device.number)?.about = Some((text, now));
+        Ok(())
+    }
+
+    pub(super) fn set_disappearing(&mut self, device: &DeviceId, iq: &Node) -> Result<(), Refusal> {
+        let seconds = iq.find("disappearing_mode").and_then(|mode| mode.number("duration")).ok_or(BAD_REQUEST)?;
+        let now = self.now.secs();
+        self.settings_mut(&device.number)?.disappearing = (seconds, now);
+        Ok(())
+    }
+
+    pub(super) fn picture(&mut self, device: &DeviceId, kind: &str, iq: &Node) -> Result<Option<Node>, Refusal> {
+        let asked = iq.jid("target").or_else(|| iq.jid("to")).filter(|jid| !jid.user().is_empty());
+        if kind == "get" {
+            let asked = asked.ok_or(BAD_REQUEST)?;
+            let number = self.number_of(&asked).ok_or(NOT_FOUND)?;
+            let (id, path) = self.settings(&number)?.picture.clone().ok_or(NOT_FOUND)?;
+            let host = self.media_host.clone().ok_or(NOT_FOUND)?;
+            let kind = iq.find("picture").and_then(|picture| picture.text("type")).unwrap_or_default().into_owned();
+            let url = format!("https://{host}{path}");
+            return Ok(Some(Node::new("picture").attr("id", id).attr("type", kind).attr("url", url)));
+        }
+        let bytes = iq.find("picture").map(Node::content_bytes).unwrap_or_default().to_vec();
+        if bytes.len() > MAX_PICTURE {
+            return Err(BAD_REQUEST);
+        }
+        let id = (!bytes.is_empty()).then(|| self.new_stanza_id());
+        let picture = match &id {
+            Some(id) => Some((id.clone(), self.store_media(bytes).map_err(|_| (507, "insufficient-storage"))?)),
+            None => None,
+        };
+        self.settings_mut(&device.number)?.picture = picture;
+        self.announce_picture(&device.number, id.as_deref());
+        Ok(id.map(|id| Node::new("picture").attr("id", id)))
+    }
+
+    fn announce_picture(&mut self, number: &str, id: Option<&str>) {
+        let Some(account) = self.accounts.get(number) else { return };
+        let (lid, known) = (account.lid.clone(), account.acquaintances.clone());
+        let change = match id {
+            Some(id) => Node::new("set").attr("jid", &lid).attr("id", id.to_owned()),
+            None => Node::new("delete").attr("jid", &lid),
+        };
+        for listener in known {
+            let change = change.clone();
+            self.notify(&listener, &lid, "picture", |it| it.child(change));
+        }
+    }
+
+    /// The people named become trusted contacts: each is sent a token to show in its messages.
+    pub(super) fn issue_tokens(&mut self, device: &DeviceId, tokens: &Node) {
+        for token in tokens.all("token") {
+            let Some(number) = token.jid("jid").and_then(|jid| self.number_of(&jid)) else { continue };
+            let Some(sender) = self.accounts.get(&device.number) else { return };
+            let (pn, lid) = (sender.pn.clone(), sender.lid.clone());
+            let mut bytes = [0; 16];
+            self.rng.fill_bytes(&mut bytes);
+            let at = token.text("t").map_or_else(|| self.now.secs().to_string(), |t| t.into_owned());
+            for target in self.devices_of(&number).into_iter().filter(|target| target.device != 0) {
+                let Some(owner) = self.accounts.get(&number) else { return };
+                let minted = Node::new("token").attr("jid", &owner.lid).attr("t", at.clone());
+                let minted = minted.attr("type", "trusted_contact").bytes(bytes);
+                let tokens = Node::new("tokens").child(minted);
+                self.notify(&target, &pn, "privacy_token", |it| it.attr("sender_lid", &lid).child(tokens));
+            }
+        }
+    }
+}
+
+/// Where a person asks about another: by JID, or by phone number as text.
+pub(super) fn asked_user(asked: &Node) -> (Option<Jid>, Option<String>) {
+    let phone = asked.find("contact").map(|contact| String::from_utf8_lossy(contact.content_bytes()).into_owned());
+    let by_phone = phone.as_deref().filter(|phone| !phone.is_empty());
+    let by_phone = by_phone.map(|phone| Jid::pn(phone.trim_start_matches('+').to_owned()));
+    (asked.jid("jid").map(|jid| jid.bare()).or(by_phone), phone)
+}
