@@ -1,6 +1,9 @@
 // npm's libsignal returns false for a wrong signature where Baileys only catches exceptions: stock Baileys accepts any.
 // Loaded before everything else, this makes a wrong signature throw, and proves that it does.
-const curve = require('libsignal/src/curve.js')
+const { createRequire } = require('node:module')
+const { join } = require('node:path')
+const installed = createRequire(join(process.env.BAILEYS_FOLDER ?? __dirname, 'package.json'))
+const curve = installed('libsignal/src/curve.js')
 const verify = curve.verifySignature
 curve.verifySignature = (...args) => {
   const valid = verify(...args)
