@@ -31,6 +31,9 @@ const httpsAgent = new Agent()
 httpsAgent.createConnection = (options, done) =>
   connectTls({ ...options, host: mediaHost, port: Number(mediaPort), servername: 'mmg.whatsapp.net' }, done)
 
+// Version 6 keeps device lists for five minutes, whatever it is told meanwhile.
+const forgetful = { get: () => undefined, set: () => true, del: () => 0, flushAll: () => {}, mget: () => ({}), mset: () => true }
+
 const { state, saveCreds } = await useMultiFileAuthState(mkdtempSync(join(tmpdir(), 'wharf-baileys-')))
 const sent = new Map()
 let socket
@@ -62,7 +65,8 @@ function connect() {
     getMessage: async key => sent.get(key.id),
     syncFullHistory: false,
     shouldSyncHistoryMessage: () => true,
-    markOnlineOnConnect: true
+    markOnlineOnConnect: true,
+    ...(process.env.BAILEYS_FOLDER ? { userDevicesCache: forgetful } : {})
   })
   socket.ev.on('creds.update', saveCreds)
   socket.ev.on('connection.update', async update => {
@@ -130,10 +134,20 @@ const commands = {
   react: command => send(command.chat, { react: { key: keyOf(command), text: command.emoji } }),
   edit: ({ chat, id, text }) => send(chat, { text, edit: { remoteJid: chat, id, fromMe: true } }),
   revoke: ({ chat, id }) => send(chat, { delete: { remoteJid: chat, id, fromMe: true } }),
-  media: ({ to, kind, data, text }) =>
-    kind === 'image'
-      ? send(to, { image: Buffer.from(data), caption: text, jpegThumbnail: '', width: 1, height: 1 })
-      : send(to, { document: Buffer.from(data), mimetype: 'text/plain', fileName: 'notes.txt', caption: text }),
+  media: async ({ to, kind, data, text }) => {
+    const content =
+      kind === 'image'
+        ? { image: Buffer.from(data), caption: text, jpegThumbnail: '', width: 1, height: 1 }
+        : { document: Buffer.from(data), mimetype: 'text/plain', fileName: 'notes.txt', caption: text }
+    // Version 6 may read its encrypted file before it is written to the end; the media host refuses what has another hash.
+    for (let tries = process.env.BAILEYS_FOLDER ? 5 : 1; ; tries--) {
+      try {
+        return await send(to, content)
+      } catch (error) {
+        if (tries === 1) throw error
+      }
+    }
+  },
   read: async command => {
     await socket.readMessages([keyOf({ ...command, from_me: false })])
     return {}
