@@ -5,7 +5,7 @@
 
 use super::cert::verify_chain;
 use super::frame::{FrameReader, HEADER, intro, write_frame};
-use super::noise::{ClientHelloSent, HelloAnswered, ServerHelloSent, Transport};
+use super::noise::{ClientHelloSent, Handshake, HelloAnswered, ServerHelloSent, Transport};
 use super::payload::NoiseKeys;
 use super::{Node, WireError, decode_frame, encode_frame};
 use crate::signal::{KeyPair, PublicKey};
@@ -101,6 +101,7 @@ pub enum ServerEvent {
     Ready {
         client: PublicKey,
         payload: Vec<u8>,
+        handshake: Handshake,
     },
     Stanza(Node),
 }
@@ -176,14 +177,15 @@ impl ServerLink {
                     }
                     HelloAnswered::Done { transport, client, payload } => {
                         self.state = ServerState::Open(transport);
-                        Ok(Some(ServerEvent::Ready { client, payload }))
+                        Ok(Some(ServerEvent::Ready { client, payload, handshake: Handshake::Ik }))
                     }
                 }
             }
             ServerState::Finish(sent) => {
+                let handshake = sent.handshake();
                 let (transport, client, payload) = sent.read_client_finish(frame)?;
                 self.state = ServerState::Open(Box::new(transport));
-                Ok(Some(ServerEvent::Ready { client, payload }))
+                Ok(Some(ServerEvent::Ready { client, payload, handshake }))
             }
             ServerState::Open(mut transport) => {
                 let node = decode_frame(&transport.receiving.open(frame)?)?;

@@ -10,6 +10,8 @@ mod layering;
 mod logs;
 mod net;
 mod power_cut;
+#[path = "../shared/probe.rs"]
+#[allow(dead_code)]
 mod probe;
 mod rest;
 mod restore;

@@ -8,6 +8,7 @@ use crate::signal::keys::KEY_TYPE;
 use crate::signal::prekey::bundle_digest;
 use crate::signal::{IdentityKey, PreKeyBundle, PreKeyId, PublicKey, SignedPreKeyId};
 use crate::wire::adv::sign_key_indexes;
+use crate::wire::noise::Handshake;
 use crate::wire::prekeys::skey_node;
 use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
@@ -51,6 +52,8 @@ pub(super) struct Companion {
     /// Whether it was told, since it logged in, that there is no more of it.
     pub(super) told_end: bool,
     pub(super) welcomed: bool,
+    /// How it last logged in.
+    pub(super) handshake: Option<Handshake>,
     /// Whether it says that the person is there.
     pub(super) available: bool,
 }
@@ -80,6 +83,7 @@ impl Companion {
             backlog: None,
             told_end: false,
             welcomed: false,
+            handshake: None,
             available: false,
         }
     }

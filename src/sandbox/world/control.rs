@@ -7,6 +7,7 @@ use super::state::Row;
 use super::{World, WorldError};
 use crate::base::time::Timestamp;
 use crate::signal::SignalError;
+use crate::wire::noise::Handshake;
 use crate::wire::{Jid, Server};
 use rand::RngExt;
 use serde::{Serialize, Serializer};
@@ -22,6 +23,8 @@ pub struct PhoneSummary {
     pub companions: Vec<u16>,
     /// Those that are connected now.
     pub online: Vec<u16>,
+    /// How each of them last logged in: `xx`, `ik`, or `xxfallback`.
+    pub handshakes: BTreeMap<u16, Handshake>,
 }
 
 /// A message that a phone has decrypted.
@@ -128,6 +131,7 @@ impl World {
             name: account.name.clone(),
             companions: account.companions.keys().copied().collect(),
             online: online.map(|(id, _)| *id).collect(),
+            handshakes: account.companions.iter().filter_map(|(id, it)| Some((*id, it.handshake?))).collect(),
         })
     }
 

@@ -3,6 +3,7 @@
 use super::linking::LinkRequest;
 use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, Role, World};
 use crate::signal::PublicKey;
+use crate::wire::noise::Handshake;
 use crate::wire::payload::{ClientIntent, read};
 use crate::wire::{Jid, Node};
 use std::time::Duration;
@@ -11,12 +12,12 @@ use std::time::Duration;
 const OFFLINE_END_DELAY: Duration = Duration::from_secs(3);
 
 impl World {
-    pub(super) fn ready(&mut self, id: ConnectionId, client: PublicKey, payload: &[u8]) {
+    pub(super) fn ready(&mut self, id: ConnectionId, (client, handshake): (PublicKey, Handshake), payload: &[u8]) {
         match read(payload) {
             Ok(ClientIntent::Link { registration_id, identity, push_name }) => {
                 self.offer_references(id, LinkRequest::new(client, registration_id, identity, push_name));
             }
-            Ok(ClientIntent::Login { device }) => self.log_in(id, &device, client),
+            Ok(ClientIntent::Login { device }) => self.log_in(id, &device, client, handshake),
             Err(error) => {
                 tracing::warn!(connection = id.0, %error, "a client's payload is refused");
                 self.fail_login(id, 400);
@@ -24,7 +25,7 @@ impl World {
         }
     }
 
-    fn log_in(&mut self, id: ConnectionId, jid: &Jid, client: PublicKey) {
+    fn log_in(&mut self, id: ConnectionId, jid: &Jid, client: PublicKey, handshake: Handshake) {
         let device = DeviceId { number: jid.user().to_owned(), device: jid.device() };
         let known = self.companion_mut(&device).filter(|companion| companion.noise == client);
         let Some(companion) = known else {
@@ -34,6 +35,7 @@ impl World {
         let old = companion.connection.replace(id);
         companion.caught_up = false;
         companion.told_end = false;
+        companion.handshake = Some(handshake);
         if let Some(old) = old {
             let conflict = Node::new("conflict").attr("type", "replaced");
             self.send(old, &Node::new("stream:error").child(conflict));

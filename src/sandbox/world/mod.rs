@@ -263,7 +263,9 @@ impl World {
             Ok(events) => {
                 for event in events {
                     match event {
-                        ServerEvent::Ready { client, payload } => self.ready(id, client, &payload),
+                        ServerEvent::Ready { client, payload, handshake } => {
+                            self.ready(id, (client, handshake), &payload)
+                        }
                         ServerEvent::Stanza(node) => self.stanza(id, &node),
                     }
                 }

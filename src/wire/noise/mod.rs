@@ -22,6 +22,17 @@ const IK_NAME: &[u8; 32] = b"Noise_IK_25519_AESGCM_SHA256\0\0\0\0";
 /// Longer than a hash: its hash stands for it.
 const FALLBACK_NAME: &[u8] = b"Noise_XXfallback_25519_AESGCM_SHA256";
 
+/// Which pattern a handshake followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handshake {
+    Xx,
+    /// The client knew the service's key.
+    Ik,
+    /// The client knew another key than the service has.
+    XxFallback,
+}
+
 /// The symmetric state of section 5.2. `ck` and `k` start as the protocol name: WhatsApp's one deviation, harmless because
 /// nothing is encrypted before the first `mix_key`.
 struct SymmetricState {

@@ -1,6 +1,6 @@
 //! The service's role: XX, IK where the client knows our key already, and XXfallback where it knows an older one.
 
-use super::{FALLBACK_NAME, IK_NAME, SymmetricState, Transport, XX_NAME};
+use super::{FALLBACK_NAME, Handshake, IK_NAME, SymmetricState, Transport, XX_NAME};
 use crate::signal::{KeyPair, PublicKey};
 use crate::wire::WireError;
 use crate::wire::proto::{HandshakeMessage, handshake_message as fields};
@@ -19,6 +19,7 @@ pub enum HelloAnswered {
 pub struct ServerHelloSent {
     state: SymmetricState,
     ephemeral: KeyPair,
+    handshake: Handshake,
 }
 
 impl ServerHelloSent {
@@ -36,19 +37,21 @@ impl ServerHelloSent {
         let hello = hello.client_hello.ok_or(malformed.clone())?;
         let theirs = PublicKey::parse(&hello.ephemeral.ok_or(malformed)?, "client's ephemeral key")?;
         let (Some(sealed_static), Some(payload)) = (hello.r#static, hello.payload) else {
-            return Self::answer_fresh(SymmetricState::new(XX_NAME, prologue), &theirs, ours, ephemeral, chain);
+            let fresh = (SymmetricState::new(XX_NAME, prologue), Handshake::Xx);
+            return Self::answer_fresh(fresh, &theirs, ours, ephemeral, chain);
         };
         match EarlyData::open(prologue, ours, theirs, &sealed_static, &payload) {
             Ok(early) => early.accept(&ephemeral, chain),
             Err(_) => {
                 let name = Sha256::digest(FALLBACK_NAME).into();
-                Self::answer_fresh(SymmetricState::new(&name, prologue), &theirs, ours, ephemeral, chain)
+                let fallback = (SymmetricState::new(&name, prologue), Handshake::XxFallback);
+                Self::answer_fresh(fallback, &theirs, ours, ephemeral, chain)
             }
         }
     }
 
     fn answer_fresh(
-        mut state: SymmetricState,
+        (mut state, handshake): (SymmetricState, Handshake),
         theirs: &PublicKey,
         ours: &KeyPair,
         ephemeral: KeyPair,
@@ -61,7 +64,11 @@ impl ServerHelloSent {
         state.mix_key(ours, theirs)?;
         let payload = state.encrypt_and_hash(chain)?;
         let answer = server_hello(&ephemeral, Some(sealed_static), payload);
-        Ok((HelloAnswered::Waiting(Self { state, ephemeral }), answer))
+        Ok((HelloAnswered::Waiting(Self { state, ephemeral, handshake }), answer))
+    }
+
+    pub fn handshake(&self) -> Handshake {
+        self.handshake
     }
 
     /// Message 3 read: the client's static key and its payload.
@@ -168,6 +175,7 @@ mod tests {
         let (answered, bytes) = answer(&hello, &ours);
         assert_eq!(bytes, known["server_hello"].as_str().unwrap());
         let HelloAnswered::Waiting(waiting) = answered else { panic!("accepted") };
+        assert_eq!(waiting.handshake(), Handshake::XxFallback);
         let finish = vector_bytes(&known["client_finish"]);
         let (mut transport, client, payload) = waiting.read_client_finish(&finish).unwrap();
         assert_eq!(

@@ -199,6 +199,10 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
             b.wait("it is open again", |event| event["event"] == "open")?;
         }
     }
+    if b.kind == Kind::WhatsappRust {
+        let phone = network.sandbox("GET", &format!("/phones/{}", b.number), None)?;
+        ensure(phone["handshakes"]["1"] == "ik", &format!("it knew the service's key: {phone}"))?;
+    }
     for text in &texts {
         b.receive(network, text)?;
         ensure(b.told(text).len() <= 1, "it came twice")?;

@@ -37,9 +37,19 @@ pub struct Probes {
 }
 
 impl Probes {
+    /// A world that is kept.
     pub fn new() -> Self {
+        Self::with(|now| World::restore(BTreeMap::new(), 1, now).unwrap())
+    }
+
+    /// A world that keeps nothing.
+    pub fn forgetful() -> Self {
+        Self::with(|now| World::new(1, now))
+    }
+
+    fn with(world: impl FnOnce(Timestamp) -> World) -> Self {
         let now = Timestamp::from_secs(1_760_000_000);
-        let world = World::restore(BTreeMap::new(), 1, now).unwrap();
+        let world = world(now);
         let rng = StdRng::seed_from_u64(2);
         Self { now, world, rows: BTreeMap::new(), devices: Vec::new(), rng, connections: 0, asked: 0 }
     }
