@@ -9,6 +9,7 @@ mod full_disk;
 mod layering;
 mod logs;
 mod net;
+mod network;
 mod power_cut;
 #[path = "../shared/probe.rs"]
 #[allow(dead_code)]
