@@ -73,7 +73,7 @@ const env = {
 }
 const wharf = process.env.WHARF ?? 'wharf'
 const run = (...args) => spawn(wharf, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
-const running = [run('sandbox', '--listen', new URL(sandbox).host), run('serve')]
+const running = [run('sandbox', '--listen', new URL(sandbox).host, '--media', '127.0.0.1:0'), run('serve')]
 try {
   await waitFor(async () => (await call('GET', `${api}/readyz`)) && call('GET', `${sandbox}/phones`))
   for (const number of [support, maria]) await call('POST', `${sandbox}/phones`, { number })

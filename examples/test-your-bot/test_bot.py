@@ -64,7 +64,7 @@ def main():
         "WHARF__NETWORK__KIND": "sandbox", "WHARF__NETWORK__URL": SANDBOX.replace("http", "ws") + "/ws/chat",
         "WHARF_ADMIN_KEY": KEY, "RUST_LOG": "error",
     }
-    running = [subprocess.Popen([wharf, "sandbox", "--listen", SANDBOX.removeprefix("http://")], env=settings,
+    running = [subprocess.Popen([wharf, "sandbox", "--listen", SANDBOX.removeprefix("http://"), "--media", "127.0.0.1:0"], env=settings,
                                 stdout=subprocess.DEVNULL),
                subprocess.Popen([wharf, "serve"], env=settings, stdout=subprocess.DEVNULL)]
     try:

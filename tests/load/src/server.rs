@@ -33,7 +33,7 @@ impl It {
         }
         let (port, sandbox_port) = (port()?, port()?);
         let sandbox = Command::new(&program)
-            .args(["sandbox", "--listen", &format!("127.0.0.1:{sandbox_port}")])
+            .args(["sandbox", "--media", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{sandbox_port}")])
             .env("RUST_LOG", "error")
             .stdout(Stdio::null())
             .kill_on_drop(true)
