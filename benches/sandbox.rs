@@ -18,11 +18,10 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use wharf::app::start_sandbox;
 use wharf::base::secret::Secret;
 use wharf::sandbox::serve::WorldHost;
-use wharf::signal::{IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, PublicKey, SignedPreKeyId, SignedPreKeyPair};
+use wharf::signal::{IdentityKeyPair, KeyPair, PublicKey, SignedPreKeyId, SignedPreKeyPair};
 use wharf::wire::adv::verify_pairing;
 use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
-use wharf::wire::prekeys::{key_node, skey_node};
 use wharf::wire::qr::QrCode;
 use wharf::wire::{Jid, Node};
 
@@ -74,21 +73,9 @@ fn weight() {
     let before = resident_mib();
     let begun = Instant::now();
     let mut net = Probes::forgetful();
-    let mut rng = StdRng::seed_from_u64(3);
-    let identity = IdentityKeyPair::generate(&mut rng);
-    let signed = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, &identity, &mut rng);
-    let mut id = PreKeyId::FIRST;
-    let mut next = || {
-        let key = PreKeyPair::generate(id, &mut rng);
-        id = id.next();
-        key_node(key.id, key.pair.public())
-    };
-    let keys: Vec<Node> = (0..PREKEYS).map(|_| next()).collect();
     for at in 0..DEVICES {
         let device = net.linked(&number(at));
-        let skey = skey_node(signed.id, signed.pair.public(), &signed.signature);
-        let iq = Node::new("iq").attr("id", "k").attr("type", "set").attr("xmlns", "encrypt");
-        net.send(device, iq.children([Node::new("list").children(keys.iter().cloned()), skey]));
+        net.upload_prekeys(device, PREKEYS);
         net.clear();
     }
     let weight = resident_mib() - before;

@@ -18,6 +18,7 @@ mod rest;
 mod restore;
 mod retention;
 mod sandbox;
+mod sandbox_groups;
 mod sealing;
 mod served;
 mod signals;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use wharf::base::secret::Secret;
 use wharf::base::time::Timestamp;
 use wharf::sandbox::world::{ConnectionId, Output, World};
-use wharf::signal::{IdentityKeyPair, KeyPair, SignedPreKeyId, SignedPreKeyPair};
+use wharf::signal::{IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair};
 use wharf::wire::adv::verify_pairing;
 use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
+use wharf::wire::prekeys::{key_node, skey_node};
 use wharf::wire::qr::QrCode;
 use wharf::wire::{Jid, Node};
 
@@ -91,6 +92,21 @@ impl Probes {
         self.settle();
         self.log_in(device);
         device
+    }
+
+    /// Gives the service a signed prekey and this many others.
+    pub fn upload_prekeys(&mut self, device: usize, count: u32) {
+        let signed = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, &self.devices[device].identity, &mut self.rng);
+        let mut id = PreKeyId::FIRST;
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            let pair = PreKeyPair::generate(id, &mut self.rng);
+            keys.push(key_node(id, pair.pair.public()));
+            id = id.next();
+        }
+        let skey = skey_node(signed.id, signed.pair.public(), &signed.signature);
+        let iq = Node::new("iq").attr("id", "keys").attr("type", "set").attr("xmlns", "encrypt");
+        self.send(device, iq.children([Node::new("list").children(keys), skey]));
     }
 
     pub fn jid(&self, device: usize) -> Jid {

@@ -14,6 +14,9 @@ use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// Device 99 would be one that is hosted.
+const MAX_COMPANION: u16 = 98;
+
 pub(super) struct Account {
     pub(super) pn: Jid,
     pub(super) lid: Jid,
@@ -21,6 +24,8 @@ pub(super) struct Account {
     pub(super) phone: Phone,
     pub(super) companions: BTreeMap<u16, Companion>,
     pub(super) last_device: u16,
+    /// Key indexes are never used twice, device numbers are.
+    pub(super) last_key_index: u32,
     /// Devices that have asked for this account's devices: they are told when those change.
     pub(super) acquaintances: BTreeSet<DeviceId>,
     /// Devices that want to know whether the person is online, and by which name they asked.
@@ -126,8 +131,18 @@ impl Account {
     /// The signed list of key indexes that device lists carry.
     pub(super) fn key_index_list(&self, now_secs: u64, rng: &mut StdRng) -> Vec<u8> {
         let valid: Vec<u32> = std::iter::once(0).chain(self.companions.values().map(|c| c.key_index)).collect();
-        let current = valid.iter().copied().max().unwrap_or(0);
+        let current = self.last_key_index;
         sign_key_indexes(&self.phone.local.identity, (self.raw_id, now_secs), current, valid, rng)
+    }
+
+    /// The number and the key index of the next companion; `None` when there are as many as there can be.
+    pub(super) fn next_companion(&mut self) -> Option<(u16, u32)> {
+        let behind = |number: &u16| (*number <= self.last_device, *number);
+        let free = (1..=MAX_COMPANION).filter(|number| !self.companions.contains_key(number));
+        let number = free.min_by_key(behind)?;
+        self.last_device = number;
+        self.last_key_index += 1;
+        Some((number, self.last_key_index))
     }
 
     /// This account's JID in the namespace of `like`.

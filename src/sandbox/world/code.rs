@@ -49,8 +49,9 @@ impl World {
             Role::Linking(request) => request.code.as_mut().map(|code| (*id, code)),
             _ => None,
         });
-        let mut waiting: Vec<_> = waiting.filter(|(_, request)| request.number == number).collect();
-        let (id, request) = waiting.pop().ok_or_else(|| WorldError::NoCodeRequest(number.to_owned()))?;
+        // The client that has asked last is the one in front of the person.
+        let newest = waiting.filter(|(_, request)| request.number == number).max_by_key(|(id, _)| *id);
+        let (id, request) = newest.ok_or_else(|| WorldError::NoCodeRequest(number.to_owned()))?;
         let ephemeral = KeyPair::generate(&mut self.rng);
         let wrapped = code.wrap(ephemeral.public(), &mut self.rng);
         let theirs = code.unwrap(&request.wrapped);

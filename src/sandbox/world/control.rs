@@ -108,6 +108,7 @@ impl World {
                 phone: Phone::new(&mut self.rng),
                 companions: BTreeMap::new(),
                 last_device: 0,
+                last_key_index: 0,
                 acquaintances: BTreeSet::new(),
                 watchers: BTreeSet::new(),
                 settings: Settings::default(),

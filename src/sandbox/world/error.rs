@@ -23,6 +23,8 @@ pub enum WorldError {
     BadCode(WireError),
     #[error("the phone {0} has no companion {1}")]
     NoCompanion(String, u16),
+    #[error("the phone {0} has as many companions as there can be; remove one")]
+    TooManyCompanions(String),
     #[error("there is no group {0}; create it with POST /groups")]
     NoGroup(String),
     #[error("the service refuses it: {0}")]

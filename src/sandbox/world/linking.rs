@@ -83,9 +83,8 @@ impl World {
         adv_secret: &Secret<32>,
     ) -> Result<(), WorldError> {
         let account = self.accounts.get_mut(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
-        account.last_device += 1;
-        let device = account.last_device;
-        let key_index = u32::from(device);
+        let full = || WorldError::TooManyCompanions(number.to_owned());
+        let (device, key_index) = account.next_companion().ok_or_else(full)?;
         let details = (account.raw_id, self.now.secs(), key_index);
         let identity = &account.phone.local.identity;
         let container = vouch(identity, companion, adv_secret, details, &mut self.rng);

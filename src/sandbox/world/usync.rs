@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::settings::asked_user;
+use super::state::Row;
 use super::{DeviceId, World};
 use crate::wire::{Node, WireError};
 use rand::rngs::StdRng;
@@ -36,11 +37,12 @@ impl World {
             return Node::new("user").maybe("jid", asked.get("jid").cloned()).children(contact);
         };
         let mut user = Node::new("user").attr("jid", &jid);
+        let mut met = false;
         for protocol in protocols.nodes() {
             let settings = &account.settings;
             user = match protocol.tag.as_ref() {
                 "devices" => {
-                    account.acquaintances.insert(device.clone());
+                    met |= account.acquaintances.insert(device.clone());
                     user.child(device_list(account, is_stale, self.now.secs(), &mut self.rng))
                 }
                 "lid" => user.child(Node::new("lid").attr("val", &account.lid)),
@@ -63,6 +65,10 @@ impl World {
                 }
                 _ => user,
             };
+        }
+        if met {
+            let number = account.pn.user().to_owned();
+            self.touch(|| Row::Account(number));
         }
         user
     }

@@ -64,6 +64,7 @@ impl From<WorldError> for Refused {
             WorldError::NoCodeRequest(_) => (409, "code_not_shown"),
             WorldError::BadCode(_) => (400, "invalid_code"),
             WorldError::NoCompanion(..) => (404, "companion_not_found"),
+            WorldError::TooManyCompanions(_) => (409, "too_many_companions"),
             WorldError::NoGroup(_) => (404, "group_not_found"),
             WorldError::Refused(_) => (403, "refused"),
             WorldError::NotChanged(..) => (409, "participant_not_changed"),

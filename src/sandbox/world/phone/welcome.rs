@@ -71,7 +71,7 @@ fn key_share(account: &Account, now_secs: u64) -> Message {
             key_data: Some(account.phone.app_state_key.to_vec()),
             fingerprint: Some(fields::AppStateSyncKeyFingerprint {
                 raw_id: Some(account.raw_id),
-                current_index: Some(u32::from(account.last_device)),
+                current_index: Some(account.last_key_index),
                 device_indexes: account.companions.values().map(|companion| companion.key_index).collect(),
             }),
             timestamp: Some(i64::try_from(now_secs).unwrap_or_default()),

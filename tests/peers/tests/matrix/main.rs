@@ -7,6 +7,9 @@
 //! `leave_for_a_while`, `come_back`, `logout`; each is answered by `done` or `error` with the tag. Events: `open`, `close`,
 //! `logged_out`, `receipt {ids, type}`, `message {id, chat, author, from_me, kind, text, target, sha256}`.
 
+// It waits for programs in real time.
+#![allow(clippy::disallowed_methods)]
+
 mod client;
 mod network;
 mod report;
