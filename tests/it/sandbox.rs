@@ -2,7 +2,7 @@
 //! `sandbox_groups.rs`.
 
 use crate::probe::Probes;
-use wharf::sandbox::world::WorldError;
+use wharf::sandbox::world::{World, WorldError};
 use wharf::wire::{Jid, Node};
 
 const ANNA: &str = "15550000001";
@@ -336,4 +336,17 @@ fn a_question_that_nobody_knows_is_answered_with_an_error() {
         let answer = net.ask(anna, "get", xmlns, &Jid::service(), Node::new(content));
         assert!(answer.is("type", "error") && answer.find("error").unwrap().has("code"), "{answer}");
     }
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_refused_with_the_reason() {
+    let mut rows = Probes::new().into_rows();
+    let now = wharf::base::time::Timestamp::from_secs(1);
+    let refused = |rows: &std::collections::BTreeMap<String, Vec<u8>>| World::restore(rows.clone(), 1, now).err();
+    assert_eq!(refused(&rows), None);
+    rows.insert("1/15550000001".into(), b"\xff".to_vec());
+    assert_eq!(refused(&rows), Some(WorldError::Unreadable("an account")));
+    rows.clear();
+    rows.insert("2/15550000001".into(), Vec::new());
+    assert_eq!(refused(&rows), Some(WorldError::Unreadable("the service's keys")), "new ones would lock everybody out");
 }

@@ -160,6 +160,12 @@ impl Probes {
         self.world = World::restore(self.rows.clone(), 99, self.now).unwrap();
     }
 
+    /// What is kept of the world.
+    pub fn into_rows(mut self) -> BTreeMap<String, Vec<u8>> {
+        self.keep();
+        self.rows
+    }
+
     fn keep(&mut self) {
         for change in self.world.take_changes() {
             match change.value {

@@ -52,8 +52,7 @@ pub(super) struct Companion {
     pub(super) caught_up: bool,
     /// What it has not acknowledged, in order.
     pub(super) queue: VecDeque<Kept>,
-    /// The places in the queue that the end of the backlog waits for.
-    pub(super) backlog: Option<BTreeSet<u64>>,
+    pub(super) backlog: Option<Backlog>,
     /// Whether it was told, since it logged in, that there is no more of it.
     pub(super) told_end: bool,
     pub(super) welcomed: bool,
@@ -61,6 +60,15 @@ pub(super) struct Companion {
     pub(super) handshake: Option<Handshake>,
     /// Whether it says that the person is there.
     pub(super) available: bool,
+    /// Whose presence it asked for since it logged in, by number.
+    pub(super) watching: BTreeSet<String>,
+}
+
+/// What a device was sent when it logged in.
+pub(super) struct Backlog {
+    /// The places in the queue that are not acknowledged yet.
+    pub(super) left: BTreeSet<u64>,
+    pub(super) count: usize,
 }
 
 /// A stanza that a device has not acknowledged.
@@ -90,6 +98,7 @@ impl Companion {
             welcomed: false,
             handshake: None,
             available: false,
+            watching: BTreeSet::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! From the handshake to a device that is online (`sandbox-service.md` 3 and 6): refusals, what waited, and its end.
 
+use super::account::Backlog;
 use super::linking::LinkRequest;
 use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, Role, World};
 use crate::signal::PublicKey;
@@ -60,8 +61,9 @@ impl World {
         };
         companion.caught_up = true;
         let backlog: Vec<Node> = companion.queue.iter().map(|kept| kept.node.clone()).collect();
-        companion.backlog = (!backlog.is_empty()).then(|| companion.queue.iter().map(|kept| kept.sequence).collect());
+        let left = companion.queue.iter().map(|kept| kept.sequence).collect();
         let count = backlog.len();
+        companion.backlog = (count > 0).then_some(Backlog { left, count });
         let preview = Node::new("ib").attr("from", Jid::service()).child(
             Node::new("offline_preview")
                 .attr("count", count)
@@ -83,8 +85,9 @@ impl World {
     /// The backlog has been acknowledged.
     pub(super) fn end_backlog(&mut self, device: &DeviceId) {
         let Some(companion) = self.companion_mut(device) else { return };
-        let (Some(id), Some(_)) = (companion.connection, companion.backlog.as_ref()) else { return };
-        self.after(FIRST_FRAME_DELAY, Action::OfflineEnd(device.clone(), id, 0));
+        let (Some(id), Some(backlog)) = (companion.connection, &companion.backlog) else { return };
+        let count = backlog.count;
+        self.after(FIRST_FRAME_DELAY, Action::OfflineEnd(device.clone(), id, count));
     }
 
     /// Says that the backlog has been sent; once for each login.

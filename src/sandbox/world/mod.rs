@@ -245,7 +245,13 @@ impl World {
         {
             companion.connection = None;
             companion.backlog = None;
-            if std::mem::take(&mut companion.available) {
+            let was_available = std::mem::take(&mut companion.available);
+            for watched in std::mem::take(&mut companion.watching) {
+                if let Some(account) = self.accounts.get_mut(&watched) {
+                    account.watchers.retain(|(watcher, _)| *watcher != device);
+                }
+            }
+            if was_available {
                 self.announce_presence(&device.number);
             }
         }

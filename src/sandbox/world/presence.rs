@@ -16,6 +16,9 @@ impl World {
                 if let Some(account) = self.accounts.get_mut(&number) {
                     account.watchers.insert((device.clone(), to.bare()));
                 }
+                if let Some(companion) = self.companion_mut(device) {
+                    companion.watching.insert(number.clone());
+                }
                 let presence = self.presence_of(&number, &to.bare());
                 self.tell_if_online(device, &presence);
             }

@@ -17,8 +17,8 @@ impl World {
         };
         let Some(taken) = companion.queue.remove(at) else { return };
         let ended = companion.backlog.as_mut().is_some_and(|backlog| {
-            backlog.remove(&taken.sequence);
-            backlog.is_empty()
+            backlog.left.remove(&taken.sequence);
+            backlog.left.is_empty()
         });
         self.touch(|| super::state::Row::Queue(device.clone(), taken.sequence));
         if ended {

@@ -96,7 +96,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let keys = match rows.get(SERVICE) {
             Some(row) => read_keys(row)?,
-            None => ServiceKeys::generate(&mut rng),
+            None if rows.is_empty() => ServiceKeys::generate(&mut rng),
+            None => return Err(WorldError::Unreadable("the service's keys")),
         };
         let kept = proto::Service {
             root: Some(keys.root.secret().expose().to_vec()),

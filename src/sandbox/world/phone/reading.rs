@@ -71,9 +71,10 @@ impl World {
                     self.phone_reads(number, arrival, &plaintext);
                 }
                 Err(SignalError::Duplicate { .. }) => {
-                    let seen = account.phone.messages.iter_mut().rev().find(|message| message.id == arrival.id);
-                    if let Some(message) = seen {
-                        message.copies += 1;
+                    let messages = &mut account.phone.messages;
+                    if let Some(at) = messages.iter().rposition(|message| message.id == arrival.id) {
+                        messages[at].copies += 1;
+                        self.touch(|| Row::Message(number.to_owned(), at));
                     }
                 }
                 Err(error) => {

@@ -73,11 +73,12 @@ impl World {
         let Some(enc) = self.phone_encrypts(number, &device, &message) else { return };
         let Some(jid) = self.lid_of(&device) else { return };
         let shared = chat.server() == Server::Group;
-        let own = device.number == number;
+        let own = device.number == number && chat.device() == 0;
         let stanza = Node::new("message")
             .attr("to", if shared { chat.clone() } else { jid.clone() })
             .attr("id", id.into_owned())
             .attr("type", "text")
+            .maybe("category", (chat.device() != 0).then_some("peer"))
             .maybe("participant", shared.then_some(jid))
             .maybe("recipient", (own && !shared).then_some(chat))
             .child(enc.attr("count", count));
@@ -109,7 +110,9 @@ impl World {
             }
             return message;
         }
-        if device.number == number { device_sent(&chat.to_string(), message) } else { message }
+        // What is for a companion itself is no copy of what went elsewhere.
+        let is_copy = device.number == number && chat.device() == 0;
+        if is_copy { device_sent(&chat.to_string(), message) } else { message }
     }
 }
 
