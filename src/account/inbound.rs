@@ -4,15 +4,15 @@
 
 use super::error::AccountError;
 use super::message_record::MessageStatus;
+use super::opening::Unreadable;
 use super::router::{Router, Turn};
-use super::sessions::{Opening, Sealed};
 use super::{Children, codec};
 use crate::base::ids::MessageId;
 use crate::base::time::Timestamp;
-use crate::signal::{PreKeySignalMessage, SignalError, SignalMessage};
+use crate::signal::SignalError;
 use crate::storage::{ChangeSet, kind, owner};
-use crate::wire::message::{Decoded, Incoming, decode};
-use crate::wire::{Jid, Node, WireError, adv};
+use crate::wire::message::{Decoded, Incoming};
+use crate::wire::{Jid, Node, Server, WireError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -24,45 +24,22 @@ const UNREADABLE: u8 = 2;
 const MAX_RETRIES: u8 = 5;
 
 /// A message stanza, read once.
-struct Envelope {
-    id: MessageId,
+pub(super) struct Envelope {
+    pub(super) id: MessageId,
     /// The sending device, as it was named.
-    from: Jid,
-    /// The other side of the conversation.
-    chat: Jid,
+    pub(super) from: Jid,
+    /// The other side of the conversation: a person or a group.
+    pub(super) chat: Jid,
     timestamp: Timestamp,
     name: Option<String>,
-    own: bool,
+    pub(super) own: bool,
     peer: bool,
 }
 
-/// Why a message cannot be read.
-enum Unreadable {
-    Signal(SignalError),
-    Wire(WireError),
-    NoCiphertext,
-}
-
-impl Unreadable {
-    fn reason(&self) -> String {
-        match self {
-            Self::Signal(error) => error.to_string(),
-            Self::Wire(error) => error.to_string(),
-            Self::NoCiphertext => "it holds no ciphertext for this device that is understood".to_owned(),
-        }
-    }
-
-    /// The reason codes of retry receipts (`wire-protocol.md` 1.14).
-    fn retry_code(&self) -> u64 {
-        match self {
-            Self::Signal(SignalError::NoSession) => 1,
-            Self::Signal(SignalError::InvalidKey { .. }) => 2,
-            Self::Signal(SignalError::UnknownPreKey { .. } | SignalError::UnknownSignedPreKey { .. }) => 3,
-            Self::Signal(SignalError::TooFarInFuture { .. }) => 6,
-            Self::Signal(SignalError::BadMac { .. }) => 7,
-            Self::Signal(_) | Self::Wire(_) => 4,
-            Self::NoCiphertext => 0,
-        }
+impl Envelope {
+    /// Whether it was encrypted once for many.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.chat.server(), Server::Group | Server::Broadcast)
     }
 }
 
@@ -95,7 +72,7 @@ impl Router {
                     self.report_unreadable(turn, &envelope, &why).await?;
                 }
                 if attempts < MAX_RETRIES {
-                    self.ask_again(turn, node, &envelope, &why, attempts + 1);
+                    self.ask_again(turn, node, &envelope, &why, attempts + 1).await?;
                 }
                 self.acknowledge(turn, node);
                 [UNREADABLE, attempts.saturating_add(1)]
@@ -130,6 +107,7 @@ impl Router {
     async fn learn_addresses<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
         let pairs = [
             ("sender_lid", "sender_pn", "from"),
+            ("participant_lid", "participant_pn", "participant"),
             ("recipient_lid", "recipient_pn", "recipient"),
             ("peer_recipient_lid", "peer_recipient_pn", "recipient"),
         ];
@@ -167,71 +145,6 @@ impl Router {
         })
     }
 
-    /// Decrypts, and gathers what that changed.
-    async fn open<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-        envelope: &Envelope,
-    ) -> Result<Result<Decoded, Unreadable>, AccountError> {
-        let Some(sealed) = node.all("enc").find_map(parse_enc) else {
-            return Ok(Err(Unreadable::NoCiphertext));
-        };
-        let sealed = match sealed {
-            Ok(sealed) => sealed,
-            Err(error) => return Ok(Err(Unreadable::Signal(error))),
-        };
-        let from = envelope.from.clone();
-        let device = turn.children.devices(move |devices| devices.canonical(&from)).await??;
-        if let Err(error) = self.check_device_identity(turn, node, &device, &sealed).await? {
-            return Ok(Err(Unreadable::Wire(error)));
-        }
-        let address = device.protocol_address();
-        let needed = match &sealed {
-            Sealed::PreKey(message) => Some((message.signed_pre_key_id, message.pre_key_id)),
-            Sealed::Signal(_) => None,
-        };
-        let at = address.clone();
-        let (sealed, needs) =
-            turn.children.sessions(move |sessions| sessions.needs_prekeys(&at, &sealed).map(|n| (sealed, n))).await??;
-        let prekeys = match needed.filter(|_| needs) {
-            None => None,
-            Some((signed, one_time)) => {
-                match turn.children.prekeys(move |keys| keys.lookup(signed, one_time)).await?? {
-                    Ok(found) => Some(found),
-                    Err(error) => return Ok(Err(Unreadable::Signal(error))),
-                }
-            }
-        };
-        let limit = if envelope.own { self.settings.jump_limit_own } else { self.settings.jump_limit };
-        let now = turn.now;
-        let (opened, tried) = turn
-            .children
-            .sessions(move |sessions| {
-                let opened = sessions.open(&address, &sealed, &Opening { prekeys, limit, now })?;
-                let failed = opened.as_ref().is_err_and(|error| !matches!(error, SignalError::Duplicate { .. }));
-                let tried = if failed { Some(sessions.explain(&address, &sealed)?) } else { None };
-                Ok::<_, AccountError>((opened, tried))
-            })
-            .await??;
-        if let Some(tried) = tried {
-            tracing::warn!(account = %self.id, tried, "no state of the session fits a message");
-        }
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(error) => return Ok(Err(Unreadable::Signal(error))),
-        };
-        turn.absorb(opened.writes);
-        if let Some(id) = opened.used_prekey {
-            let writes = turn.children.prekeys(move |keys| keys.consume(id)).await??;
-            turn.absorb(writes);
-        }
-        if opened.identity_changed {
-            self.identity_changed(turn, &envelope.from).await?;
-        }
-        Ok(decode(&opened.plaintext).map_err(Unreadable::Wire))
-    }
-
     /// A contact has a new identity, which is trusted from now on: the bot may want to know.
     pub(super) async fn identity_changed<C: Children>(
         &mut self,
@@ -241,26 +154,6 @@ impl Router {
         let chat = self.shown(turn, &device.bare()).await?;
         self.event(turn, "identity.changed", &chat, &json!({ "contact": chat }));
         Ok(())
-    }
-
-    /// A companion's first message must bear its phone's signature, by the identity that we know the phone by.
-    async fn check_device_identity<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-        device: &Jid,
-        sealed: &Sealed,
-    ) -> Result<Result<(), WireError>, AccountError> {
-        let (Sealed::PreKey(message), Some(blob)) = (sealed, node.find("device-identity")) else {
-            return Ok(Ok(()));
-        };
-        if device.device() == 0 {
-            return Ok(Ok(()));
-        }
-        let phone = device.bare().protocol_address();
-        let known = turn.children.sessions(move |sessions| sessions.identity(&phone)).await??;
-        let verified = adv::verify_companion(blob.content_bytes(), &message.identity_key, known.as_ref());
-        Ok(verified.map(|_| ()))
     }
 
     async fn report_message<C: Children>(
@@ -322,36 +215,18 @@ impl Router {
         Ok(())
     }
 
-    /// Asks the sender to encrypt the message anew.
-    fn ask_again<C>(&self, turn: &mut Turn<'_, C>, node: &Node, envelope: &Envelope, why: &Unreadable, count: u8) {
-        let t = node.text("t").unwrap_or_default().into_owned();
-        let retry = Node::new("retry")
-            .attr("v", "1")
-            .attr("count", u64::from(count))
-            .attr("id", envelope.id.as_str().to_owned())
-            .attr("t", t)
-            .attr("error", why.retry_code());
-        let receipt = Node::new("receipt")
-            .attr("id", envelope.id.as_str().to_owned())
-            .attr("to", node.get("from").cloned().unwrap_or(Jid::service().into()))
-            .attr("type", "retry")
-            .maybe("participant", node.get("participant").cloned())
-            .maybe("recipient", node.get("recipient").cloned())
-            .child(retry)
-            .child(Node::new("registration").bytes(self.device.local.registration_id.to_be_bytes()));
-        self.write(turn, receipt);
-    }
-
     /// The delivery receipt, which is also the acknowledgement of a message.
     fn receipt<C>(&self, turn: &mut Turn<'_, C>, envelope: &Envelope, extra: Option<&'static str>) {
         let (kind, recipient) = match (envelope.peer, envelope.own) {
             (true, _) => (Some("peer_msg"), None),
-            (false, true) => (Some("sender"), Some(&envelope.chat)),
+            (false, true) => (Some("sender"), Some(&envelope.chat).filter(|_| !envelope.is_shared())),
             (false, false) => (None, None),
         };
+        let shared = envelope.is_shared();
         for kind in [kind].into_iter().chain(extra.map(Some)) {
             let receipt = Node::new("receipt")
-                .attr("to", &envelope.from)
+                .attr("to", if shared { &envelope.chat } else { &envelope.from })
+                .maybe("participant", shared.then_some(&envelope.from))
                 .attr("id", envelope.id.as_str().to_owned())
                 .maybe("type", kind)
                 .maybe("recipient", recipient);
@@ -384,6 +259,9 @@ impl Router {
             Some("played") => Some(MessageStatus::Played),
             _ => None,
         };
+        if node.is("type", "retry") {
+            return self.on_retry(turn, node).await;
+        }
         let from = node.require_jid("from")?;
         let by = node.jid("participant").unwrap_or(from).bare();
         let own = self.device.link.as_ref().is_some_and(|link| link.is_own_user(&by));
@@ -433,6 +311,11 @@ impl Router {
                 let writes = turn.children.devices(move |devices| devices.forget(&user)).await??;
                 turn.absorb(writes);
             }
+            // What changed in a group is asked for when it is needed.
+            Some("w:gp2") => {
+                let group = node.require_jid("from")?;
+                self.forget_group(turn, &group);
+            }
             _ => {}
         }
         self.acknowledge(turn, node);
@@ -455,15 +338,6 @@ impl Router {
             Some(bytes) => codec::decode_json(bytes, "message").map(Some),
             None => self.message(id),
         }
-    }
-}
-
-fn parse_enc(enc: &Node) -> Option<Result<Sealed, SignalError>> {
-    let bytes = enc.content_bytes();
-    match enc.text("type").as_deref() {
-        Some("msg") => Some(SignalMessage::parse(bytes).map(Sealed::Signal)),
-        Some("pkmsg") => Some(PreKeySignalMessage::parse(bytes).map(|message| Sealed::PreKey(Box::new(message)))),
-        _ => None,
     }
 }
 

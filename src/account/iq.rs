@@ -1,5 +1,6 @@
 //! Questions to the service that wait for their answer: what to do with it, and until when.
 
+use super::resend::Resend;
 use crate::base::time::Timestamp;
 use crate::signal::SignedPreKeyId;
 use crate::wire::Jid;
@@ -21,6 +22,13 @@ pub(super) enum Purpose {
         seq: u64,
         devices: Vec<Jid>,
     },
+    /// What the service knows of the group that this message is for.
+    Group {
+        seq: u64,
+        group: Jid,
+    },
+    /// Prekeys of a device that asks for a message again.
+    Resend(Resend),
     /// How many of our prekeys the service has left.
     PreKeyCount,
     /// A batch, with the signed prekey of this id.

@@ -3,7 +3,7 @@
 use super::device::Device;
 use super::error::AccountError;
 use super::router::{Effect, Input, Router, Settings};
-use super::{ChildDown, Children, DeviceSync, PreKeys, SessionCipher};
+use super::{ChildDown, Children, DeviceSync, PreKeys, SenderKeys, SessionCipher};
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, Changes, Engine, Overlay, Records};
@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 /// The children's machines in one place.
 pub struct Machines {
     pub sessions: SessionCipher,
+    pub sender_keys: SenderKeys,
     pub devices: DeviceSync,
     pub prekeys: PreKeys,
 }
@@ -25,6 +26,7 @@ impl Machines {
     pub fn load(store: &AccountStore, device: &Device, rng: &mut StdRng) -> Self {
         Self {
             sessions: SessionCipher::new(store.clone(), device.local.clone(), StdRng::from_rng(rng)),
+            sender_keys: SenderKeys::new(store.clone(), StdRng::from_rng(rng)),
             devices: DeviceSync::new(store.clone()),
             prekeys: PreKeys::new(store.clone(), StdRng::from_rng(rng)),
         }
@@ -37,6 +39,13 @@ impl Children for Machines {
         ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
     ) -> Result<R, ChildDown> {
         Ok(ask(&mut self.sessions))
+    }
+
+    async fn sender_keys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        Ok(ask(&mut self.sender_keys))
     }
 
     async fn devices<R: Send + 'static>(

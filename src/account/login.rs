@@ -57,6 +57,8 @@ impl Router {
         match purpose {
             Purpose::Usync { seq } => self.on_usync(turn, seq, iq).await,
             Purpose::Bundles { seq, devices } => self.on_bundles(turn, seq, devices, iq).await,
+            Purpose::Group { seq, group } => self.on_group(turn, seq, &group, iq).await,
+            Purpose::Resend(resend) => self.on_resend_bundle(turn, resend, iq).await,
             Purpose::PreKeyCount => {
                 let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
                 if left <= u64::from(PREKEY_MINIMUM) {
@@ -119,7 +121,11 @@ impl Router {
     /// No answer, or a refusal.
     pub(super) fn unanswered<C>(&mut self, turn: &mut Turn<'_, C>, purpose: Purpose) -> Result<(), AccountError> {
         match purpose {
-            Purpose::Usync { seq } | Purpose::Bundles { seq, .. } => self.retry_later(turn, seq),
+            Purpose::Usync { seq } | Purpose::Bundles { seq, .. } | Purpose::Group { seq, .. } => {
+                self.retry_later(turn, seq)
+            }
+            // The device asks again.
+            Purpose::Resend(_) => Ok(()),
             // A login that the service does not finish is still a login: messages flow.
             Purpose::Active => {
                 self.view.state = AccountState::Online;

@@ -12,6 +12,7 @@ mod device;
 mod devices;
 mod error;
 mod events;
+mod group_meta;
 mod inbound;
 mod iq;
 mod lifecycle;
@@ -19,13 +20,17 @@ mod linking;
 mod local;
 mod login;
 mod message_record;
+mod opening;
 mod outbound;
+mod outbound_group;
 mod outbox;
 mod poison;
 mod prekeys;
+mod resend;
 mod restore;
 mod retention;
 mod router;
+mod sender_keys;
 mod sessions;
 mod targets;
 mod view;
@@ -41,6 +46,7 @@ pub use prekeys::PreKeys;
 pub use restore::prepare_restored;
 pub use retention::Retention;
 pub use router::{Command, Effect, Input, Refusal, Reply, Router, Settings, Turn};
+pub use sender_keys::SenderKeys;
 pub use sessions::SessionCipher;
 pub use view::{AccountState, AccountView, LinkCode};
 
@@ -65,6 +71,11 @@ pub trait Children {
     async fn sessions<R: Send + 'static>(
         &mut self,
         ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
+    ) -> Result<R, ChildDown>;
+
+    async fn sender_keys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
     ) -> Result<R, ChildDown>;
 
     async fn devices<R: Send + 'static>(

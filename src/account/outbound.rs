@@ -20,8 +20,9 @@ use crate::base::ids::{Fingerprint, MessageId, random_hex};
 use crate::signal::VerifiedBundle;
 use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
+use crate::wire::phash::participant_hash;
 use crate::wire::prekeys::{FetchedBundle, read_user};
-use crate::wire::{Jid, Node, adv};
+use crate::wire::{Jid, Node, Server, adv};
 use prost::Message;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -40,15 +41,30 @@ pub struct SendRequest {
     pub idempotency: Option<Fingerprint>,
 }
 
+/// Ciphertexts for devices.
+#[derive(Default)]
+pub(super) struct SealedEach {
+    /// `<to jid><enc>`.
+    pub(super) participants: Vec<Node>,
+    pub(super) reached: Vec<Jid>,
+    /// Whether one of them begins a session: the stanza then bears our identity.
+    pub(super) begins: bool,
+}
+
+/// Our identity, as our phone has signed it.
+pub(super) fn device_identity(link: &Link) -> Node {
+    Node::new("device-identity").bytes(link.device_identity.clone())
+}
+
 /// What can be done with a message now.
-enum Step {
+pub(super) enum Step {
     Asked,
     Sealed(Box<Node>),
     Failed { code: &'static str, meaning: &'static str },
 }
 
 const NOT_FOUND: Step = Step::Failed { code: "recipient_not_found", meaning: "the recipient is not on WhatsApp" };
-const NO_DEVICES: Step = Step::Failed {
+pub(super) const NO_DEVICES: Step = Step::Failed {
     code: "no_recipient_devices",
     meaning: "the message could be encrypted for none of the recipient's devices",
 };
@@ -100,6 +116,7 @@ impl Router {
             tries: 0,
             looked_up: false,
             unreachable: HashSet::new(),
+            key: None,
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         put_outgoing(&mut writes, self.outbox.next, &entry, None);
@@ -172,6 +189,9 @@ impl Router {
         seq: u64,
         entry: &mut Outgoing,
     ) -> Result<Step, AccountError> {
+        if entry.to.server() == Server::Group {
+            return self.prepare_for_group(turn, link, seq, entry).await;
+        }
         let (to, own) = (entry.to.clone(), link.jid.bare());
         let asked = [to.clone(), own.clone()];
         let [recipient, ourselves] = turn
@@ -195,25 +215,39 @@ impl Router {
         if targets.theirs.is_empty() {
             return Ok(NO_DEVICES);
         }
-        let missing = self.without_session(turn, &targets).await?;
-        if !missing.is_empty() {
-            let users = missing.iter().map(|device| Node::new("user").attr("jid", device));
-            let key = Node::new("key").children(users);
-            let purpose = Purpose::Bundles { seq, devices: missing };
-            let iq = self.ask(turn, purpose, "encrypt", "get").child(key);
-            self.write(turn, iq);
+        let all: Vec<Jid> = targets.all().cloned().collect();
+        if self.ask_for_bundles(turn, seq, &all).await? {
             return Ok(Step::Asked);
         }
         self.seal(turn, link, entry, &targets).await
     }
 
-    async fn without_session<C: Children>(
+    /// Asks for the prekeys of those devices that we have no session with; false when there are none.
+    pub(super) async fn ask_for_bundles<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
-        targets: &Targets,
+        seq: u64,
+        devices: &[Jid],
+    ) -> Result<bool, AccountError> {
+        let missing = self.without_session(turn, devices).await?;
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let users = missing.iter().map(|device| Node::new("user").attr("jid", device));
+        let key = Node::new("key").children(users);
+        let purpose = Purpose::Bundles { seq, devices: missing };
+        let iq = self.ask(turn, purpose, "encrypt", "get").child(key);
+        self.write(turn, iq);
+        Ok(true)
+    }
+
+    pub(super) async fn without_session<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        devices: &[Jid],
     ) -> Result<Vec<Jid>, AccountError> {
         let mut by_address: Vec<(ProtocolAddress, Jid)> = Vec::new();
-        for device in targets.all() {
+        for device in devices {
             by_address.push((self.address(turn, device).await?, device.clone()));
         }
         let addresses = by_address.iter().map(|(address, _)| address.clone()).collect();
@@ -223,7 +257,7 @@ impl Router {
         Ok(by_address.into_iter().filter(|(address, _)| missing.contains(address)).map(|(_, jid)| jid).collect())
     }
 
-    async fn address<C: Children>(
+    pub(super) async fn address<C: Children>(
         &self,
         turn: &mut Turn<'_, C>,
         device: &Jid,
@@ -244,42 +278,50 @@ impl Router {
         let message = entry.text.to_message(&mut self.rng);
         let copy = device_sent(&targets.to.to_string(), message.clone()).encode_to_vec();
         let message = message.encode_to_vec();
-        let mut plaintexts = Vec::new();
-        for device in &targets.theirs {
-            plaintexts.push((self.address(turn, device).await?, pad(message.clone(), &mut self.rng)));
-        }
-        for device in &targets.ours {
-            plaintexts.push((self.address(turn, device).await?, pad(copy.clone(), &mut self.rng)));
-        }
-        let now = turn.now;
-        let (sealed, writes) = turn.children.sessions(move |sessions| sessions.seal(plaintexts, now)).await??;
-        turn.absorb(writes);
-        let (mut participants, mut with_prekeys, mut reached) = (Vec::new(), false, 0);
-        for (index, (device, sealed)) in targets.all().zip(sealed).enumerate() {
-            let (kind, bytes) = match sealed {
-                Ok(Enciphered { kind, bytes }) => (kind, bytes),
-                Err(error) => {
-                    tracing::warn!(account = %self.id, device = %device.redacted(), %error, "a device is left out");
-                    continue;
-                }
-            };
-            with_prekeys |= kind == "pkmsg";
-            reached += usize::from(index < targets.theirs.len());
-            let enc = Node::new("enc").attr("v", "2").attr("type", kind).bytes(bytes);
-            participants.push(Node::new("to").attr("jid", device).child(enc));
-        }
-        if reached == 0 {
+        let theirs = targets.theirs.iter().map(|device| (device.clone(), message.clone()));
+        let ours = targets.ours.iter().map(|device| (device.clone(), copy.clone()));
+        let sealed = self.seal_each(turn, theirs.chain(ours).collect()).await?;
+        if !sealed.reached.iter().any(|device| targets.theirs.contains(device)) {
             return Ok(NO_DEVICES);
         }
-        let mut stanza = Node::new("message")
+        self.keep_sent(turn, &entry.id, &targets.to, message);
+        let stanza = Node::new("message")
             .attr("to", &targets.to)
             .attr("id", entry.id.to_string())
             .attr("type", "text")
-            .child(Node::new("participants").children(participants));
-        if with_prekeys {
-            stanza = stanza.child(Node::new("device-identity").bytes(link.device_identity.clone()));
+            .child(Node::new("participants").children(sealed.participants));
+        Ok(Step::Sealed(Box::new(stanza.children(sealed.begins.then(|| device_identity(link))))))
+    }
+
+    /// Encrypts each plaintext for its device; one that cannot be is left out.
+    pub(super) async fn seal_each<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        plaintexts: Vec<(Jid, Vec<u8>)>,
+    ) -> Result<SealedEach, AccountError> {
+        let (mut devices, mut addressed) = (Vec::new(), Vec::new());
+        for (device, plaintext) in plaintexts {
+            addressed.push((self.address(turn, &device).await?, pad(plaintext, &mut self.rng)));
+            devices.push(device);
         }
-        Ok(Step::Sealed(Box::new(stanza)))
+        let now = turn.now;
+        let (sealed, writes) = turn.children.sessions(move |sessions| sessions.seal(addressed, now)).await??;
+        turn.absorb(writes);
+        let mut each = SealedEach::default();
+        for (device, sealed) in devices.into_iter().zip(sealed) {
+            match sealed {
+                Ok(Enciphered { kind, bytes }) => {
+                    each.begins |= kind == "pkmsg";
+                    let enc = Node::new("enc").attr("v", "2").attr("type", kind).bytes(bytes);
+                    each.participants.push(Node::new("to").attr("jid", &device).child(enc));
+                    each.reached.push(device);
+                }
+                Err(error) => {
+                    tracing::warn!(account = %self.id, device = %device.redacted(), %error, "a device is left out");
+                }
+            }
+        }
+        Ok(each)
     }
 
     pub(super) async fn on_usync<C: Children>(
@@ -293,9 +335,16 @@ impl Router {
         turn.absorb(writes);
         if let Some(entry) = self.outbox.entries.get_mut(&seq) {
             entry.looked_up = true;
+        }
+        self.ask_again_for(seq);
+        Ok(())
+    }
+
+    /// What a message waited for has come: it is taken up again.
+    pub(super) fn ask_again_for(&mut self, seq: u64) {
+        if let Some(entry) = self.outbox.entries.get_mut(&seq) {
             entry.stage = Stage::Queued;
         }
-        Ok(())
     }
 
     pub(super) async fn on_bundles<C: Children>(
@@ -344,7 +393,7 @@ impl Router {
     }
 
     /// A bundle is used only with its signed prekey's signature and, for companions, the phone's voucher.
-    async fn verify_bundle<C: Children>(
+    pub(super) async fn verify_bundle<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
         device: &Jid,
@@ -381,7 +430,11 @@ impl Router {
     }
 
     /// `<ack class=message>`: the service has the message, or refuses it.
-    pub(super) fn on_ack<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+    pub(super) async fn on_ack<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        node: &Node,
+    ) -> Result<(), AccountError> {
         if !node.is("class", "message") {
             return Ok(());
         }
@@ -390,7 +443,14 @@ impl Router {
         let Some((seq, id)) = found.map(|(seq, entry)| (*seq, entry.id.clone())) else { return Ok(()) };
         if let Some(code) = node.text("error") {
             let (code, meaning) = (format!("service_{code}"), refusal_meaning(&code));
+            if code == "service_421" {
+                self.forget_group_of(turn, seq);
+            }
             return self.fail(turn, seq, &id, &code, meaning);
+        }
+        self.key_delivered(turn, seq).await?;
+        if let Some(phash) = node.text("phash") {
+            self.check_reached(turn, seq, &phash).await?;
         }
         self.finish(turn, seq);
         if let Some(mut record) = self.message_in(turn, &id)? {
@@ -402,6 +462,44 @@ impl Router {
             let data = json!({ "id": id.as_str(), "chat": chat, "status": MessageStatus::Sent });
             self.event(turn, "message.status", &chat, &data);
         }
+        Ok(())
+    }
+
+    /// The service names the devices that the message should have gone to, by their hash: when it went to others, what we know of
+    /// them is old, and asked for anew with the next message.
+    async fn check_reached<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        seq: u64,
+        phash: &str,
+    ) -> Result<(), AccountError> {
+        let Some(entry) = self.outbox.entries.get(&seq) else { return Ok(()) };
+        let Stage::Sealed { stanza, .. } = &entry.stage else { return Ok(()) };
+        let ours = match stanza.text("phash") {
+            Some(ours) => ours.into_owned(),
+            None => {
+                let sent = stanza.find("participants").map(Node::nodes).unwrap_or_default();
+                let sent: Vec<Jid> = sent.iter().filter_map(|target| target.jid("jid")).collect();
+                participant_hash(&sent)
+            }
+        };
+        if ours == phash {
+            return Ok(());
+        }
+        let to = entry.to.clone();
+        tracing::debug!(account = %self.id, to = %to.redacted(), "the service knows other devices");
+        let users = match self.group(&to)? {
+            Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
+            None => vec![to, self.own_pn().bare()],
+        };
+        self.forget_group_of(turn, seq);
+        let writes = turn
+            .children
+            .devices(move |devices| {
+                users.iter().map(|user| devices.forget(user)).collect::<Result<Vec<_>, AccountError>>()
+            })
+            .await??;
+        writes.into_iter().for_each(|writes| turn.absorb(writes));
         Ok(())
     }
 

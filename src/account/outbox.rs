@@ -3,8 +3,10 @@
 //! Invariant: an entry that is sealed keeps its stanza: what is written again is that, byte for byte.
 
 use super::error::AccountError;
+use super::sender_keys::KeyDelivery;
 use super::{codec, proto};
 use crate::base::ids::MessageId;
+use crate::signal::ChainId;
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::message::OutgoingText;
 use crate::wire::{Jid, Node, decode_frame, encode_frame};
@@ -32,6 +34,8 @@ pub(super) struct Outgoing {
     pub(super) looked_up: bool,
     /// Devices that have no usable prekeys.
     pub(super) unreachable: HashSet<Jid>,
+    /// The devices that the stanza brings our sender key: they have it when the service has acknowledged it.
+    pub(super) key: Option<KeyDelivery>,
 }
 
 /// The queue, by sequence number.
@@ -60,6 +64,7 @@ impl Outbox {
                 tries: 0,
                 looked_up: false,
                 unreachable: HashSet::new(),
+                key: read_key(&record)?,
             };
             outbox.entries.insert(seq, entry);
             outbox.next = seq + 1;
@@ -78,6 +83,12 @@ impl Outbox {
     }
 }
 
+fn read_key(record: &proto::Outgoing) -> Result<Option<KeyDelivery>, AccountError> {
+    let Some(chain) = record.key_chain else { return Ok(None) };
+    let devices = record.key_devices.iter().map(|text| Jid::parse(text)).collect::<Result<_, _>>()?;
+    Ok(Some(KeyDelivery { chain: ChainId(chain), devices }))
+}
+
 /// Stages an entry's record.
 pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entry: &Outgoing, stanza: Option<&Node>) {
     let record = proto::Outgoing {
@@ -85,6 +96,8 @@ pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entr
         to: Some(entry.to.to_string()),
         text: serde_json::to_string(&entry.text).ok(),
         stanza: stanza.map(encode_frame),
+        key_chain: entry.key.as_ref().map(|key| key.chain.0),
+        key_devices: entry.key.iter().flat_map(|key| &key.devices).map(Jid::to_string).collect(),
     };
     writes.put(kind::OUTBOX, seq.to_be_bytes(), codec::encode(&record));
 }
@@ -103,6 +116,7 @@ mod tests {
             tries: 0,
             looked_up: false,
             unreachable: HashSet::new(),
+            key: None,
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         put_outgoing(&mut writes, 1, &entry, Some(&Node::new("message").attr("id", "3EB0AA")));

@@ -2,7 +2,7 @@
 //! world has moved on.
 //!
 //! Before the first start every session becomes receive-only, so that no message key is used twice; new ones are begun from fresh
-//! bundles. With the first start what waited in the queue is `failed` with `outcome_unknown`, for it may have been sent. With the
+//! bundles. Our sender keys are dropped, for the same reason. With the first start what waited in the queue is `failed` with `outcome_unknown`, for it may have been sent. With the
 //! first login the prekeys are replaced, with ids above all that the service lists.
 
 use super::Children;
@@ -12,7 +12,7 @@ use super::router::{Router, Turn};
 use crate::base::ids::AccountKey;
 use crate::base::time::Timestamp;
 use crate::signal::{Part, PreKeyId, Session, SignalError};
-use crate::storage::{Batch, ChangeSet, Records, Rows, kind};
+use crate::storage::{Batch, ChangeSet, Kind, Owner, Records, Rows, kind};
 use crate::wire::Node;
 use crate::wire::prekeys::{read_digest_ids, read_skey};
 
@@ -69,10 +69,27 @@ pub fn prepare_restored(records: &Records, account: AccountKey, now: Timestamp) 
             break;
         }
     }
+    drop_sender_keys(records, account, kind::OWN_SENDER_KEY)?;
+    drop_sender_keys(records, account, kind::KEY_HOLDERS)?;
     let mut mark = ChangeSet::default();
     mark.put(kind::RESTORED, "", [&[ALL], &now.0.to_be_bytes()[..]].concat());
     records.commit(Batch::default(), account, mark)?;
     Ok(count)
+}
+
+/// Our keys for groups have gone on without us: new ones are made with the next messages.
+fn drop_sender_keys<O: Owner>(records: &Records, account: AccountKey, kind: Kind<O>) -> Result<(), AccountError> {
+    loop {
+        let page = records.scan(account, kind, &[], None, PAGE)?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        for (key, _) in &page {
+            records.restage(&mut batch, account, kind, key, None)?;
+        }
+        records.engine().apply(batch)?;
+    }
 }
 
 fn stage_receive_only(

@@ -3,12 +3,12 @@
 //! Each sweep looks at a page of rows in a turn, so that others' turns come between. Invariant: what is still needed is never
 //! forgotten by age: messages that wait to be sent stay, and so do sessions, identities and keys.
 
-use super::codec;
 use super::error::AccountError;
 use super::message_record::MessageRecord;
 use super::outbound::IdempotencyRecord;
 use super::router::{Reply, Router, Turn};
 use super::{Children, Counts};
+use super::{codec, proto};
 use crate::base::ids::Fingerprint;
 use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, Kind, kind, owner};
@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// Rows that one turn looks at.
 const PAGE: usize = 256;
+
+/// How long a device may ask for a message again.
+const SENT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How long records are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub(super) struct Sweep {
     after: Option<Vec<u8>>,
 }
 
-const STAGES: [Kind<owner::Router>; 4] = [kind::MESSAGE, kind::INBOX, kind::IDEMPOTENCY, kind::POISON];
+const STAGES: [Kind<owner::Router>; 5] = [kind::MESSAGE, kind::INBOX, kind::IDEMPOTENCY, kind::POISON, kind::SENT];
 
 impl Router {
     /// Forgets what is too old in the next page of records. Replies whether there are more to look at.
@@ -57,6 +60,10 @@ impl Router {
             let expires = match stage.code() {
                 code if code == kind::MESSAGE.code() => self.message_expires(value, turn.now)?,
                 code if code == kind::IDEMPOTENCY.code() => answer_expires(value)?,
+                code if code == kind::SENT.code() => {
+                    let sent: proto::Sent = codec::decode(value, "sent message")?;
+                    Some(Timestamp(sent.at_ms()).plus(SENT_KEPT))
+                }
                 // Both end with their time.
                 _ => {
                     value.last_chunk().map(|at| Timestamp(u64::from_be_bytes(*at)).plus(self.settings.retention.inbox))
@@ -111,6 +118,13 @@ impl Router {
             if names.contains(&stored.answer.to) {
                 writes.delete(kind::IDEMPOTENCY, key);
                 counts.add("remembered_answers", 1);
+            }
+        }
+        for (key, value) in self.store.scan(kind::SENT, b"")? {
+            let sent: proto::Sent = codec::decode(&value, "sent message")?;
+            if names.contains(sent.to()) {
+                writes.delete(kind::SENT, key);
+                counts.add("sent_messages", 1);
             }
         }
         let queued = self.outbox.entries.extract_if(.., |_, entry| names.contains(&entry.to.to_string()));

@@ -2,6 +2,7 @@
 
 use super::device::Device;
 use super::error::AccountError;
+use super::group_meta::GroupMeta;
 use super::iq::Pending;
 use super::lifecycle::Connection;
 use super::linking::Linking;
@@ -18,6 +19,7 @@ use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
 use crate::wire::payload::{ClientVersion, NoiseKeys};
 use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What is the same for all accounts.
@@ -138,6 +140,8 @@ pub struct Router {
     pub(super) pending: Pending,
     pub(super) linking: Option<Linking>,
     pub(super) outbox: Outbox,
+    /// Groups that were learned since the account was loaded: their records may not be durable yet.
+    pub(super) groups: HashMap<Jid, GroupMeta>,
     /// The signed prekey is not looked at before.
     pub(super) rotate_after: Timestamp,
     pub(super) restored: Restored,
@@ -171,6 +175,7 @@ impl Router {
             linking: None,
             rotate_after: Timestamp::default(),
             outbox,
+            groups: HashMap::new(),
             restored,
             sweep: Sweep::default(),
         };
@@ -287,7 +292,7 @@ impl Router {
             "message" => self.on_message(turn, node).await,
             "receipt" => self.on_receipt(turn, node).await,
             "notification" => self.on_notification(turn, node).await,
-            "ack" => self.on_ack(turn, node),
+            "ack" => self.on_ack(turn, node).await,
             "call" => {
                 self.acknowledge(turn, node);
                 Ok(())

@@ -2,7 +2,7 @@
 
 use super::boundary::guard;
 use super::pulse::Pulse;
-use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SessionCipher};
+use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SenderKeys, SessionCipher};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::AccountId;
 use crate::storage::AccountStore;
@@ -55,6 +55,7 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
 /// An account's children, as its router reaches them.
 pub(super) struct Tree {
     sessions: Addr<Child<SessionCipher>>,
+    sender_keys: Addr<Child<SenderKeys>>,
     devices: Addr<Child<DeviceSync>>,
     prekeys: Addr<Child<PreKeys>>,
 }
@@ -68,9 +69,10 @@ impl Tree {
         rng: &mut StdRng,
         vitals: (&Arc<dyn Hooks>, &Pulse),
     ) -> Self {
-        let Machines { sessions, devices, prekeys } = Machines::load(store, device, rng);
+        let Machines { sessions, sender_keys, devices, prekeys } = Machines::load(store, device, rng);
         Self {
             sessions: shell(Point::SessionCipher, account, sessions, vitals),
+            sender_keys: shell(Point::SenderKeys, account, sender_keys, vitals),
             devices: shell(Point::DeviceSync, account, devices, vitals),
             prekeys: shell(Point::PreKeys, account, prekeys, vitals),
         }
@@ -108,6 +110,13 @@ impl Children for Tree {
         ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
     ) -> Result<R, ChildDown> {
         call(&self.sessions, "session cipher", ask).await
+    }
+
+    async fn sender_keys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.sender_keys, "sender keys", ask).await
     }
 
     async fn devices<R: Send + 'static>(

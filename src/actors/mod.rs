@@ -4,7 +4,7 @@
 //! Fleet ── the registry: factories, restart policy, quarantine
 //! ├── Account ── orders turns, commits, publishes; its tree lives on one arbiter
 //! │   ├── Link ............ socket, handshake, frames
-//! │   ├── Child<SessionCipher>, Child<DeviceSync>, Child<PreKeys>
+//! │   ├── Child<SessionCipher>, Child<SenderKeys>, Child<DeviceSync>, Child<PreKeys>
 //! Committer ── one thread: group commit, positions of the event log
 //! Dispatcher ── webhooks, one lane per endpoint and chat
 //! ```

@@ -11,6 +11,7 @@ pub enum Point {
     Router,
     /// A child takes an ask.
     SessionCipher,
+    SenderKeys,
     DeviceSync,
     PreKeys,
     /// The committer has gathered turns; nothing is written.
@@ -51,6 +52,7 @@ impl Point {
             Self::Received => "received",
             Self::Router => "router",
             Self::SessionCipher => "session_cipher",
+            Self::SenderKeys => "sender_keys",
             Self::DeviceSync => "device_sync",
             Self::PreKeys => "prekeys",
             Self::Staged => "staged",

@@ -23,6 +23,8 @@ pub mod owner {
         Router,
         /// One-to-one sessions and identities.
         SessionCipher,
+        /// Group sender keys, ours and the members'.
+        SenderKeys,
         /// Device lists and LID mappings.
         DeviceSync,
         /// One-time and signed prekeys.
@@ -63,7 +65,8 @@ impl<O> Kind<O> {
 pub(super) fn is_named(code: u8) -> bool {
     let sessions = [kind::SESSION.code(), kind::IDENTITY.code()];
     let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code()];
-    sessions.contains(&code) || users.contains(&code)
+    let groups = [kind::GROUP.code(), kind::SENDER_KEY.code(), kind::OWN_SENDER_KEY.code(), kind::KEY_HOLDERS.code()];
+    sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
 }
 
 /// What records of this kind are called in counts.
@@ -77,8 +80,12 @@ pub fn kind_name(code: u8) -> &'static str {
         0x06 => "events",
         0x07 => "remembered_answers",
         0x08 => "bad_stanzas",
+        0x0a => "groups",
+        0x0b => "sent_messages",
         0x10 => "sessions",
         0x11 => "identities",
+        0x18 | 0x19 => "sender_keys",
+        0x1a => "key_holders",
         0x20 => "device_lists",
         0x21 | 0x22 => "addresses",
         0x28..=0x2a => "prekeys",
@@ -107,6 +114,18 @@ pub mod kind {
     pub const RESTORED: Kind<owner::Router> = Kind::new(0x09);
     /// Answers to repeated requests, by a hash of key and path.
     pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
+
+    /// Groups, by JID.
+    pub const GROUP: Kind<owner::Router> = Kind::new(0x0a);
+    /// What was sent, for devices that ask for it again, by id.
+    pub const SENT: Kind<owner::Router> = Kind::new(0x0b);
+
+    /// Members' sender keys in parts, by sender-key name, a zero byte and the part.
+    pub const SENDER_KEY: Kind<owner::SenderKeys> = Kind::new(0x18);
+    /// Our sender keys, by group.
+    pub const OWN_SENDER_KEY: Kind<owner::SenderKeys> = Kind::new(0x19);
+    /// The devices that hold our sender key, by group.
+    pub const KEY_HOLDERS: Kind<owner::SenderKeys> = Kind::new(0x1a);
 
     /// Sessions in parts, by Signal address, a zero byte and the part (`signal::Part`).
     pub const SESSION: Kind<owner::SessionCipher> = Kind::new(0x10);

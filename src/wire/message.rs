@@ -102,14 +102,40 @@ pub enum Incoming {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
     pub sent_to: Option<String>,
+    /// A sender key that came with it.
+    pub sender_key: Option<CarriedSenderKey>,
     pub incoming: Incoming,
 }
 
+/// A sender key as a message carries it: the group it is for, and its distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedSenderKey {
+    pub group: String,
+    pub distribution: Vec<u8>,
+}
+
+/// A message that brings our sender key for a group.
+pub fn sender_key_message(group: &str, distribution: Vec<u8>) -> Message {
+    let key = fields::SenderKeyDistributionMessage {
+        group_id: Some(group.to_owned()),
+        axolotl_sender_key_distribution_message: Some(distribution),
+    };
+    Message { sender_key_distribution_message: Some(key), ..Message::default() }
+}
+
 pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
-    let message = Message::decode(unpad(padded)?).map_err(|_| WireError::Malformed { what: "message" })?;
+    let mut message = Message::decode(unpad(padded)?).map_err(|_| WireError::Malformed { what: "message" })?;
+    let sender_key = message.sender_key_distribution_message.take().map(|key| CarriedSenderKey {
+        group: key.group_id.unwrap_or_default(),
+        distribution: key.axolotl_sender_key_distribution_message.unwrap_or_default(),
+    });
     let (sent_to, message) = match message.device_sent_message {
         Some(sent) => (sent.destination_jid, sent.message.map(|inner| *inner).unwrap_or_default()),
-        None => (None, message),
+        None => {
+            // What is about a message says nothing by itself.
+            message.message_context_info = None;
+            (None, message)
+        }
     };
     let incoming = if let Some(protocol) = message.protocol_message {
         Incoming::Protocol { history: protocol.history_sync_notification.is_some() }
@@ -119,10 +145,12 @@ pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
         let info = text.context_info.unwrap_or_default();
         let quoted_id = info.stanza_id.filter(|id| !id.is_empty());
         Incoming::Text { body: text.text.unwrap_or_default(), quoted_id, mentions: info.mentioned_jid }
+    } else if sender_key.is_some() && message == Message::default() {
+        Incoming::Protocol { history: false }
     } else {
         Incoming::Unsupported
     };
-    Ok(Decoded { sent_to, incoming })
+    Ok(Decoded { sent_to, sender_key, incoming })
 }
 
 #[cfg(test)]

@@ -291,9 +291,10 @@ fn violations(layer: &str, name: &str, source: &str) -> Vec<String> {
 fn may_write(file: &str, owner: &str) -> bool {
     match owner {
         "SessionCipher" => file.ends_with("sessions.rs"),
+        "SenderKeys" => file.ends_with("sender_keys.rs"),
         "DeviceSync" => file.ends_with("devices.rs"),
         "PreKeys" => file.ends_with("prekeys.rs"),
-        _ => !["sessions.rs", "devices.rs", "prekeys.rs"].iter().any(|child| file.ends_with(child)),
+        _ => !["sessions.rs", "sender_keys.rs", "devices.rs", "prekeys.rs"].iter().any(|child| file.ends_with(child)),
     }
 }
 

@@ -1,0 +1,186 @@
+//! Sending to a group (`wire-protocol.md` 1.12): one ciphertext for all, and our sender key to those devices that lack it.
+
+use super::Children;
+use super::device::Link;
+use super::devices::{KnownUser, usync_query};
+use super::error::AccountError;
+use super::group_meta::GroupMeta;
+use super::iq::Purpose;
+use super::outbound::{SealedEach, Step, device_identity};
+use super::outbox::Outgoing;
+use super::router::{Router, Turn};
+use super::sender_keys::KeyDelivery;
+use crate::base::ids::random_hex;
+use crate::wire::message::{pad, sender_key_message};
+use crate::wire::phash::participant_hash;
+use crate::wire::{Jid, Node, Server};
+use prost::Message;
+use std::collections::BTreeSet;
+
+const NO_GROUP: Step =
+    Step::Failed { code: "group_not_found", meaning: "the service does not know the group, or we are not in it" };
+const NO_KEY: Step =
+    Step::Failed { code: "not_encrypted", meaning: "the message could not be encrypted for the group" };
+
+impl Router {
+    pub(super) async fn prepare_for_group<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        link: &Link,
+        seq: u64,
+        entry: &mut Outgoing,
+    ) -> Result<Step, AccountError> {
+        let group = entry.to.clone();
+        let Some(meta) = self.group(&group)? else {
+            if entry.tries > 1 {
+                return Ok(NO_GROUP);
+            }
+            entry.tries += 1;
+            let query = Node::new("query").attr("request", "interactive");
+            let id = self.pending.ask(Purpose::Group { seq, group: group.clone() }, turn.now);
+            let iq = Node::new("iq").attr("id", id).attr("xmlns", "w:g2").attr("type", "get").attr("to", &group);
+            self.write(turn, iq.child(query));
+            return Ok(Step::Asked);
+        };
+        if !meta.members.iter().any(|member| link.is_own_user(&member.jid)) {
+            return Ok(NO_GROUP);
+        }
+        let users: Vec<Jid> = meta.members.iter().map(|member| member.jid.clone()).collect();
+        let known = turn
+            .children
+            .devices(move |devices| users.iter().map(|user| devices.known(user)).collect::<Result<Vec<_>, _>>())
+            .await??;
+        let members = meta.members.iter().zip(&known);
+        let missing: Vec<Jid> =
+            members.filter(|(_, known)| known.is_none()).map(|(member, _)| member.jid.clone()).collect();
+        if !missing.is_empty() && !entry.looked_up {
+            let id = self.pending.ask(Purpose::Usync { seq }, turn.now);
+            let sid = random_hex::<8>(&mut self.rng);
+            self.write(turn, usync_query(&id, &sid, &missing));
+            return Ok(Step::Asked);
+        }
+        let devices = devices_of(&meta, &known, link);
+        let on_their_way = self.keys_on_their_way(&group);
+        let (asked, targets) = (group.clone(), devices.clone());
+        let prepared = turn.children.sender_keys(move |keys| keys.prepare(&asked, &targets, &on_their_way)).await??;
+        turn.absorb(prepared.writes);
+        let fresh: Vec<Jid> = prepared.fresh.into_iter().filter(|device| !entry.unreachable.contains(device)).collect();
+        if self.ask_for_bundles(turn, seq, &fresh).await? {
+            return Ok(Step::Asked);
+        }
+        let carrier = sender_key_message(&group.to_string(), prepared.distribution).encode_to_vec();
+        let keys = fresh.into_iter().map(|device| (device, carrier.clone())).collect();
+        let keys = self.seal_each(turn, keys).await?;
+        self.seal_for_group(turn, link, entry, (&meta, devices), (prepared.chain, keys)).await
+    }
+
+    async fn seal_for_group<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        link: &Link,
+        entry: &mut Outgoing,
+        (meta, mut devices): (&GroupMeta, Vec<Jid>),
+        (chain, keys): (crate::signal::ChainId, SealedEach),
+    ) -> Result<Step, AccountError> {
+        let group = entry.to.clone();
+        let message = entry.text.to_message(&mut self.rng).encode_to_vec();
+        let plaintext = pad(message.clone(), &mut self.rng);
+        let asked = group.clone();
+        let sealed = turn.children.sender_keys(move |keys| keys.seal(&asked, &plaintext)).await??;
+        let (sealed, writes) = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::warn!(account = %self.id, %error, "a message to a group cannot be encrypted");
+                return Ok(NO_KEY);
+            }
+        };
+        turn.absorb(writes);
+        self.keep_sent(turn, &entry.id, &group, message);
+        devices.push(this_device(meta, link));
+        let mut stanza = Node::new("message")
+            .attr("to", &group)
+            .attr("id", entry.id.to_string())
+            .attr("type", "text")
+            .attr("addressing_mode", if meta.by_lid { "lid" } else { "pn" })
+            .attr("phash", participant_hash(&devices));
+        if !keys.participants.is_empty() {
+            stanza = stanza.child(Node::new("participants").children(keys.participants));
+            entry.key = Some(KeyDelivery { chain, devices: keys.reached });
+        }
+        let stanza = stanza.children(keys.begins.then(|| device_identity(link)));
+        Ok(Step::Sealed(Box::new(stanza.child(Node::new("enc").attr("v", "2").attr("type", "skmsg").bytes(sealed)))))
+    }
+
+    /// What messages that are not acknowledged yet bring to devices of the group.
+    fn keys_on_their_way(&self, group: &Jid) -> Vec<KeyDelivery> {
+        let entries = self.outbox.entries.values().filter(|entry| entry.to == *group);
+        entries.filter_map(|entry| entry.key.clone()).collect()
+    }
+
+    /// The service has told of a group.
+    pub(super) async fn on_group<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        seq: u64,
+        group: &Jid,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
+        let meta = GroupMeta::read(iq.require_child("group")?)?;
+        let pairs = meta.pairs();
+        let writes = turn
+            .children
+            .devices(move |devices| {
+                pairs.iter().map(|(pn, lid)| devices.learn_mapping(pn, lid)).collect::<Result<Vec<_>, AccountError>>()
+            })
+            .await??;
+        writes.into_iter().for_each(|writes| turn.absorb(writes));
+        turn.absorb(Self::group_writes(group, Some(&meta)));
+        self.groups.insert(group.clone(), meta);
+        self.ask_again_for(seq);
+        Ok(())
+    }
+
+    /// The service has acknowledged a message: who was sent our key with it has it.
+    pub(super) async fn key_delivered<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        seq: u64,
+    ) -> Result<(), AccountError> {
+        let Some(entry) = self.outbox.entries.get_mut(&seq) else { return Ok(()) };
+        let (group, Some(delivery)) = (entry.to.clone(), entry.key.take()) else { return Ok(()) };
+        let writes = turn.children.sender_keys(move |keys| keys.mark(&group, &delivery)).await??;
+        turn.absorb(writes);
+        Ok(())
+    }
+
+    /// What we know of the group that this message is for may be old.
+    pub(super) fn forget_group_of<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) {
+        let Some(group) = self.outbox.entries.get(&seq).map(|entry| entry.to.clone()) else { return };
+        if group.server() == Server::Group {
+            self.forget_group(turn, &group);
+        }
+    }
+
+    pub(super) fn forget_group<C>(&mut self, turn: &mut Turn<'_, C>, group: &Jid) {
+        self.groups.remove(group);
+        turn.absorb(Self::group_writes(group, None));
+    }
+}
+
+/// The group's devices but this one, as the group names them.
+fn devices_of(meta: &GroupMeta, known: &[Option<KnownUser>], link: &Link) -> Vec<Jid> {
+    let mut devices = BTreeSet::new();
+    for (member, known) in meta.members.iter().zip(known) {
+        let Some(known) = known else { continue };
+        let named = [Some(&member.jid), member.other.as_ref(), known.lid.as_ref(), known.pn.as_ref()];
+        let wanted = if meta.by_lid { Server::Lid } else { Server::Pn };
+        let Some(user) = named.into_iter().flatten().find(|jid| jid.server() == wanted) else { continue };
+        devices.extend(known.devices.iter().map(|device| user.with_device(*device)));
+    }
+    devices.into_iter().filter(|device| !device.is_hosted() && !link.is_this_device(device)).collect()
+}
+
+fn this_device(meta: &GroupMeta, link: &Link) -> Jid {
+    let lid = link.lid.as_ref().filter(|_| meta.by_lid).map(|lid| lid.bare());
+    lid.unwrap_or_else(|| link.jid.bare()).with_device(link.jid.device())
+}

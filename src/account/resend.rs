@@ -1,0 +1,202 @@
+//! Sending again to the one device that could not read (`wire-protocol.md` 1.14).
+//!
+//! Invariant: a message is sent again only to a device of those that it was for, encrypted for that device alone, under its id.
+
+use super::Children;
+use super::error::AccountError;
+use super::iq::Purpose;
+use super::outbound::device_identity;
+use super::router::{Router, Turn};
+use super::{codec, proto};
+use crate::base::ids::MessageId;
+use crate::signal::{IdentityKey, PreKeyBundle, PublicKey};
+use crate::storage::{ChangeSet, kind, owner};
+use crate::wire::message::{device_sent, sender_key_message};
+use crate::wire::prekeys::{read_key, read_skey, read_user};
+use crate::wire::proto::Message;
+use crate::wire::{Jid, Node, Server, WireError};
+use prost::Message as _;
+
+/// A message is sent again this often to one device.
+const MAX_RESENDS: u64 = 5;
+
+/// A device that asks for a message again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resend {
+    id: MessageId,
+    device: Jid,
+    count: u64,
+}
+
+impl Router {
+    /// Keeps what was sent for a while, for devices that ask for it again.
+    pub(super) fn keep_sent<C>(&self, turn: &mut Turn<'_, C>, id: &MessageId, to: &Jid, message: Vec<u8>) {
+        let sent = proto::Sent { to: Some(to.to_string()), message: Some(message), at_ms: Some(turn.now.0) };
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::SENT, id.as_str(), codec::encode(&sent));
+        turn.absorb(writes);
+    }
+
+    fn sent(&self, id: &MessageId) -> Result<Option<(Jid, Vec<u8>)>, AccountError> {
+        let Some(stored) = self.store.get(kind::SENT, id.as_str().as_bytes())? else { return Ok(None) };
+        let sent: proto::Sent = codec::decode(&stored, "sent message")?;
+        Ok(Some((Jid::parse(sent.to())?, sent.message().to_vec())))
+    }
+
+    /// A device could not read a message of ours.
+    pub(super) async fn on_retry<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        receipt: &Node,
+    ) -> Result<(), AccountError> {
+        let from = receipt.require_jid("from")?;
+        let device = receipt.jid("participant").unwrap_or_else(|| from.clone());
+        let id = MessageId::new(receipt.require_text("id")?.into_owned());
+        let count = receipt.find("retry").and_then(|retry| retry.number("count")).unwrap_or(1);
+        self.acknowledge(turn, receipt);
+        // Repair comes before anything else: the next message must be readable, whatever becomes of this one.
+        if from.server() == Server::Group {
+            let (group, lost) = (from.clone(), device.clone());
+            let writes = turn.children.sender_keys(move |keys| keys.unmark(&group, &lost)).await??;
+            turn.absorb(writes);
+        }
+        let Some((to, _)) = self.sent(&id)?.filter(|_| count <= MAX_RESENDS) else {
+            tracing::warn!(account = %self.id, device = %device.redacted(), count, "a message cannot be sent again");
+            return Ok(());
+        };
+        if !self.was_for(turn, &to, &device).await? {
+            tracing::warn!(account = %self.id, device = %device.redacted(), "a message is asked for by somebody else");
+            return Ok(());
+        }
+        let resend = Resend { id, device: device.clone(), count };
+        if let Some(keys) = receipt.find("keys") {
+            let bundle = read_bundle(receipt, keys)?;
+            let identity = keys.find("device-identity").map(|node| node.content_bytes().to_vec());
+            if self.begin_anew(turn, &device, bundle, identity.as_deref()).await? {
+                return self.send_again(turn, &resend).await;
+            }
+        }
+        if count == 1 && self.without_session(turn, std::slice::from_ref(&device)).await?.is_empty() {
+            return self.send_again(turn, &resend).await;
+        }
+        let user = Node::new("user").attr("jid", &device).attr("reason", "retry");
+        let iq = self.ask(turn, Purpose::Resend(resend), "encrypt", "get");
+        self.write(turn, iq.child(Node::new("key").child(user)));
+        Ok(())
+    }
+
+    /// Whether a message to `to` was meant for this device: one of the chat's people, or one of ours.
+    async fn was_for<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        to: &Jid,
+        device: &Jid,
+    ) -> Result<bool, AccountError> {
+        if self.device.link.as_ref().is_some_and(|link| link.is_own_user(device)) {
+            return Ok(true);
+        }
+        let people = match self.group(to)? {
+            Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
+            None => vec![to.clone()],
+        };
+        let asking = device.bare();
+        turn.children
+            .devices(move |devices| {
+                let asking = devices.canonical(&asking)?;
+                for person in &people {
+                    if devices.canonical(&person.bare())? == asking {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })
+            .await?
+    }
+
+    /// Sets up a new session; false when the bundle cannot be used.
+    async fn begin_anew<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+        bundle: PreKeyBundle,
+        identity: Option<&[u8]>,
+    ) -> Result<bool, AccountError> {
+        let bundle = match self.verify_bundle(turn, device, bundle, identity).await? {
+            Ok(bundle) => bundle,
+            Err(reason) => {
+                tracing::warn!(account = %self.id, device = %device.redacted(), reason, "keys of a retry are refused");
+                return Ok(false);
+            }
+        };
+        let (address, now) = (self.address(turn, device).await?, turn.now);
+        let done = turn.children.sessions(move |sessions| sessions.establish(vec![(address, bundle)], now)).await??;
+        turn.absorb(done.writes);
+        if !done.changed.is_empty() {
+            self.identity_changed(turn, device).await?;
+        }
+        Ok(done.refused.is_empty())
+    }
+
+    pub(super) async fn on_resend_bundle<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        resend: Resend,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
+        let Some(user) = iq.require_child("list")?.find("user") else { return Ok(()) };
+        let Ok((bundle, identity)) = read_user(user)?.result else { return Ok(()) };
+        if self.begin_anew(turn, &resend.device, bundle, identity.as_deref()).await? {
+            self.send_again(turn, &resend).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_again<C: Children>(&mut self, turn: &mut Turn<'_, C>, resend: &Resend) -> Result<(), AccountError> {
+        let (Some((to, message)), Some(link)) = (self.sent(&resend.id)?, self.device.link.clone()) else {
+            return Ok(());
+        };
+        let shared = to.server() == Server::Group;
+        let own = link.is_own_user(&resend.device) && !shared;
+        let plaintext = if shared {
+            let group = to.clone();
+            let key = turn.children.sender_keys(move |keys| keys.distribution(&group)).await??;
+            // Fields of two encodings are the fields of one.
+            let carried = key.map(|key| sender_key_message(&to.to_string(), key).encode_to_vec());
+            [message, carried.unwrap_or_default()].concat()
+        } else if own {
+            let message = Message::decode(&*message).map_err(|_| WireError::Malformed { what: "sent message" })?;
+            device_sent(&to.to_string(), message).encode_to_vec()
+        } else {
+            message
+        };
+        let sealed = self.seal_each(turn, vec![(resend.device.clone(), plaintext)]).await?;
+        let Some(enc) = sealed.participants.first().and_then(|target| target.find("enc")).cloned() else {
+            return Ok(());
+        };
+        let mode = if resend.device.server() == Server::Lid { "lid" } else { "pn" };
+        let stanza = Node::new("message")
+            .attr("to", if shared { &to } else { &resend.device })
+            .attr("id", resend.id.to_string())
+            .attr("type", "text")
+            .maybe("participant", shared.then_some(&resend.device))
+            .maybe("addressing_mode", shared.then_some(mode))
+            .maybe("recipient", own.then_some(&to))
+            .child(enc.attr("count", resend.count));
+        self.write(turn, stanza.children(sealed.begins.then(|| device_identity(&link))));
+        Ok(())
+    }
+}
+
+fn read_bundle(receipt: &Node, keys: &Node) -> Result<PreKeyBundle, WireError> {
+    let (signed_pre_key_id, signed_pre_key, signature) = read_skey(keys.require_child("skey")?)?;
+    let registration = receipt.require_child("registration")?.array("registration id")?;
+    let identity = PublicKey::parse(keys.require_child("identity")?.content_bytes(), "identity key")?;
+    Ok(PreKeyBundle {
+        registration_id: u32::from_be_bytes(registration),
+        identity: IdentityKey(identity),
+        signed_pre_key_id,
+        signed_pre_key,
+        signature,
+        one_time: keys.find("key").map(read_key).transpose()?,
+    })
+}
