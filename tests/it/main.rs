@@ -6,6 +6,7 @@ mod demo;
 mod direct_messages;
 mod faults;
 mod full_disk;
+mod groups;
 mod layering;
 mod logs;
 mod net;

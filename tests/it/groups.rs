@@ -1,0 +1,194 @@
+//! Accounts in groups, with phones and with each other; what could not be read, and what the service knows better.
+
+use crate::net::Net;
+use std::time::Duration;
+use wharf::sandbox::world::{FaultKind, MemberChange, NewFault};
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+const CAROL: &str = "15550003333";
+
+/// Alice and Bob as accounts, Carol as a phone, and their group.
+fn crew() -> (Net, String) {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.linked("bob", BOB);
+    net.world.create_phone(CAROL, Some("Carol")).unwrap();
+    let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
+    net.settle();
+    (net, group)
+}
+
+fn send(net: &mut Net, from: &'static str, group: &str, text: &str) {
+    net.send(from, group, text);
+    net.settle();
+}
+
+fn received(net: &Net, name: &str) -> Vec<String> {
+    let text = |data: serde_json::Value| data["text"]["body"].as_str().unwrap_or_default().to_owned();
+    net.events(name, "message.received").into_iter().map(text).collect()
+}
+
+fn phone_read(net: &Net, number: &str) -> Vec<String> {
+    let read = net.world.phone_messages(number).unwrap();
+    read.iter().map(|message| message.text.clone().unwrap_or_default()).collect()
+}
+
+/// How many devices the last message of this account to the group brought our key.
+fn keys_in_last(net: &Net, number: &str, group: &str) -> usize {
+    let of_account = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(number));
+    let sent = net.world.stanzas().filter(|log| log.direction == "received" && of_account(&log.device));
+    let to_group = sent.filter(|log| log.stanza.starts_with("<message") && log.stanza.contains(group));
+    to_group.last().map_or(0, |log| log.stanza.matches("<to jid=").count())
+}
+
+fn fault(kind: FaultKind, account: &str) -> NewFault {
+    NewFault { kind, account: Some(account.into()), count: Some(1), until: None, seed: 5 }
+}
+
+#[test]
+fn a_text_to_a_group_is_read_by_every_phone_and_account_in_it_once() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "ahoy");
+    send(&mut net, "bob", &group, "aye");
+    net.world.write_text(CAROL, &group, "hello all").unwrap();
+    net.settle();
+    assert_eq!(received(&net, "alice"), ["aye", "hello all"]);
+    assert_eq!(received(&net, "bob"), ["ahoy", "hello all"]);
+    for phone in [ALICE, BOB] {
+        assert_eq!(phone_read(&net, phone), ["ahoy", "aye", "hello all"]);
+    }
+    assert_eq!(phone_read(&net, CAROL), ["ahoy", "aye"]);
+    let event = &net.events("bob", "message.received")[0];
+    assert_eq!(event["chat"], group);
+    assert_eq!(event["from"], format!("{ALICE}@s.whatsapp.net"));
+}
+
+#[test]
+fn a_message_to_a_group_goes_on_to_sent_delivered_and_read_by_each_member() {
+    let (mut net, group) = crew();
+    let id = net.send("alice", &group, "seen?");
+    net.settle();
+    let record = net.message("alice", &id);
+    assert_eq!(record.status, wharf::account::MessageStatus::Read);
+    let mut readers: Vec<_> = record.recipients.iter().map(|recipient| recipient.jid.clone()).collect();
+    readers.sort();
+    assert_eq!(readers, [BOB, CAROL].map(|number| format!("{number}@s.whatsapp.net")));
+}
+
+#[test]
+fn the_key_is_sent_once_to_each_device_and_survives_a_restart() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "first");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 4, "Bob's phone and account, Carol, and Alice's own phone");
+    send(&mut net, "alice", &group, "second");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 0);
+    net.restart("alice");
+    net.settle();
+    send(&mut net, "alice", &group, "third");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 0);
+    assert_eq!(received(&net, "bob"), ["first", "second", "third"]);
+}
+
+#[test]
+fn several_messages_at_once_bring_the_key_once() {
+    let (mut net, group) = crew();
+    for text in ["1", "2", "3"] {
+        net.send("alice", &group, text);
+    }
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["1", "2", "3"]);
+    assert_eq!(keys_in_last(&net, ALICE, &group), 0);
+}
+
+#[test]
+fn who_leaves_makes_a_new_key_and_who_joins_gets_the_one_there_is() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "all three");
+    net.world.change_participants(&group, None, MemberChange::Remove, &[BOB.into()]).unwrap();
+    net.settle();
+    send(&mut net, "alice", &group, "without bob");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 2, "a new key for Carol and the own phone");
+    net.world.change_participants(&group, None, MemberChange::Add, &[BOB.into()]).unwrap();
+    net.settle();
+    send(&mut net, "alice", &group, "bob again");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 2, "only Bob's devices lack it");
+    assert_eq!(received(&net, "bob"), ["all three", "bob again"]);
+    assert_eq!(phone_read(&net, CAROL), ["all three", "without bob", "bob again"]);
+}
+
+#[test]
+fn a_message_that_could_not_be_read_is_asked_for_and_sent_again_to_that_device_alone() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "first");
+    net.world.add_fault(fault(FaultKind::Corrupt, BOB));
+    send(&mut net, "alice", &group, "corrupted");
+    net.world.add_fault(fault(FaultKind::Corrupt, BOB));
+    net.send("alice", BOB, "corrupted, too");
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["first", "corrupted", "corrupted, too"]);
+    assert_eq!(net.world.phone_messages(CAROL).unwrap().iter().filter(|it| it.copies > 1).count(), 0);
+    assert_eq!(net.events("bob", "message.undecryptable").len(), 2);
+}
+
+#[test]
+fn a_message_that_keeps_failing_is_read_with_a_new_session_from_the_keys_of_the_retry() {
+    let (mut net, _) = crew();
+    net.send("alice", BOB, "hello");
+    net.settle();
+    net.world.add_fault(NewFault { count: Some(3), ..fault(FaultKind::Corrupt, BOB) });
+    net.send("alice", BOB, "the fourth copy");
+    net.pass(Duration::from_secs(30));
+    assert_eq!(received(&net, "bob"), ["hello", "the fourth copy"]);
+}
+
+#[test]
+fn a_message_is_not_sent_again_to_somebody_it_was_not_for() {
+    let (mut net, _) = crew();
+    let id = net.send("alice", BOB, "for bob alone");
+    net.settle();
+    let carol = wharf::wire::Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap();
+    let retry = wharf::wire::Node::new("receipt").attr("from", carol).attr("id", id.to_string()).attr("type", "retry");
+    net.stanza("alice", retry.child(wharf::wire::Node::new("retry").attr("count", "2")));
+    net.settle();
+    assert!(phone_read(&net, CAROL).is_empty());
+}
+
+#[test]
+fn an_account_restored_from_a_backup_makes_a_new_key_for_its_groups() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "before the backup");
+    let backup = net.backup("alice");
+    send(&mut net, "alice", &group, "after it");
+    net.restore("alice", backup);
+    net.pass(Duration::from_secs(30));
+    send(&mut net, "alice", &group, "restored");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 4);
+    assert_eq!(received(&net, "bob"), ["before the backup", "after it", "restored"]);
+    assert!(net.events("bob", "message.undecryptable").is_empty());
+}
+
+#[test]
+fn devices_that_the_service_knows_better_are_asked_for_with_the_next_message() {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.linked("bob", BOB);
+    net.world.add_fault(fault(FaultKind::StaleDevices, BOB));
+    net.send("alice", BOB, "to the phone alone");
+    net.settle();
+    net.send("alice", BOB, "to both");
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["to both"], "the acknowledgement told that a device was missed");
+    assert_eq!(phone_read(&net, BOB), ["to the phone alone", "to both"]);
+}
+
+#[test]
+fn a_group_that_we_are_not_in_fails_with_the_reason() {
+    let (mut net, group) = crew();
+    net.world.change_participants(&group, None, MemberChange::Remove, &[ALICE.into()]).unwrap();
+    net.settle();
+    let id = net.send("alice", &group, "let me in");
+    net.settle();
+    let failure = net.message("alice", &id).failure.map(|(code, _)| code);
+    assert_eq!(failure.as_deref(), Some("group_not_found"));
+}
