@@ -86,8 +86,27 @@ impl Router {
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         writes.put(kind::INBOX, inbox, [&mark[..], &turn.now.0.to_be_bytes()].concat());
+        if envelope.is_shared() {
+            let author = [b"\x01", envelope.from.bare().to_string().as_bytes(), &turn.now.0.to_be_bytes()].concat();
+            writes.put(kind::AUTHOR, author_key(&envelope.chat, &envelope.id), author);
+        }
         turn.absorb(writes);
         Ok(())
+    }
+
+    /// Who wrote a message that is to be quoted in this chat; `None` when it is not known.
+    pub(super) fn author_of(&self, chat: &Jid, id: &MessageId) -> Result<Option<String>, AccountError> {
+        if self.message(id)?.is_some_and(|ours| ours.to == chat.to_string()) {
+            let link = self.device.link.as_ref();
+            let named = link.map(|link| link.lid.as_ref().filter(|_| chat.is_group()).unwrap_or(&link.jid).bare());
+            return Ok(named.map(|jid| jid.to_string()));
+        }
+        if !chat.is_group() {
+            return Ok(Some(chat.to_string()));
+        }
+        let stored = self.store.get(kind::AUTHOR, &author_key(chat, id))?;
+        let text = stored.and_then(|value| String::from_utf8(value.get(1..value.len().checked_sub(8)?)?.to_vec()).ok());
+        Ok(text)
     }
 
     /// Notes a message that is not to be opened. False when it was dealt with before; one without an id cannot be noted.
@@ -345,6 +364,11 @@ impl Router {
 fn inbox_key(envelope: &Envelope) -> Vec<u8> {
     let parts = [envelope.chat.to_string(), envelope.from.bare().to_string(), envelope.id.to_string()];
     let digest = Sha256::digest(parts.join("\0"));
+    digest[..16].to_vec()
+}
+
+fn author_key(chat: &Jid, id: &MessageId) -> Vec<u8> {
+    let digest = Sha256::digest([chat.to_string(), id.to_string()].join("\0"));
     digest[..16].to_vec()
 }
 

@@ -77,7 +77,11 @@ pub(super) struct IdempotencyRecord {
 
 impl Router {
     /// Takes a message into the queue. When this turn is durable, it will be sent.
-    pub(super) fn accept<C>(&mut self, turn: &mut Turn<'_, C>, request: SendRequest) -> Result<Reply, AccountError> {
+    pub(super) fn accept<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        mut request: SendRequest,
+    ) -> Result<Reply, AccountError> {
         if self.device.link.is_none() {
             return Ok(Reply::Refused(Refusal::NotLinked));
         }
@@ -96,6 +100,9 @@ impl Router {
         }
         if self.outbox.entries.len() >= MAX_WAITING {
             return Ok(Reply::Refused(Refusal::QueueFull));
+        }
+        if let Some(quoted) = &request.text.quoted_id {
+            request.text.quoted_participant = self.author_of(&request.to, &MessageId::new(quoted.as_str()))?;
         }
         let user = self.own_pn().user().to_owned();
         let record = MessageRecord {

@@ -45,7 +45,8 @@ pub(super) struct Sweep {
     after: Option<Vec<u8>>,
 }
 
-const STAGES: [Kind<owner::Router>; 5] = [kind::MESSAGE, kind::INBOX, kind::IDEMPOTENCY, kind::POISON, kind::SENT];
+const STAGES: [Kind<owner::Router>; 6] =
+    [kind::MESSAGE, kind::INBOX, kind::IDEMPOTENCY, kind::POISON, kind::SENT, kind::AUTHOR];
 
 impl Router {
     /// Forgets what is too old in the next page of records. Replies whether there are more to look at.
@@ -64,7 +65,7 @@ impl Router {
                     let sent: proto::Sent = codec::decode(value, "sent message")?;
                     Some(Timestamp(sent.at_ms()).plus(SENT_KEPT))
                 }
-                // Both end with their time.
+                // These end with their time.
                 _ => {
                     value.last_chunk().map(|at| Timestamp(u64::from_be_bytes(*at)).plus(self.settings.retention.inbox))
                 }

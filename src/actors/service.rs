@@ -263,8 +263,8 @@ impl Service {
         self.check_space()?;
         let to =
             Jid::parse_recipient(&text.to).map_err(|error| Error::BadField { field: "to", why: error.to_string() })?;
-        if !to.is_user() {
-            let why = "only direct messages to a phone number or LID can be sent yet".to_owned();
+        if !to.is_user() && !to.is_group() {
+            let why = "only a phone number, a LID or a group can be written to yet".to_owned();
             return Err(Error::BadField { field: "to", why });
         }
         let mut mentions = Vec::new();
@@ -273,8 +273,8 @@ impl Service {
                 .map_err(|error| Error::BadField { field: "mentions", why: error.to_string() })?;
             mentions.push(jid.to_string());
         }
-        let quoted_participant = text.quoted_id.as_ref().map(|_| to.to_string());
-        let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant, mentions };
+        // Whose message is quoted is for the account to know.
+        let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
         let request = SendRequest { to, text: outgoing, idempotency: text.idempotency };
         match self.ask(Call(id.clone(), Command::Send(Box::new(request)))).await?? {
             Reply::Accepted(record) => Ok(*record),

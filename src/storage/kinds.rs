@@ -82,6 +82,7 @@ pub fn kind_name(code: u8) -> &'static str {
         0x08 => "bad_stanzas",
         0x0a => "groups",
         0x0b => "sent_messages",
+        0x0c => "authors",
         0x10 => "sessions",
         0x11 => "identities",
         0x18 | 0x19 => "sender_keys",
@@ -119,6 +120,9 @@ pub mod kind {
     pub const GROUP: Kind<owner::Router> = Kind::new(0x0a);
     /// What was sent, for devices that ask for it again, by id.
     pub const SENT: Kind<owner::Router> = Kind::new(0x0b);
+
+    /// Who wrote a message in a group, by a hash of chat and id.
+    pub const AUTHOR: Kind<owner::Router> = Kind::new(0x0c);
 
     /// Members' sender keys in parts, by sender-key name, a zero byte and the part.
     pub const SENDER_KEY: Kind<owner::SenderKeys> = Kind::new(0x18);

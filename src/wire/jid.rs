@@ -192,6 +192,11 @@ impl Jid {
         matches!(self.server, Server::Pn | Server::Lid) && !self.user.is_empty()
     }
 
+    /// A group that people are in.
+    pub fn is_group(&self) -> bool {
+        self.server == Server::Group && !self.user.is_empty()
+    }
+
     /// The Signal address of this device: `user[:device]@server.0`, `s.whatsapp.net` written as `c.us`.
     pub fn protocol_address(&self) -> ProtocolAddress {
         let mut text = String::with_capacity(self.user.len() + 20);

@@ -192,3 +192,16 @@ fn a_group_that_we_are_not_in_fails_with_the_reason() {
     let failure = net.message("alice", &id).failure.map(|(code, _)| code);
     assert_eq!(failure.as_deref(), Some("group_not_found"));
 }
+
+#[test]
+fn a_quote_in_a_group_names_the_one_who_wrote_it() {
+    let (mut net, group) = crew();
+    let id = net.world.write_text(CAROL, &group, "who said that?").unwrap();
+    net.settle();
+    net.quote("alice", &group, "Carol did", id.as_str());
+    net.settle();
+    let read = net.world.phone_messages(CAROL).unwrap();
+    let quoted = read[0].context.clone().unwrap();
+    assert_eq!((quoted.message_id, quoted.from), (id.to_string(), Some(CAROL.into())));
+    assert_eq!(net.events("bob", "message.received")[1]["context"]["message_id"], id.as_str());
+}

@@ -147,7 +147,16 @@ impl Net {
     }
 
     pub fn send(&mut self, name: &str, to: &str, body: &str) -> MessageId {
-        let text = OutgoingText { body: body.into(), ..OutgoingText::default() };
+        self.send_text(name, to, OutgoingText { body: body.into(), ..OutgoingText::default() })
+    }
+
+    /// An answer to the message with this id.
+    pub fn quote(&mut self, name: &str, to: &str, body: &str, quoted: &str) -> MessageId {
+        let quoted_id = Some(quoted.to_owned());
+        self.send_text(name, to, OutgoingText { body: body.into(), quoted_id, ..OutgoingText::default() })
+    }
+
+    fn send_text(&mut self, name: &str, to: &str, text: OutgoingText) -> MessageId {
         let request = SendRequest { to: Jid::parse_recipient(to).unwrap(), text, idempotency: None };
         match self.command(name, Command::Send(Box::new(request))) {
             Some(Reply::Accepted(record)) => record.id,

@@ -41,10 +41,21 @@ pub struct PhoneMessage {
     pub target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media: Option<PhoneMedia>,
+    /// What it quotes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<PhoneContext>,
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,
     /// How many copies the phone was sent; more than one is harmless, and shows redelivery.
     pub copies: u32,
+}
+
+/// A quoted message, and who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PhoneContext {
+    pub message_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 impl PhoneMessage {
@@ -57,6 +68,7 @@ impl PhoneMessage {
             text: Some(error.to_string()),
             target: None,
             media: None,
+            context: None,
             at,
             copies: 1,
         }

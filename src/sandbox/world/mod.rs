@@ -23,7 +23,7 @@ mod settings;
 mod state;
 mod usync;
 
-pub use control::{PhoneMessage, PhoneSummary, StanzaLog};
+pub use control::{PhoneContext, PhoneMessage, PhoneSummary, StanzaLog};
 pub use error::WorldError;
 pub use faults::{FaultKind, FaultSummary, NewFault};
 pub use groups::{GroupSummary, MemberChange, MemberRole, MemberSummary};

@@ -5,7 +5,7 @@
 
 use super::account::{Account, Companion, Kept};
 use super::app_state::Collection;
-use super::control::PhoneMessage;
+use super::control::{PhoneContext, PhoneMessage};
 use super::groups::Group;
 use super::phone::{GroupKey, Phone, PhoneMedia};
 use super::{DeviceId, ServiceKeys, World, WorldError};
@@ -421,6 +421,8 @@ fn write_message(message: &PhoneMessage) -> Vec<u8> {
         text: message.text.clone(),
         target: message.target.clone(),
         media,
+        quoted_id: message.context.as_ref().map(|context| context.message_id.clone()),
+        quoted_from: message.context.as_ref().and_then(|context| context.from.clone()),
         at_ms: Some(message.at.0),
         copies: Some(message.copies),
     }
@@ -444,6 +446,7 @@ fn read_message(row: &[u8]) -> Result<PhoneMessage, WorldError> {
         text: row.text.clone(),
         target: row.target.clone(),
         media,
+        context: row.quoted_id.clone().map(|message_id| PhoneContext { message_id, from: row.quoted_from.clone() }),
         at: Timestamp(row.at_ms()),
         copies: row.copies(),
     })

@@ -4,7 +4,7 @@ use crate::base::secret::Secret;
 use crate::wire::WireError;
 use crate::wire::media::{MediaKind, SealedMedia};
 use crate::wire::message::unpad;
-use crate::wire::proto::{Message, MessageKey, message as fields};
+use crate::wire::proto::{ContextInfo, Message, MessageKey, message as fields};
 use prost::Message as _;
 use serde::Serialize;
 
@@ -79,11 +79,12 @@ pub(super) struct Said {
     pub(super) text: Option<String>,
     pub(super) target: Option<String>,
     pub(super) media: Option<(PhoneMedia, MediaReference)>,
+    pub(super) quoted: Option<ContextInfo>,
 }
 
 impl Said {
     fn text(text: String) -> Self {
-        Self { kind: "text", text: Some(text), target: None, media: None }
+        Self { kind: "text", text: Some(text), target: None, media: None, quoted: None }
     }
 }
 
@@ -97,10 +98,13 @@ pub(super) fn said(message: Message) -> Option<Said> {
     }
     if let Some(reaction) = message.reaction_message {
         let target = reaction.key.and_then(|key| key.id);
-        return Some(Said { kind: "reaction", text: reaction.text, target, media: None });
+        return Some(Said { kind: "reaction", text: reaction.text, target, media: None, quoted: None });
     }
-    if let Some(text) = message.conversation.or(message.extended_text_message.and_then(|text| text.text)) {
+    if let Some(text) = message.conversation {
         return Some(Said::text(text));
+    }
+    if let Some(text) = message.extended_text_message {
+        return Some(Said { quoted: text.context_info, ..Said::text(text.text.unwrap_or_default()) });
     }
     macro_rules! medium {
         ($field:expr, $name:literal, $kind:ident, $caption:expr, $file:expr) => {
@@ -118,7 +122,7 @@ pub(super) fn said(message: Message) -> Option<Said> {
                     sha256: None,
                 };
                 let text = $caption(medium);
-                return Some(Said { kind: $name, text, target: None, media: Some((shown, reference)) });
+                return Some(Said { kind: $name, text, target: None, media: Some((shown, reference)), quoted: None });
             }
         };
     }
@@ -138,10 +142,10 @@ pub(super) fn said(message: Message) -> Option<Said> {
 fn said_by_protocol(protocol: fields::ProtocolMessage) -> Option<Said> {
     let target = protocol.key.and_then(|key| key.id);
     match protocol.r#type {
-        Some(REVOKE) => Some(Said { kind: "revoke", text: None, target, media: None }),
+        Some(REVOKE) => Some(Said { kind: "revoke", text: None, target, media: None, quoted: None }),
         Some(MESSAGE_EDIT) => {
             let text = protocol.edited_message.and_then(|edited| said(*edited)).and_then(|said| said.text);
-            Some(Said { kind: "edit", text, target, media: None })
+            Some(Said { kind: "edit", text, target, media: None, quoted: None })
         }
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! What a phone makes of the stanzas it gets: it decrypts, lists, and answers with receipts.
 
 use super::content::{MediaReference, open, said};
-use crate::sandbox::world::control::PhoneMessage;
+use crate::sandbox::world::control::{PhoneContext, PhoneMessage};
 use crate::sandbox::world::routing::ciphertexts;
 use crate::sandbox::world::state::Row;
 use crate::sandbox::world::{Action, RECEIPT_DELAY, World};
@@ -119,6 +119,10 @@ impl World {
             shown.sha256 = self.download(&reference);
             shown
         });
+        let context = said.quoted.and_then(|quoted| {
+            let from = quoted.participant.and_then(|text| self.number_of(&Jid::parse(&text).ok()?));
+            Some(PhoneContext { message_id: quoted.stanza_id?, from })
+        });
         let listed = PhoneMessage {
             id: arrival.id.clone(),
             chat: self.number_of(&chat).unwrap_or_else(|| chat.to_string()),
@@ -127,6 +131,7 @@ impl World {
             text: said.text,
             target: said.target,
             media,
+            context,
             at: self.now,
             copies: 1,
         };

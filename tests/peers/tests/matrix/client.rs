@@ -160,7 +160,6 @@ impl Client {
                 let body = json!({ "to": to, "text": text });
                 network.sandbox("POST", &format!("/phones/{}/messages", self.number), Some(body))?
             }
-            Kind::Wharf if to.ends_with("@g.us") => return Err(Lacks("wharf has no groups yet").into()),
             Kind::Wharf => {
                 let body = json!({ "to": to, "type": "text", "text": { "body": text } });
                 network.wharf("POST", &format!("/accounts/a{}/messages", self.number), Some(body))?
@@ -168,6 +167,25 @@ impl Client {
             _ => self.command(json!({ "do": "text", "to": to, "text": text }))?,
         };
         Ok(sent["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The data of an account's event with this text.
+    fn event(&self, network: &Network, text: &str) -> Option<Value> {
+        let mut after = String::new();
+        loop {
+            let path = format!("/events?account=a{}&type=message.received&limit=1000{after}", self.number);
+            let page = network.wharf("GET", &path, None).ok()?;
+            let events = page["data"].as_array()?;
+            if let Some(found) = events.iter().find(|event| event["data"]["text"]["body"] == text) {
+                return Some(found["data"].clone());
+            }
+            after = format!("&after={}", page["next"].as_str().filter(|_| !events.is_empty())?);
+        }
+    }
+
+    /// Whether an account has got a message with this text by now.
+    pub fn has(&self, network: &Network, text: &str) -> bool {
+        self.event(network, text).is_some()
     }
 
     /// Waits for a message with this text; returns it in the form that programs tell.
@@ -182,11 +200,8 @@ impl Client {
                 Some(found)
             })?),
             Kind::Wharf => Ok(network.until("the account has the message", || {
-                let path = format!("/events?account=a{}&type=message.received&limit=1000", self.number);
-                let events = network.wharf("GET", &path, None).ok()?;
-                let events = events["data"].as_array()?.clone();
-                let found = events.into_iter().find(|event| event["data"]["text"]["body"] == text)?;
-                Some(json!({ "id": found["data"]["id"], "chat": found["data"]["chat"], "kind": "text" }))
+                let found = self.event(network, text)?;
+                Some(json!({ "id": found["id"], "chat": found["chat"], "kind": "text" }))
             })?),
             _ => self.wait(&format!("got {text:?}"), |event| event["event"] == "message" && event["text"] == text),
         }

@@ -14,12 +14,6 @@ fn ensure(holds: bool, why: &str) -> Outcome {
 /// A writes to B, in each way there is.
 pub fn pair(report: &mut Report, network: &Network, a: &Client, b: &Client) {
     let who = format!("{} → {}", a.kind.name(), b.kind.name());
-    if a.kind == Kind::Wharf && b.kind == Kind::Baileys6 {
-        // It knows a session by one of a device's two addresses only, and asks for what it cannot read.
-        let lacks = || Err::<(), _>(Lacks("wharf does not send again yet"));
-        report.step("all of it", &who, lacks);
-        return;
-    }
     let unique = |text: &str| format!("{text}, {who}");
     report.step("text", &who, || text(network, a, b, &unique("hello")));
     report.step("receipts", &who, || receipts(network, a, b, &unique("seen?")));
@@ -158,9 +152,6 @@ fn retry(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
     if b.kind == Kind::Phone {
         return Err(Lacks("faults are of linked devices").into());
     }
-    if a.kind == Kind::Wharf {
-        return Err(Lacks("wharf does not send again yet").into());
-    }
     let fault = json!({ "kind": "corrupt", "account": b.number, "count": 1, "seed": 7 });
     network.sandbox("POST", "/faults", Some(fault))?;
     a.send_text(network, &b.jid(), text)?;
@@ -212,7 +203,7 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
 
 /// All who can, in one group.
 pub fn group(report: &mut Report, network: &Network, clients: &[Client]) {
-    let members: Vec<&Client> = clients.iter().filter(|client| client.kind != Kind::Wharf).collect();
+    let members: Vec<&Client> = clients.iter().collect();
     for founder in members.iter().filter(|client| client.kind.is_foreign()) {
         let who = format!("{} and {} more", founder.kind.name(), members.len() - 1);
         let others: Vec<&&Client> = members.iter().filter(|client| client.number != founder.number).collect();
@@ -282,6 +273,7 @@ fn removed_and_added(
     to_all(network, founder, members, group, &again)?;
     let saw = match leaver.kind {
         Kind::Phone => network.listed(&leaver.number).iter().any(|it| it["text"] == without),
+        Kind::Wharf => leaver.has(network, &without),
         _ => !leaver.told(&without).is_empty(),
     };
     ensure(!saw, "who was removed could read on")
