@@ -38,6 +38,16 @@ pub struct UsyncUser {
     pub raw_id: u32,
 }
 
+/// What was filed, and what follows from it for sessions.
+#[derive(Default)]
+pub struct Learned {
+    pub writes: Writes,
+    /// Phone numbers and LIDs that are one person, as nobody knew before.
+    pub mapped: Vec<(Jid, Jid)>,
+    /// Users who have registered anew: by all their addresses.
+    pub anew: Vec<Vec<Jid>>,
+}
+
 impl DeviceSync {
     pub fn new(store: AccountStore) -> Self {
         Self { store, lids: HashMap::new(), pns: HashMap::new(), lists: HashMap::new() }
@@ -58,44 +68,68 @@ impl DeviceSync {
     }
 
     /// Files a usync answer.
-    pub fn learn(&mut self, users: &[UsyncUser]) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
+    pub fn learn(&mut self, users: &[UsyncUser]) -> Result<Learned, AccountError> {
+        let mut learned = Learned::default();
         for user in users {
             if let Some(lid) = &user.lid {
-                self.map(&user.user.bare(), lid, &mut writes)?;
+                self.map(&user.user.bare(), lid, &mut learned)?;
             }
             let Some(devices) = &user.devices else { continue };
             let canonical = self.canonical(&user.user)?.bare();
+            let before = self.list(&canonical)?.map_or(0, DeviceList::raw_id);
+            if before != 0 && user.raw_id != 0 && before != user.raw_id {
+                learned.anew.push(self.addresses(&canonical)?);
+            }
             let entries = devices
                 .iter()
                 .map(|(id, key_index)| device_list::Entry { id: Some(u32::from(*id)), key_index: Some(*key_index) });
             let list = DeviceList { raw_id: Some(user.raw_id), devices: entries.collect() };
-            writes.put(kind::DEVICES, canonical.to_string(), encode(&list));
+            learned.writes.put(kind::DEVICES, canonical.to_string(), encode(&list));
             self.lists.insert(canonical, list);
         }
-        Ok(writes)
+        Ok(learned)
     }
 
-    /// Files that this phone number and this LID are one person.
-    pub fn learn_mapping(&mut self, pn: &Jid, lid: &Jid) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
-        self.map(&pn.bare(), &lid.bare(), &mut writes)?;
-        Ok(writes)
+    /// Files that these phone numbers and LIDs are one person each.
+    pub fn learn_mappings(&mut self, pairs: &[(Jid, Jid)]) -> Result<Learned, AccountError> {
+        let mut learned = Learned::default();
+        for (pn, lid) in pairs {
+            self.map(&pn.bare(), &lid.bare(), &mut learned)?;
+        }
+        Ok(learned)
     }
 
-    fn map(&mut self, pn: &Jid, lid: &Jid, writes: &mut Writes) -> Result<(), AccountError> {
+    fn map(&mut self, pn: &Jid, lid: &Jid, learned: &mut Learned) -> Result<(), AccountError> {
         if pn.server() != Server::Pn || lid.server() != Server::Lid || self.lid_of(pn)?.as_ref() == Some(lid) {
             return Ok(());
         }
-        writes.put(kind::LID_OF, pn.user(), lid.user());
-        writes.put(kind::PN_OF, lid.user(), pn.user());
+        learned.writes.put(kind::LID_OF, pn.user(), lid.user());
+        learned.writes.put(kind::PN_OF, lid.user(), pn.user());
         self.lids.insert(pn.clone(), lid.clone());
         self.pns.insert(lid.clone(), pn.clone());
+        learned.mapped.push((pn.clone(), lid.clone()));
         if self.list(pn)?.is_some() {
-            writes.delete(kind::DEVICES, pn.to_string());
+            learned.writes.delete(kind::DEVICES, pn.to_string());
             self.lists.remove(pn);
         }
         Ok(())
+    }
+
+    /// Whether the registry has this device. The phone, device 0, is always known.
+    pub fn is_known(&mut self, device: &Jid) -> Result<bool, AccountError> {
+        let canonical = self.canonical(device)?.bare();
+        let listed = self.list(&canonical)?;
+        let number = u32::from(device.device());
+        Ok(number == 0 || listed.is_some_and(|list| list.devices.iter().any(|entry| entry.id() == number)))
+    }
+
+    /// A user's addresses: phone number and LID, as far as they are known.
+    fn addresses(&mut self, user: &Jid) -> Result<Vec<Jid>, AccountError> {
+        let (pn, lid) = match user.server() {
+            Server::Lid => (self.pn_of(user)?, Some(user.clone())),
+            _ => (Some(user.clone()), self.lid_of(user)?),
+        };
+        Ok(pn.into_iter().chain(lid).collect())
     }
 
     /// Drops a user's list, so that the next use asks the service.
@@ -249,11 +283,27 @@ mod tests {
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), Overlay::default());
         let mut devices = DeviceSync::new(store);
         let (pn, lid) = (Jid::pn("5511"), Jid::new("77", Server::Lid));
-        devices.learn_mapping(&pn.with_device(3), &lid).unwrap();
+        devices.learn_mappings(&[(pn.with_device(3), lid.clone())]).unwrap();
         assert_eq!(devices.lid_of(&pn).unwrap(), Some(lid.clone()));
         assert_eq!(devices.pn_of(&lid).unwrap(), Some(pn.clone()));
         assert_eq!(devices.pn_of(&pn).unwrap(), None, "a number has no number");
         assert_eq!(devices.canonical(&pn.with_device(3)).unwrap(), lid.with_device(3));
+    }
+
+    #[test]
+    fn a_user_with_another_raw_id_has_registered_anew() {
+        let records = Records::new(Arc::new(MemoryEngine::default()));
+        let mut devices =
+            DeviceSync::new(AccountStore::new(records, AccountKey::from_bytes([1; 16]), Overlay::default()));
+        let (pn, lid) = (Jid::pn("5511"), Jid::new("77", Server::Lid));
+        let mut learn = |raw_id| {
+            let devices_of = Some(vec![(0, 0)]);
+            let user = UsyncUser { user: pn.clone(), lid: Some(lid.clone()), devices: devices_of, raw_id };
+            devices.learn(&[user]).unwrap().anew
+        };
+        assert_eq!(learn(5), Vec::<Vec<Jid>>::new(), "nothing was known before");
+        assert_eq!(learn(5), Vec::<Vec<Jid>>::new());
+        assert_eq!(learn(6), [vec![pn.clone(), lid.clone()]]);
     }
 
     fn answer(indexes: Option<Vec<u8>>) -> Node {

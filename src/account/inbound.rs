@@ -67,7 +67,12 @@ impl Router {
                 self.receipt(turn, &envelope, None);
                 return Ok(());
             }
-            Err(why) => {
+            Err(mut why) => {
+                if let Unreadable::Signal(SignalError::UnknownSenderKey { .. }) = why
+                    && !self.note_device(turn, &envelope.from, node.has("offline")).await?
+                {
+                    why = Unreadable::UnknownDevice;
+                }
                 if attempts == 0 {
                     self.report_unreadable(turn, &envelope, &why).await?;
                 }
@@ -78,6 +83,8 @@ impl Router {
                 [UNREADABLE, attempts.saturating_add(1)]
             }
             Ok(decoded) => {
+                // Whoever can be decrypted is heard, known or not.
+                self.note_device(turn, &envelope.from, node.has("offline")).await?;
                 let hist_sync = decoded.incoming == Incoming::Protocol { history: true } && envelope.peer;
                 self.report_message(turn, &envelope, decoded).await?;
                 self.receipt(turn, &envelope, hist_sync.then_some("hist_sync"));
@@ -138,8 +145,7 @@ impl Router {
                 both => both,
             };
             if let (Some(pn), Some(lid)) = (pn, lid) {
-                let writes = turn.children.devices(move |devices| devices.learn_mapping(&pn, &lid)).await??;
-                turn.absorb(writes);
+                self.learn_mapping(turn, pn, lid).await?;
             }
         }
         Ok(())

@@ -108,9 +108,7 @@ impl Router {
         let signed = verified.self_sign(ours, &mut self.rng)?;
 
         if let Some(lid) = lid.clone() {
-            let pn = jid.clone();
-            let writes = turn.children.devices(move |devices| devices.learn_mapping(&pn, &lid)).await??;
-            turn.absorb(writes);
+            self.learn_mapping(turn, jid.clone(), lid).await?;
         }
         let phone = lid.as_ref().unwrap_or(&jid).bare().protocol_address();
         let writes = turn.children.sessions(move |sessions| sessions.trust(&phone, account_key)).await??;

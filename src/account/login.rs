@@ -58,6 +58,7 @@ impl Router {
             Purpose::Usync { seq } => self.on_usync(turn, seq, iq).await,
             Purpose::Bundles { seq, devices } => self.on_bundles(turn, seq, devices, iq).await,
             Purpose::Group { seq, group } => self.on_group(turn, seq, &group, iq).await,
+            Purpose::Refresh => self.on_refresh(turn, iq).await,
             Purpose::Resend(resend) => self.on_resend_bundle(turn, resend, iq).await,
             Purpose::PreKeyCount => {
                 let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
@@ -83,6 +84,7 @@ impl Router {
             Purpose::Active => {
                 self.view.state = AccountState::Online;
                 self.view.reason = None;
+                self.ask_for_unknown(turn).await?;
                 self.rotate_signed_prekey(turn).await
             }
             Purpose::Ping => self.rotate_signed_prekey(turn).await,
@@ -124,8 +126,8 @@ impl Router {
             Purpose::Usync { seq } | Purpose::Bundles { seq, .. } | Purpose::Group { seq, .. } => {
                 self.retry_later(turn, seq)
             }
-            // The device asks again.
-            Purpose::Resend(_) => Ok(()),
+            // The device asks again; the user's next message asks again.
+            Purpose::Resend(_) | Purpose::Refresh => Ok(()),
             // A login that the service does not finish is still a login: messages flow.
             Purpose::Active => {
                 self.view.state = AccountState::Online;
@@ -157,11 +159,11 @@ impl Router {
         if let (Some(link), Some(lid)) = (&mut self.device.link, node.jid("lid")) {
             let pn = link.jid.clone();
             link.lid = Some(lid.clone());
-            let writes = turn.children.devices(move |devices| devices.learn_mapping(&pn, &lid)).await??;
-            turn.absorb(writes);
+            self.learn_mapping(turn, pn, lid).await?;
         }
         turn.absorb(self.device.to_writes());
         self.show_link();
+        self.check_own_phone()?;
 
         if !self.ask_listed_prekeys(turn) {
             let count = self.ask(turn, Purpose::PreKeyCount, "encrypt", "get").child(Node::new("count"));
@@ -227,7 +229,10 @@ impl Router {
     }
 
     /// `<ib>`: what the service tells about the stream itself.
-    pub(super) fn on_ib<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+    pub(super) async fn on_ib<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        if node.find("offline").is_some() {
+            self.ask_for_unknown(turn).await?;
+        }
         if node.find("offline_preview").is_some() {
             // Offline delivery is pulled: a client that does not ask gets nothing.
             self.write(turn, Node::new("ib").child(Node::new("offline_batch").attr("count", "200")));

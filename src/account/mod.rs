@@ -7,6 +7,7 @@
 //!
 //! [`Local`] drives the same machines in one thread, in virtual time.
 
+mod addresses;
 mod codec;
 mod device;
 mod devices;

@@ -16,6 +16,8 @@ pub(super) enum Unreadable {
     Signal(SignalError),
     Wire(WireError),
     NoCiphertext,
+    /// The sender key of a device that its user's list lacks.
+    UnknownDevice,
 }
 
 impl Unreadable {
@@ -23,6 +25,7 @@ impl Unreadable {
         match self {
             Self::Signal(error) => error.to_string(),
             Self::Wire(error) => error.to_string(),
+            Self::UnknownDevice => "its sender's device and that device's key are not known yet".to_owned(),
             Self::NoCiphertext => "it holds no ciphertext for this device that is understood".to_owned(),
         }
     }
@@ -36,6 +39,7 @@ impl Unreadable {
             Self::Signal(SignalError::TooFarInFuture { .. }) => 6,
             Self::Signal(SignalError::BadMac { .. }) => 7,
             Self::Signal(_) | Self::Wire(_) => 4,
+            Self::UnknownDevice => 11,
             Self::NoCiphertext => 0,
         }
     }
@@ -52,6 +56,15 @@ impl Router {
         let mut opened = Err(Unreadable::NoCiphertext);
         if let Some(sealed) = node.all("enc").find_map(parse_enc) {
             opened = self.open_pairwise(turn, node, envelope, sealed).await?;
+            let lost =
+                matches!(opened, Err(Unreadable::Signal(SignalError::NoSession | SignalError::UnknownPreKey { .. })));
+            // The session may still be where it was before the sender's LID was known.
+            if lost
+                && self.migrate_session(turn, &envelope.from).await?
+                && let Some(sealed) = node.all("enc").find_map(parse_enc)
+            {
+                opened = self.open_pairwise(turn, node, envelope, sealed).await?;
+            }
             match &opened {
                 Ok(decoded) => {
                     if let Some(key) = decoded.sender_key.clone() {

@@ -338,8 +338,8 @@ impl Router {
         iq: &Node,
     ) -> Result<(), AccountError> {
         let users = read_usync(iq)?;
-        let writes = turn.children.devices(move |devices| devices.learn(&users)).await??;
-        turn.absorb(writes);
+        let learned = turn.children.devices(move |devices| devices.learn(&users)).await??;
+        self.file(turn, learned).await?;
         if let Some(entry) = self.outbox.entries.get_mut(&seq) {
             entry.looked_up = true;
         }

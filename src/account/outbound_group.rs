@@ -127,13 +127,8 @@ impl Router {
     ) -> Result<(), AccountError> {
         let meta = GroupMeta::read(iq.require_child("group")?)?;
         let pairs = meta.pairs();
-        let writes = turn
-            .children
-            .devices(move |devices| {
-                pairs.iter().map(|(pn, lid)| devices.learn_mapping(pn, lid)).collect::<Result<Vec<_>, AccountError>>()
-            })
-            .await??;
-        writes.into_iter().for_each(|writes| turn.absorb(writes));
+        let learned = turn.children.devices(move |devices| devices.learn_mappings(&pairs)).await??;
+        self.file(turn, learned).await?;
         turn.absorb(Self::group_writes(group, Some(&meta)));
         self.groups.insert(group.clone(), meta);
         self.ask_again_for(seq);

@@ -19,7 +19,7 @@ use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
 use crate::wire::payload::{ClientVersion, NoiseKeys};
 use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What is the same for all accounts.
@@ -142,6 +142,8 @@ pub struct Router {
     pub(super) outbox: Outbox,
     /// Groups that were learned since the account was loaded: their records may not be durable yet.
     pub(super) groups: HashMap<Jid, GroupMeta>,
+    /// Users who have written from a device that is not in their list.
+    pub(super) unknown_users: BTreeSet<Jid>,
     /// The signed prekey is not looked at before.
     pub(super) rotate_after: Timestamp,
     pub(super) restored: Restored,
@@ -176,6 +178,7 @@ impl Router {
             rotate_after: Timestamp::default(),
             outbox,
             groups: HashMap::new(),
+            unknown_users: BTreeSet::new(),
             restored,
             sweep: Sweep::default(),
         };
@@ -288,7 +291,7 @@ impl Router {
             "success" => self.on_success(turn, node).await,
             "failure" => self.on_failure(turn, node),
             "stream:error" => self.on_stream_error(turn, node).await,
-            "ib" => self.on_ib(turn, node),
+            "ib" => self.on_ib(turn, node).await,
             "message" => self.on_message(turn, node).await,
             "receipt" => self.on_receipt(turn, node).await,
             "notification" => self.on_notification(turn, node).await,

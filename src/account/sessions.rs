@@ -247,7 +247,54 @@ impl SessionCipher {
         }
         self.identities.insert(address.clone(), identity);
         writes.put(kind::IDENTITY, address.as_str(), *identity.0.as_bytes());
+        if let Some(user) = pn_user(address) {
+            writes.put(kind::PN_PEER, user, [1]);
+        }
         Ok(known.is_some())
+    }
+
+    /// Moves what is filed under a phone number to the LID that was learned for it, for every device the user may have
+    /// (`signal-protocol.txt`, "Proactive migration at LID discovery"). Returns how many sessions were moved.
+    pub fn migrate(&mut self, pn: &Jid, lid: &Jid) -> Result<(u32, Writes), AccountError> {
+        let (mut moved, mut writes) = (0, Writes::default());
+        if self.store.get(kind::PN_PEER, pn.user().as_bytes())?.is_some() {
+            for device in 0..=MAX_DEVICE {
+                let (from, to) = (pn.with_device(device), lid.with_device(device));
+                moved += u32::from(self.migrate_device(&from, &to, &mut writes)?);
+            }
+            writes.delete(kind::PN_PEER, pn.user());
+        }
+        Ok((moved, writes))
+    }
+
+    /// The same for one device: true when a session was moved. A session under the LID takes precedence; identities move by
+    /// themselves, as they outlive sessions.
+    pub fn migrate_device(&mut self, pn: &Jid, lid: &Jid, writes: &mut Writes) -> Result<bool, AccountError> {
+        let (from, to) = (pn.protocol_address(), lid.protocol_address());
+        let mut moved = false;
+        if !self.session(&from)?.is_empty() {
+            let rows = self.store.scan(kind::SESSION, &part_key(&from, &[]))?;
+            rows.into_iter().for_each(|(key, _)| writes.delete(kind::SESSION, key));
+            moved = self.session(&to)?.is_empty();
+            if let Some(session) = self.sessions.remove(&from).filter(|_| moved) {
+                for (part, mut bytes) in session.to_parts() {
+                    // Where it was loaded under its old address, parts of it may not be stored yet.
+                    writes.delete(kind::SESSION, part_key(&from, &part.suffix()));
+                    writes.put(kind::SESSION, part_key(&to, &part.suffix()), std::mem::take(&mut *bytes));
+                }
+                let parts = session.to_parts();
+                self.sessions.insert(to.clone(), Session::from_parts(parts)?);
+            }
+        }
+        self.sessions.remove(&from);
+        if let Some(identity) = self.identity(&from)? {
+            writes.delete(kind::IDENTITY, from.as_str());
+            self.identities.remove(&from);
+            if self.identity(&to)?.is_none() {
+                self.remember(&to, identity, writes)?;
+            }
+        }
+        Ok(moved)
     }
 
     /// Forgets these users: their sessions and identities, of every device they may have.
@@ -305,8 +352,14 @@ fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &mut Ses
     }
 }
 
+/// The phone number in an address that is one.
+fn pn_user(address: &ProtocolAddress) -> Option<&str> {
+    let user = address.as_str().strip_suffix("@c.us.0")?;
+    Some(user.split_once(':').map_or(user, |(user, _)| user))
+}
+
 /// No address has a zero byte, so none is the beginning of another's key.
-fn part_key(address: &ProtocolAddress, suffix: &[u8]) -> Vec<u8> {
+pub(super) fn part_key(address: &ProtocolAddress, suffix: &[u8]) -> Vec<u8> {
     [address.as_str().as_bytes(), &[0], suffix].concat()
 }
 

@@ -65,7 +65,11 @@ impl Device {
     }
 
     fn seal(&mut self, text: &[u8]) -> Sealed {
-        let (mut sealed, writes) = self.cipher.seal(vec![(peer(), text.to_vec())], NOW).unwrap();
+        self.seal_for(&peer(), text)
+    }
+
+    fn seal_for(&mut self, to: &ProtocolAddress, text: &[u8]) -> Sealed {
+        let (mut sealed, writes) = self.cipher.seal(vec![(to.clone(), text.to_vec())], NOW).unwrap();
         self.commit(writes);
         let Enciphered { kind, bytes } = sealed.remove(0).unwrap();
         match kind {
@@ -75,10 +79,24 @@ impl Device {
     }
 
     fn open(&mut self, sealed: &Sealed) -> Result<(Vec<u8>, bool), SignalError> {
-        let needed = self.cipher.needs_prekeys(&peer(), sealed).unwrap();
+        self.open_from(&peer(), sealed)
+    }
+
+    fn has_session(&self, address: &ProtocolAddress) -> bool {
+        !self.store.scan(kind::SESSION, &part_key(address, &[])).unwrap().is_empty()
+    }
+
+    fn migrate(&mut self) -> u32 {
+        let (moved, writes) = self.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
+        self.commit(writes);
+        moved
+    }
+
+    fn open_from(&mut self, from: &ProtocolAddress, sealed: &Sealed) -> Result<(Vec<u8>, bool), SignalError> {
+        let needed = self.cipher.needs_prekeys(from, sealed).unwrap();
         let prekeys = needed.then(|| (self.signed.clone(), Some(self.one_time.clone())));
         let opening = Opening { prekeys, limit: JumpLimit::default(), now: NOW };
-        let opened = self.cipher.open(&peer(), sealed, &opening).unwrap()?;
+        let opened = self.cipher.open(from, sealed, &opening).unwrap()?;
         self.commit(opened.writes);
         Ok((opened.plaintext, opened.identity_changed))
     }
@@ -86,6 +104,64 @@ impl Device {
 
 fn peer() -> ProtocolAddress {
     Jid::pn("15550002222").protocol_address()
+}
+
+fn lid() -> Jid {
+    Jid::new("77", crate::wire::Server::Lid)
+}
+
+#[test]
+fn a_session_under_a_phone_number_goes_on_under_the_lid_with_all_it_has_skipped() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    let late = alice.seal(b"late");
+    let sent = alice.seal(b"first");
+    bob.open(&sent).unwrap();
+    let identity = bob.cipher.identity(&peer()).unwrap();
+    assert_eq!(bob.migrate(), 1);
+    bob.restart();
+    assert!(!bob.has_session(&peer()));
+    assert_eq!(bob.cipher.identity(&peer()).unwrap(), None);
+    assert_eq!(bob.cipher.identity(&lid().protocol_address()).unwrap(), identity);
+    assert_eq!(bob.open_from(&lid().protocol_address(), &late), Ok((b"late".to_vec(), false)));
+    let answer = bob.seal_for(&lid().protocol_address(), b"answer");
+    assert_eq!(alice.open(&answer), Ok((b"answer".to_vec(), false)));
+    assert_eq!(bob.migrate(), 0, "there is nothing left to move");
+}
+
+#[test]
+fn a_session_under_the_lid_takes_precedence_over_a_stale_one() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    let sent = alice.seal(b"by phone number");
+    bob.open(&sent).unwrap();
+    let mut anew = Device::new(3);
+    bob.one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut rng(4));
+    anew.establish(&bob);
+    let sent = anew.seal(b"by lid");
+    bob.open_from(&lid().protocol_address(), &sent).unwrap();
+    assert_eq!(bob.migrate(), 0);
+    bob.restart();
+    assert!(!bob.has_session(&peer()));
+    let more = anew.seal(b"more");
+    assert_eq!(bob.open_from(&lid().protocol_address(), &more), Ok((b"more".to_vec(), false)));
+    let identity = bob.cipher.identity(&lid().protocol_address()).unwrap();
+    assert_eq!(identity, Some(anew.local.identity.public()));
+}
+
+#[test]
+fn an_identity_without_a_session_moves_by_itself_and_nothing_moves_where_nothing_is() {
+    let mut bob = Device::new(2);
+    let (moved, writes) = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
+    let mut changes = Changes::default();
+    changes.absorb(writes);
+    assert_eq!((moved, changes.writes.len()), (0, 0), "looking changes nothing");
+    let known = Device::new(3).local.identity.public();
+    let writes = bob.cipher.trust(&peer(), known).unwrap();
+    bob.commit(writes);
+    assert_eq!(bob.migrate(), 0);
+    bob.restart();
+    assert_eq!(bob.cipher.identity(&lid().protocol_address()).unwrap(), Some(known));
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Session {
         self.current.as_ref().is_some_and(usable)
     }
 
+    /// Whether there is no state at all: the session does not exist.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_none() && self.archived.is_empty()
+    }
+
     /// The identity that the current state was set up with.
     pub fn remote_identity(&self) -> Option<IdentityKey> {
         self.current.as_ref().map(|state| state.remote_identity)

@@ -63,7 +63,7 @@ impl<O> Kind<O> {
 /// Whether keys of this kind begin with a name of somebody, up to a zero byte or the end: such names are hashed where data are
 /// sealed.
 pub(super) fn is_named(code: u8) -> bool {
-    let sessions = [kind::SESSION.code(), kind::IDENTITY.code()];
+    let sessions = [kind::SESSION.code(), kind::IDENTITY.code(), kind::PN_PEER.code()];
     let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code()];
     let groups = [kind::GROUP.code(), kind::SENDER_KEY.code(), kind::OWN_SENDER_KEY.code(), kind::KEY_HOLDERS.code()];
     sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
@@ -83,7 +83,7 @@ pub fn kind_name(code: u8) -> &'static str {
         0x0a => "groups",
         0x0b => "sent_messages",
         0x0c => "authors",
-        0x10 => "sessions",
+        0x10 | 0x12 => "sessions",
         0x11 => "identities",
         0x18 | 0x19 => "sender_keys",
         0x1a => "key_holders",
@@ -115,6 +115,9 @@ pub mod kind {
     pub const RESTORED: Kind<owner::Router> = Kind::new(0x09);
     /// Answers to repeated requests, by a hash of key and path.
     pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
+
+    /// Users with sessions or identities under their phone number, by it.
+    pub const PN_PEER: Kind<owner::SessionCipher> = Kind::new(0x12);
 
     /// Groups, by JID.
     pub const GROUP: Kind<owner::Router> = Kind::new(0x0a);

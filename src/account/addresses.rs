@@ -1,0 +1,137 @@
+//! What follows from learning who is who: sessions move to the LID, users who have registered anew start anew, and lists that lack
+//! a device are asked for (`signal-protocol.txt`, "LID migration", "Unknown device detection").
+
+use super::Children;
+use super::devices::{Learned, read_usync, usync_query};
+use super::error::AccountError;
+use super::iq::Purpose;
+use super::router::{Router, Turn};
+use super::sessions::part_key;
+use super::view::AccountState;
+use crate::base::ids::random_hex;
+use crate::storage::kind;
+use crate::wire::{Jid, Node};
+
+/// Users asked about at a time.
+const MAX_ASKED: usize = 256;
+
+impl Router {
+    /// Files that a phone number and a LID are one person.
+    pub(super) async fn learn_mapping<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        pn: Jid,
+        lid: Jid,
+    ) -> Result<(), AccountError> {
+        let learned = turn.children.devices(move |devices| devices.learn_mappings(&[(pn, lid)])).await??;
+        self.file(turn, learned).await
+    }
+
+    /// Takes up what was learned of users.
+    pub(super) async fn file<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        learned: Learned,
+    ) -> Result<(), AccountError> {
+        turn.absorb(learned.writes);
+        for (pn, lid) in learned.mapped {
+            let (moved, writes) = turn.children.sessions(move |sessions| sessions.migrate(&pn, &lid)).await??;
+            turn.absorb(writes);
+            if moved > 0 {
+                tracing::debug!(account = %self.id, moved, "sessions have moved from a phone number to its lid");
+            }
+        }
+        for addresses in learned.anew {
+            let contact = addresses.first().cloned();
+            let (_, writes) = turn.children.sessions(move |sessions| sessions.forget_users(&addresses)).await??;
+            turn.absorb(writes);
+            if let Some(contact) = contact {
+                self.identity_changed(turn, &contact).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the one session with this device from its phone number to its LID; false when there is none to move.
+    pub(super) async fn migrate_session<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+    ) -> Result<bool, AccountError> {
+        let named = device.clone();
+        let pair = turn
+            .children
+            .devices(move |devices| {
+                let lid = devices.canonical(&named)?;
+                Ok::<_, AccountError>(devices.pn_of(&lid.bare())?.map(|pn| (pn.with_device(lid.device()), lid)))
+            })
+            .await??;
+        let Some((pn, lid)) = pair else { return Ok(false) };
+        let (moved, writes) = turn
+            .children
+            .sessions(move |sessions| {
+                let mut writes = Default::default();
+                let moved = sessions.migrate_device(&pn, &lid, &mut writes)?;
+                Ok::<_, AccountError>((moved, writes))
+            })
+            .await??;
+        turn.absorb(writes);
+        Ok(moved)
+    }
+
+    /// A message has come from a device that the registry lacks: its user's list is asked for, at once, or behind the backlog.
+    pub(super) async fn note_device<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+        from_backlog: bool,
+    ) -> Result<bool, AccountError> {
+        let asked = device.clone();
+        let known = turn.children.devices(move |devices| devices.is_known(&asked)).await??;
+        if !known && self.unknown_users.insert(device.bare()) && !from_backlog {
+            self.ask_for_unknown(turn).await?;
+        }
+        Ok(known)
+    }
+
+    /// Asks for the lists of those users that were noted.
+    pub(super) async fn ask_for_unknown<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        if self.unknown_users.is_empty() || self.view.state != AccountState::Online {
+            return Ok(());
+        }
+        let all: Vec<Jid> = std::mem::take(&mut self.unknown_users).into_iter().collect();
+        for users in all.chunks(MAX_ASKED) {
+            let id = self.pending.ask(Purpose::Refresh, turn.now);
+            let sid = random_hex::<8>(&mut self.rng);
+            self.write(turn, usync_query(&id, &sid, users));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn on_refresh<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
+        let users = read_usync(iq)?;
+        let learned = turn.children.devices(move |devices| devices.learn(&users)).await??;
+        self.file(turn, learned).await
+    }
+
+    /// Says under which address our own phone's session is, where an older version may have left it under the phone number.
+    /// It only looks: the first message moves it.
+    pub(super) fn check_own_phone(&self) -> Result<(), AccountError> {
+        let Some(link) = &self.device.link else { return Ok(()) };
+        let has_session = |jid: &Jid| {
+            let address = jid.bare().protocol_address();
+            Ok::<_, AccountError>(!self.store.scan(kind::SESSION, &part_key(&address, &[]))?.is_empty())
+        };
+        let found = match &link.lid {
+            Some(lid) if has_session(lid)? => "lid",
+            _ if has_session(&link.jid)? => "phone number only",
+            _ => "none",
+        };
+        tracing::debug!(account = %self.id, session = found, "the session with our own phone");
+        Ok(())
+    }
+}
