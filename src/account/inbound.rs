@@ -62,10 +62,19 @@ impl Router {
         };
         let opened = self.open(turn, node, &envelope).await?;
         let mark = match opened {
-            // Decrypted before its inbox record existed: no second event, but an answer.
-            Err(Unreadable::Signal(SignalError::Duplicate { .. })) => {
+            // Decrypted before its inbox record was forgotten: no second event, but an answer.
+            Err(Unreadable::Signal(SignalError::Duplicate { .. })) if !envelope.is_shared() => {
                 self.receipt(turn, &envelope, None);
                 return Ok(());
+            }
+            // It was overtaken by a message that brought the sender's key as it is behind it: never read, and not to be read
+            // with that key.
+            Err(why @ Unreadable::Signal(SignalError::Duplicate { .. })) => {
+                if attempts < MAX_RETRIES {
+                    self.ask_again(turn, node, &envelope, &why, attempts + 1).await?;
+                }
+                self.acknowledge(turn, node);
+                [UNREADABLE, attempts.saturating_add(1)]
             }
             Err(mut why) => {
                 if let Unreadable::Signal(SignalError::UnknownSenderKey { .. }) = why

@@ -205,3 +205,39 @@ fn a_quote_in_a_group_names_the_one_who_wrote_it() {
     assert_eq!((quoted.message_id, quoted.from), (id.to_string(), Some(CAROL.into())));
     assert_eq!(net.events("bob", "message.received")[1]["context"]["message_id"], id.as_str());
 }
+
+#[test]
+fn a_message_that_was_overtaken_by_the_next_one_with_the_key_is_asked_for_and_read() {
+    let (mut net, group) = crew();
+    net.world.add_fault(fault(FaultKind::Drop, BOB));
+    send(&mut net, "alice", &group, "with the key, late");
+    send(&mut net, "alice", &group, "behind it");
+    assert_eq!(received(&net, "bob"), ["behind it"], "sent again with the key as it is now");
+    net.cut("bob");
+    net.pass(Duration::from_secs(120));
+    assert_eq!(received(&net, "bob"), ["behind it", "with the key, late"]);
+}
+
+#[test]
+fn a_device_that_nobody_has_told_of_is_heard_and_its_users_list_is_asked_for_once() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "hello");
+    let asked = |net: &Net| {
+        let from_alice = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(ALICE));
+        let questions = net.world.stanzas().filter(|log| log.direction == "received" && from_alice(&log.device));
+        questions.filter(|log| log.stanza.contains("xmlns=\"usync\"")).count()
+    };
+    // The notification of Bob's new device is held back from Alice.
+    net.world.add_fault(NewFault { count: Some(3), ..fault(FaultKind::Drop, ALICE) });
+    net.linked("second", BOB);
+    net.world.clear_faults();
+    let before = asked(&net);
+    for text in ["1", "2"] {
+        net.send("second", &group, text);
+    }
+    net.settle();
+    assert_eq!(received(&net, "alice"), ["1", "2"]);
+    assert_eq!(asked(&net) - before, 1);
+    send(&mut net, "alice", &group, "to the new one, too");
+    assert_eq!(received(&net, "second"), ["to the new one, too"]);
+}

@@ -23,5 +23,6 @@ mod sandbox_groups;
 mod sealing;
 mod served;
 mod signals;
+mod storm;
 mod supervision;
 mod webhooks;
