@@ -88,24 +88,25 @@ impl Router {
     ) -> Result<bool, AccountError> {
         let asked = device.clone();
         let known = turn.children.devices(move |devices| devices.is_known(&asked)).await??;
-        if !known && self.unknown_users.insert(device.bare()) && !from_backlog {
-            self.ask_for_unknown(turn).await?;
+        let user = device.bare();
+        let is_asked = |purpose: &Purpose| matches!(purpose, Purpose::Refresh(users) if users.contains(&user));
+        if !known && !self.pending.is_waiting(is_asked) && self.unknown_users.insert(user) && !from_backlog {
+            self.ask_for_unknown(turn);
         }
         Ok(known)
     }
 
     /// Asks for the lists of those users that were noted.
-    pub(super) async fn ask_for_unknown<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+    pub(super) fn ask_for_unknown<C>(&mut self, turn: &mut Turn<'_, C>) {
         if self.unknown_users.is_empty() || self.view.state != AccountState::Online {
-            return Ok(());
+            return;
         }
         let all: Vec<Jid> = std::mem::take(&mut self.unknown_users).into_iter().collect();
         for users in all.chunks(MAX_ASKED) {
-            let id = self.pending.ask(Purpose::Refresh, turn.now);
+            let id = self.pending.ask(Purpose::Refresh(users.to_vec()), turn.now);
             let sid = random_hex::<8>(&mut self.rng);
             self.write(turn, usync_query(&id, &sid, users));
         }
-        Ok(())
     }
 
     pub(super) async fn on_refresh<C: Children>(

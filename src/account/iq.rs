@@ -30,7 +30,7 @@ pub(super) enum Purpose {
     /// Prekeys of a device that asks for a message again.
     Resend(Resend),
     /// Devices of users who have written from ones that we did not know.
-    Refresh,
+    Refresh(Vec<Jid>),
     /// How many of our prekeys the service has left.
     PreKeyCount,
     /// A batch, with the signed prekey of this id.

@@ -58,7 +58,7 @@ impl Router {
             Purpose::Usync { seq } => self.on_usync(turn, seq, iq).await,
             Purpose::Bundles { seq, devices } => self.on_bundles(turn, seq, devices, iq).await,
             Purpose::Group { seq, group } => self.on_group(turn, seq, &group, iq).await,
-            Purpose::Refresh => self.on_refresh(turn, iq).await,
+            Purpose::Refresh(_) => self.on_refresh(turn, iq).await,
             Purpose::Resend(resend) => self.on_resend_bundle(turn, resend, iq).await,
             Purpose::PreKeyCount => {
                 let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
@@ -84,7 +84,7 @@ impl Router {
             Purpose::Active => {
                 self.view.state = AccountState::Online;
                 self.view.reason = None;
-                self.ask_for_unknown(turn).await?;
+                self.ask_for_unknown(turn);
                 self.rotate_signed_prekey(turn).await
             }
             Purpose::Ping => self.rotate_signed_prekey(turn).await,
@@ -127,7 +127,7 @@ impl Router {
                 self.retry_later(turn, seq)
             }
             // The device asks again; the user's next message asks again.
-            Purpose::Resend(_) | Purpose::Refresh => Ok(()),
+            Purpose::Resend(_) | Purpose::Refresh(_) => Ok(()),
             // A login that the service does not finish is still a login: messages flow.
             Purpose::Active => {
                 self.view.state = AccountState::Online;
@@ -229,9 +229,9 @@ impl Router {
     }
 
     /// `<ib>`: what the service tells about the stream itself.
-    pub(super) async fn on_ib<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+    pub(super) fn on_ib<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
         if node.find("offline").is_some() {
-            self.ask_for_unknown(turn).await?;
+            self.ask_for_unknown(turn);
         }
         if node.find("offline_preview").is_some() {
             // Offline delivery is pulled: a client that does not ask gets nothing.

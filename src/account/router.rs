@@ -291,7 +291,7 @@ impl Router {
             "success" => self.on_success(turn, node).await,
             "failure" => self.on_failure(turn, node),
             "stream:error" => self.on_stream_error(turn, node).await,
-            "ib" => self.on_ib(turn, node).await,
+            "ib" => self.on_ib(turn, node),
             "message" => self.on_message(turn, node).await,
             "receipt" => self.on_receipt(turn, node).await,
             "notification" => self.on_notification(turn, node).await,
