@@ -62,6 +62,8 @@ struct Program {
 pub struct Client {
     pub kind: Kind,
     pub number: String,
+    /// Of a Wharf account.
+    pub account: String,
     program: Option<Program>,
 }
 
@@ -76,10 +78,12 @@ impl Client {
     /// A client on this phone.
     pub fn start_on(network: &Network, kind: Kind, number: String, by: &str) -> Result<Self, Trouble> {
         match kind {
-            Kind::Phone => Ok(Self { kind, number, program: None }),
+            Kind::Phone => Ok(Self { kind, number, account: String::new(), program: None }),
             Kind::Wharf => {
-                let account = format!("/accounts/a{number}");
-                network.wharf("POST", "/accounts", Some(json!({ "id": format!("a{number}") })))?;
+                let phone = network.sandbox("GET", &format!("/phones/{number}"), None)?;
+                let id = format!("a{number}-{}", phone["companions"].as_array().map_or(0, Vec::len));
+                let account = format!("/accounts/{id}");
+                network.wharf("POST", "/accounts", Some(json!({ "id": id })))?;
                 network.wharf("POST", &format!("{account}/start"), None)?;
                 let code = network.wharf("GET", &format!("{account}/qr"), None)?;
                 let scan = json!({ "qr": code["code"] });
@@ -87,11 +91,11 @@ impl Client {
                 network.until("the account is online", || {
                     (network.wharf("GET", &account, None).ok()?["state"] == "online").then_some(())
                 })?;
-                Ok(Self { kind, number, program: None })
+                Ok(Self { kind, number, account: id, program: None })
             }
             _ => {
                 let program = Program::start(network, kind, &number, by);
-                let client = Self { kind, number, program: Some(program) };
+                let client = Self { kind, number, account: String::new(), program: Some(program) };
                 client.wait("it is open", |event| event["event"] == "open")?;
                 Ok(client)
             }
@@ -162,7 +166,7 @@ impl Client {
             }
             Kind::Wharf => {
                 let body = json!({ "to": to, "type": "text", "text": { "body": text } });
-                network.wharf("POST", &format!("/accounts/a{}/messages", self.number), Some(body))?
+                network.wharf("POST", &format!("/accounts/{}/messages", self.account), Some(body))?
             }
             _ => self.command(json!({ "do": "text", "to": to, "text": text }))?,
         };
@@ -173,11 +177,13 @@ impl Client {
     fn event(&self, network: &Network, text: &str) -> Option<Value> {
         let mut after = String::new();
         loop {
-            let path = format!("/events?account=a{}&type=message.received&limit=1000{after}", self.number);
+            let path = format!("/events?account={}&type=message.*&limit=1000{after}", self.account);
             let page = network.wharf("GET", &path, None).ok()?;
             let events = page["data"].as_array()?;
             if let Some(found) = events.iter().find(|event| event["data"]["text"]["body"] == text) {
-                return Some(found["data"].clone());
+                let mut data = found["data"].clone();
+                data["from_me"] = json!(found["type"] == "message.sent");
+                return Some(data);
             }
             after = format!("&after={}", page["next"].as_str().filter(|_| !events.is_empty())?);
         }
@@ -201,7 +207,7 @@ impl Client {
             })?),
             Kind::Wharf => Ok(network.until("the account has the message", || {
                 let found = self.event(network, text)?;
-                Some(json!({ "id": found["id"], "chat": found["chat"], "kind": "text" }))
+                Some(json!({ "id": found["id"], "chat": found["chat"], "kind": "text", "from_me": found["from_me"] }))
             })?),
             _ => self.wait(&format!("got {text:?}"), |event| event["event"] == "message" && event["text"] == text),
         }

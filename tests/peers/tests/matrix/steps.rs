@@ -23,6 +23,7 @@ pub fn pair(report: &mut Report, network: &Network, a: &Client, b: &Client) {
     report.step("document", &who, || medium(network, a, b, "document", &unique("a document")));
     report.step("retry after corruption", &who, || retry(network, a, b, &unique("to be corrupted")));
     report.step("offline queue", &who, || offline_queue(network, a, b, &unique("while away")));
+    report.step("quote", &who, || quote(network, a, b, &unique("quoted")));
 }
 
 fn text(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
@@ -51,7 +52,7 @@ fn receipts(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
     match a.kind {
         Kind::Phone => Ok(()),
         Kind::Wharf => Ok(network.until("the message is read", || {
-            let message = network.wharf("GET", &format!("/accounts/a{}/messages/{id}", a.number), None).ok()?;
+            let message = network.wharf("GET", &format!("/accounts/{}/messages/{id}", a.account), None).ok()?;
             (message["status"] == "read").then_some(())
         })?),
         _ => {
@@ -167,7 +168,7 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
     match b.kind {
         Kind::Phone => return Err(Lacks("a phone is always there").into()),
         Kind::Wharf => {
-            network.wharf("POST", &format!("/accounts/a{}/stop", b.number), None)?;
+            network.wharf("POST", &format!("/accounts/{}/stop", b.account), None)?;
         }
         _ => {
             b.forget("open");
@@ -183,7 +184,7 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
     }
     match b.kind {
         Kind::Wharf => {
-            network.wharf("POST", &format!("/accounts/a{}/start", b.number), None)?;
+            network.wharf("POST", &format!("/accounts/{}/start", b.account), None)?;
         }
         _ => {
             b.command(json!({ "do": "come_back" }))?;
@@ -199,6 +200,25 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
         ensure(b.told(text).len() <= 1, "it came twice")?;
     }
     Ok(())
+}
+
+/// An answer that says what it answers.
+fn quote(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
+    if a.kind != Kind::Wharf || b.kind == Kind::Wharf {
+        return Err(Lacks("the commands of the matrix quote from wharf only").into());
+    }
+    let id = b.send_text(network, &a.jid(), text)?;
+    a.receive(network, text)?;
+    let answer = format!("an answer to: {text}");
+    let message = json!({ "to": b.jid(), "text": { "body": answer }, "context": { "message_id": id } });
+    network.wharf("POST", &format!("/accounts/{}/messages", a.account), Some(message))?;
+    b.receive(network, &answer)?;
+    let listed = network.listed(&b.number);
+    let listed = listed.iter().find(|it| it["text"] == answer).ok_or("the phone has not got it")?;
+    ensure(
+        listed["context"]["message_id"] == id && listed["context"]["from"] == b.number,
+        &format!("another quote: {listed}"),
+    )
 }
 
 /// All who can, in one group.
@@ -282,11 +302,13 @@ fn removed_and_added(
 /// Another client of the same phone, linked by code: it sees both sides, and can be unlinked.
 pub fn second_companion(report: &mut Report, network: &Network, first: &Client, other: &Client) {
     let who = first.kind.name();
-    if !first.kind.is_foreign() {
-        return;
-    }
-    let linked =
-        report.step("link by code", who, || Client::start_on(network, first.kind, first.number.clone(), "code"));
+    let by = match first.kind {
+        Kind::Phone => return,
+        Kind::Wharf => "qr",
+        _ => "code",
+    };
+    let link = || Client::start_on(network, first.kind, first.number.clone(), by);
+    let linked = report.step(&format!("link another by {by}"), who, link);
     let Some(second) = linked else { return };
     report.step("both companions get it", who, || {
         let text = format!("to both of {who}");
@@ -304,8 +326,11 @@ pub fn second_companion(report: &mut Report, network: &Network, first: &Client, 
         ensure(chat == other.jid() || phone["lid"] == chat, &format!("in another chat: {copy}"))
     });
     report.step("log out", who, || {
-        // Some end before they answer.
-        let _ = second.command(json!({ "do": "logout" }));
+        match first.kind {
+            Kind::Wharf => drop(network.wharf("DELETE", &format!("/accounts/{}", second.account), None)?),
+            // Some end before they answer.
+            _ => drop(second.command(json!({ "do": "logout" }))),
+        }
         Ok::<_, Trouble>(network.until("the companion is gone", || {
             let phone = network.sandbox("GET", &format!("/phones/{}", first.number), None).ok()?;
             (phone["companions"].as_array()?.len() == 1).then_some(())
