@@ -75,6 +75,8 @@ pub struct AccountsConfig {
     pub forward_jumps_own: u32,
     pub threads: usize,
     pub stuck_seconds: u64,
+    pub cached_groups: u64,
+    pub cached_groups_seconds: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +106,8 @@ impl Default for Config {
                 forward_jumps_own: MAX_FORWARD_JUMPS,
                 threads: 2,
                 stuck_seconds: 30,
+                cached_groups: 500,
+                cached_groups_seconds: 3600,
             },
             webhooks: WebhooksConfig { allow_private: None },
             retention: RetentionConfig { events_days: 30, messages_days: 30, inbox_days: 30 },
@@ -151,6 +155,9 @@ impl Config {
         let absolute = |path: &str| std::path::absolute(path).map_err(|error| invalid(error.to_string()));
         if absolute(&config.master_key_file())?.starts_with(absolute(&config.data)?) {
             return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
+        }
+        if config.accounts.cached_groups == 0 || config.accounts.cached_groups_seconds == 0 {
+            return Err(invalid("accounts.cached_groups and cached_groups_seconds must be 1 or more".into()));
         }
         if config.accounts.stuck_seconds == 0 {
             return Err(invalid("accounts.stuck_seconds must be 1 or more".into()));

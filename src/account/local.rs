@@ -3,7 +3,7 @@
 use super::device::Device;
 use super::error::AccountError;
 use super::router::{Effect, Input, Router, Settings};
-use super::{ChildDown, Children, DeviceSync, PreKeys, SenderKeys, SessionCipher};
+use super::{ChildDown, Children, DeviceSync, KeepAll, PreKeys, Recency, SenderKeys, SessionCipher};
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, Changes, Engine, Overlay, Records};
@@ -23,10 +23,10 @@ pub struct Machines {
 
 impl Machines {
     /// Loads the children of an account.
-    pub fn load(store: &AccountStore, device: &Device, rng: &mut StdRng) -> Self {
+    pub fn load(store: &AccountStore, device: &Device, rng: &mut StdRng, recency: Box<dyn Recency>) -> Self {
         Self {
             sessions: SessionCipher::new(store.clone(), device.local.clone(), StdRng::from_rng(rng)),
-            sender_keys: SenderKeys::new(store.clone(), StdRng::from_rng(rng)),
+            sender_keys: SenderKeys::new(store.clone(), StdRng::from_rng(rng), recency),
             devices: DeviceSync::new(store.clone()),
             prekeys: PreKeys::new(store.clone(), StdRng::from_rng(rng)),
         }
@@ -84,7 +84,7 @@ impl Local {
         let records = Records::new(engine);
         let store = AccountStore::new(records.clone(), account, Overlay::default());
         let (device, changes) = Device::load_or_create(&store, &mut rng)?;
-        let machines = Machines::load(&store, &device, &mut rng);
+        let machines = Machines::load(&store, &device, &mut rng, Box::new(KeepAll));
         let router = Router::load(id, store, settings, device, rng)?;
         let mut local = Self { router, machines, records, account, committed: Vec::new() };
         local.commit(changes)?;

@@ -47,7 +47,7 @@ pub use prekeys::PreKeys;
 pub use restore::prepare_restored;
 pub use retention::Retention;
 pub use router::{Command, Effect, Input, Refusal, Reply, Router, Settings, Turn};
-pub use sender_keys::SenderKeys;
+pub use sender_keys::{KeepAll, Recency, SenderKeys};
 pub use sessions::SessionCipher;
 pub use view::{AccountState, AccountView, LinkCode};
 

@@ -22,9 +22,30 @@ const MAX_MESSAGES: u32 = 1000;
 
 type Writes = ChangeSet<owner::SenderKeys>;
 
+/// Which groups' keys stay in memory; those that are not used for long are read from the store again.
+pub trait Recency: Send {
+    /// A group's key is used.
+    fn used(&mut self, group: &Jid);
+
+    /// Groups whose keys need not stay, since this was last asked.
+    fn idle(&mut self) -> Vec<Jid>;
+}
+
+/// Every key stays: for tests, and for accounts with few groups.
+pub struct KeepAll;
+
+impl Recency for KeepAll {
+    fn used(&mut self, _: &Jid) {}
+
+    fn idle(&mut self) -> Vec<Jid> {
+        Vec::new()
+    }
+}
+
 pub struct SenderKeys {
     store: AccountStore,
     rng: StdRng,
+    recency: Box<dyn Recency>,
     buffer: Buffer,
     theirs: HashMap<SenderKeyName, TheirSenderKeys>,
     ours: HashMap<Jid, Ours>,
@@ -52,8 +73,8 @@ pub struct KeyDelivery {
 }
 
 impl SenderKeys {
-    pub fn new(store: AccountStore, rng: StdRng) -> Self {
-        Self { store, rng, buffer: Buffer::new(), theirs: HashMap::new(), ours: HashMap::new() }
+    pub fn new(store: AccountStore, rng: StdRng, recency: Box<dyn Recency>) -> Self {
+        Self { store, rng, recency, buffer: Buffer::new(), theirs: HashMap::new(), ours: HashMap::new() }
     }
 
     /// Our key for a group with these devices. It is a new one when there was none, when it has served long enough, and when a
@@ -173,6 +194,11 @@ impl SenderKeys {
     }
 
     fn load_ours(&mut self, group: &Jid) -> Result<Option<&mut Ours>, AccountError> {
+        // What was written is in the store, or pinned on its way there.
+        for idle in self.recency.idle() {
+            self.ours.remove(&idle);
+        }
+        self.recency.used(group);
         if !self.ours.contains_key(group) {
             let name = group.to_string();
             let Some(stored) = self.store.get(kind::OWN_SENDER_KEY, name.as_bytes())? else { return Ok(None) };
@@ -237,6 +263,19 @@ mod tests {
         keys: SenderKeys,
     }
 
+    /// Every other group is idle at once.
+    struct OneAtATime(Option<Jid>);
+
+    impl Recency for OneAtATime {
+        fn used(&mut self, group: &Jid) {
+            self.0 = Some(group.clone());
+        }
+
+        fn idle(&mut self) -> Vec<Jid> {
+            self.0.take().into_iter().collect()
+        }
+    }
+
     const KEY: AccountKey = AccountKey::from_bytes([1; 16]);
 
     impl Fixture {
@@ -245,7 +284,8 @@ mod tests {
         }
 
         fn over(records: Records) -> Self {
-            let keys = SenderKeys::new(AccountStore::new(records.clone(), KEY, Overlay::default()), rng(1));
+            let store = AccountStore::new(records.clone(), KEY, Overlay::default());
+            let keys = SenderKeys::new(store, rng(1), Box::new(OneAtATime(None)));
             Self { records, keys }
         }
 

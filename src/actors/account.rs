@@ -7,6 +7,7 @@ use super::fleet::{Fleet, TreeDown};
 use super::link::{Dial, Link};
 use super::metrics::Metrics;
 use super::pulse::Pulse;
+use super::recency::GroupCache;
 use super::transport::Network;
 use crate::account::{
     AccountError, AccountView, Command, Device, Effect, Input, Poison, Reply, Router, Settings, StanzaPrint,
@@ -50,6 +51,7 @@ pub(super) struct Environment {
     pub(super) keep_events: Duration,
     /// A tree that does not move for so long is given up.
     pub(super) patience: Duration,
+    pub(super) group_cache: GroupCache,
 }
 
 impl Environment {
@@ -144,7 +146,14 @@ impl Account {
         self.poison = Poison::load(&store)?;
         let mut rng = environment.entropy.fork();
         let device = Device::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
-        let tree = Tree::start(&self.id, &store, &device, &mut rng, (&environment.hooks, &self.pulse));
+        let tree = Tree::start(
+            &self.id,
+            &store,
+            &device,
+            &mut rng,
+            environment.group_cache,
+            (&environment.hooks, &self.pulse),
+        );
         let router = Router::load(self.id.clone(), store, environment.settings.clone(), device, rng)?;
         Ok((router, tree))
     }

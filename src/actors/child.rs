@@ -2,6 +2,7 @@
 
 use super::boundary::guard;
 use super::pulse::Pulse;
+use super::recency::{GroupCache, RecentGroups};
 use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SenderKeys, SessionCipher};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::AccountId;
@@ -67,9 +68,11 @@ impl Tree {
         store: &AccountStore,
         device: &Device,
         rng: &mut StdRng,
+        cache: GroupCache,
         vitals: (&Arc<dyn Hooks>, &Pulse),
     ) -> Self {
-        let Machines { sessions, sender_keys, devices, prekeys } = Machines::load(store, device, rng);
+        let recency = Box::new(RecentGroups::new(cache));
+        let Machines { sessions, sender_keys, devices, prekeys } = Machines::load(store, device, rng, recency);
         Self {
             sessions: shell(Point::SessionCipher, account, sessions, vitals),
             sender_keys: shell(Point::SenderKeys, account, sender_keys, vitals),

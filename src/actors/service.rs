@@ -6,6 +6,7 @@ use super::dispatcher::{Dispatcher, Stop};
 use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, ShutDown, Watch};
 use super::metrics::Metrics;
 use super::operations::FreeSpace;
+use super::recency::GroupCache;
 use super::remembered::{Remembered, is_kept, put_remembered, read_remembered};
 use super::transport::Network;
 use super::upkeep::LOG_START;
@@ -60,6 +61,7 @@ pub struct ServiceConfig {
     pub keep_events: Duration,
     /// An account that does not move for so long is loaded anew.
     pub patience: Duration,
+    pub group_cache: GroupCache,
     /// Below this many free bytes nothing is taken for sending.
     pub keep_free: u64,
 }
@@ -146,6 +148,7 @@ impl Service {
             metrics: metrics.clone(),
             keep_events: config.keep_events,
             patience: config.patience,
+            group_cache: config.group_cache,
         };
         let fleet = Fleet::load(environment, config.arbiters, vitals.guard("fleet"))?.start();
         let (free_space, keep_free) = (config.free_space, config.keep_free);

@@ -108,6 +108,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "actix",
             "futures_util",
             "hex",
+            "moka",
             "prometheus_client",
             "rand",
             "reqwest",
@@ -134,6 +135,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 const CRATES: &[&str] = &[
     "prometheus_client",
     "ctr",
+    "moka",
     "fs2",
     "pbkdf2",
     "rcgen",
