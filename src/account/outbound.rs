@@ -29,6 +29,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Messages that may wait in one account.
 const MAX_WAITING: usize = 10_000;
+/// Prekeys fetched at a time: each begins a session, and others' turns come between.
+const MAX_BUNDLES: usize = 32;
 /// How often the service is asked about one message before it fails.
 const MAX_TRIES: u32 = 3;
 
@@ -236,10 +238,11 @@ impl Router {
         seq: u64,
         devices: &[Jid],
     ) -> Result<bool, AccountError> {
-        let missing = self.without_session(turn, devices).await?;
+        let mut missing = self.without_session(turn, devices).await?;
         if missing.is_empty() {
             return Ok(false);
         }
+        missing.truncate(MAX_BUNDLES);
         let users = missing.iter().map(|device| Node::new("user").attr("jid", device));
         let key = Node::new("key").children(users);
         let purpose = Purpose::Bundles { seq, devices: missing };

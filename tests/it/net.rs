@@ -33,6 +33,8 @@ pub struct Net {
     pub now: Timestamp,
     pub world: World,
     pub accounts: BTreeMap<&'static str, Account>,
+    /// Runs every turn of an account: benches measure it.
+    pub around_turn: fn(&mut dyn FnMut()),
     settings: Arc<Settings>,
     next_connection: u64,
     rng: StdRng,
@@ -52,7 +54,9 @@ impl Net {
             retention: Retention::default(),
         };
         let rng = StdRng::seed_from_u64(2);
-        Self { now, world, accounts: BTreeMap::new(), settings: Arc::new(settings), next_connection: 0, rng }
+        let around_turn: fn(&mut dyn FnMut()) = |turn| turn();
+        let settings = Arc::new(settings);
+        Self { now, world, accounts: BTreeMap::new(), around_turn, settings, next_connection: 0, rng }
     }
 
     pub fn trusting(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -192,7 +196,8 @@ impl Net {
 
     pub fn input(&mut self, name: &str, input: Input) {
         let now = self.now;
-        let effects = self.accounts.get_mut(name).unwrap().local.turn(input, now).unwrap();
+        let (account, mut input, mut effects) = (self.accounts.get_mut(name).unwrap(), Some(input), Vec::new());
+        (self.around_turn)(&mut || effects = account.local.turn(input.take().unwrap(), now).unwrap());
         for effect in effects {
             self.effect(name, effect);
         }
