@@ -1,9 +1,10 @@
-//! What the service sees of ciphertexts: one (sender, recipient, ratchet key, counter) is one byte string, for ever.
+//! What the service sees of ciphertexts: one (sender, recipient, ratchet key, counter) is one byte string, for ever, and so is one
+//! (sender, sender key, iteration) in a group.
 
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use wharf::signal::{PreKeySignalMessage, SignalMessage};
+use wharf::signal::{PreKeySignalMessage, SenderKeyMessage, SignalMessage};
 use wharf::wire::Node;
 
 type Place = (String, String, [u8; 32], u32);
@@ -33,6 +34,25 @@ impl Ledger {
                 self.note_ciphertext(device, &recipient, enc);
             }
         }
+        let group = node.text("to").unwrap_or_default();
+        for enc in node.all("enc") {
+            if enc.is("type", "skmsg") {
+                self.note_shared(device, &group, enc);
+            } else {
+                let one = node.text("participant").unwrap_or(group.clone());
+                self.note_ciphertext(device, &one, enc);
+            }
+        }
+    }
+
+    fn note_shared(&mut self, sender: &str, group: &str, enc: &Node) {
+        match SenderKeyMessage::parse(enc.content_bytes()) {
+            Ok(message) => {
+                let place = (sender.to_owned(), format!("{group} {}", message.chain_id.0), [0; 32], message.iteration);
+                self.note_place(place, enc.content_bytes());
+            }
+            Err(_) => self.violations.push(format!("{sender} wrote to {group} what no phone can parse")),
+        }
     }
 
     fn note_ciphertext(&mut self, sender: &str, recipient: &str, enc: &Node) {
@@ -46,14 +66,19 @@ impl Ledger {
             return;
         };
         let place = (sender.to_owned(), recipient.to_owned(), *message.ratchet_key().as_bytes(), message.counter());
+        self.note_place(place, bytes);
+    }
+
+    fn note_place(&mut self, place: Place, bytes: &[u8]) {
         let hash: [u8; 32] = Sha256::digest(bytes).into();
-        match self.seen.insert(place, hash) {
-            Some(before) if before == hash => self.repeated += 1,
-            Some(_) => self.violations.push(format!(
-                "{sender} has used message key {} of a chain to {recipient} for two ciphertexts",
-                message.counter()
-            )),
-            None => {}
+        match self.seen.get(&place) {
+            Some(before) if *before == hash => self.repeated += 1,
+            Some(_) => {
+                let (sender, recipient, _, number) = place;
+                self.violations
+                    .push(format!("{sender} has used key {number} of a chain to {recipient} for two ciphertexts"));
+            }
+            None => drop(self.seen.insert(place, hash)),
         }
     }
 

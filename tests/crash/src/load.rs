@@ -23,7 +23,10 @@ pub struct Chat {
     pub account: &'static str,
     /// The account's own number.
     pub number: &'static str,
-    pub to: &'static str,
+    /// A number, or the group's id.
+    pub to: String,
+    /// The phone that must read them.
+    pub reader: &'static str,
     /// How many were accepted: the texts are numbered, and so begin with 0 up to this.
     pub accepted: usize,
 }
@@ -68,7 +71,8 @@ impl Load {
     pub fn new(port: u16, world: WorldHost) -> Result<Self, Failed> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         let [(alice, alices), (bob, bobs)] = ACCOUNTS;
-        let chat = |account, number, to| Chat { account, number, to, accepted: 0 };
+        let chat =
+            |account, number, to: &'static str| Chat { account, number, to: to.to_owned(), reader: to, accepted: 0 };
         let chats =
             [chat(alice, alices, bobs), chat(alice, alices, CAROL), chat(bob, bobs, alices), chat(bob, bobs, CAROL)];
         let writer = |from, account, to| Writer { from, account, to, written: 0 };
@@ -98,6 +102,13 @@ impl Load {
         let numbers = ACCOUNTS.map(|(_, number)| number).into_iter().chain([CAROL, DAVE]);
         for number in numbers {
             self.world.with(move |world| world.create_phone(number, None)).await.ok_or("no world")??;
+        }
+        let members = ACCOUNTS.map(|(_, number)| number.to_owned());
+        let group =
+            self.world.with(move |world| world.create_group("crew", CAROL, &members)).await.ok_or("no world")??;
+        for (account, number) in ACCOUNTS {
+            let to = group.id.clone();
+            self.chats.push(Chat { account, number, to, reader: CAROL, accepted: 0 });
         }
         for (account, number) in ACCOUNTS {
             self.post("/accounts", json!({ "id": account })).await?;

@@ -26,7 +26,7 @@ pub async fn reach(
         let prefix = format!("{}>{} ", chat.account, chat.to);
         let mut read = Vec::new();
         let arrived = until("all is on the phone", async || {
-            read = on_phone(load, chat.to, &prefix).await;
+            read = on_phone(load, chat.reader, &prefix).await;
             // One that was sent without an answer may have been accepted.
             read.len() >= wanted.len()
         });
