@@ -2,6 +2,7 @@
 
 mod backup;
 mod conversations;
+mod coverage;
 mod demo;
 mod direct_messages;
 mod faults;

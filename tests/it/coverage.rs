@@ -1,0 +1,44 @@
+//! `docs/coverage.md` names tests that exist and run.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let nested = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    nested.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// The names of all tests that are not ignored.
+fn tests(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim) {
+        match line {
+            "#[test]" | "#[actix_web::test]" => is_test = true,
+            _ if line.starts_with("#[ignore") => is_test = false,
+            _ if line.starts_with('#') => {}
+            _ => {
+                let name =
+                    line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+                found.extend(name.filter(|_| is_test).map(str::to_owned));
+                is_test = false;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_test_that_the_coverage_names_exists_and_is_not_ignored() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["src", "tests/it"].map(|folder| sources(&root.join(folder))).concat();
+    let known: BTreeSet<String> =
+        files.iter().flat_map(|path| tests(&std::fs::read_to_string(path).unwrap())).collect();
+    let coverage = std::fs::read_to_string(root.join("docs/coverage.md")).unwrap();
+    let named: Vec<&str> =
+        coverage.split('`').skip(1).step_by(2).filter_map(|text| text.split_once("::")).map(|(_, name)| name).collect();
+    assert!(named.len() > 80, "the table was read");
+    let gone: Vec<_> = named.iter().filter(|name| !known.contains(**name)).collect();
+    assert!(gone.is_empty(), "docs/coverage.md names tests that are not there: {gone:?}");
+}
