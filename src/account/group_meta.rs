@@ -2,7 +2,7 @@
 
 use super::codec;
 use super::error::AccountError;
-use super::router::Router;
+use super::router::{Router, Turn};
 use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::{Jid, Node, Server, WireError};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub(super) struct GroupMeta {
     /// Whether devices are named by LID; by phone number otherwise.
     pub(super) by_lid: bool,
     pub(super) members: Vec<Member>,
+    /// Whether something has changed since: still good for who may ask, not for whom to write to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) stale: bool,
 }
 
 impl GroupMeta {
@@ -40,7 +43,8 @@ impl GroupMeta {
             Some(mode) => mode == "lid",
             None => members.iter().all(|member| member.jid.server() == Server::Lid),
         };
-        Ok(Self { subject: group.text("subject").unwrap_or_default().into_owned(), by_lid, members })
+        let subject = group.text("subject").unwrap_or_default().into_owned();
+        Ok(Self { subject, by_lid, members, stale: false })
     }
 
     /// The pairs of phone number and LID that it tells.
@@ -58,7 +62,7 @@ impl GroupMeta {
 }
 
 impl Router {
-    /// What we know of a group; `None` when the service has to be asked.
+    /// What we know of a group, though it may be stale.
     pub(super) fn group(&self, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
         if let Some(known) = self.groups.get(group) {
             return Ok(Some(known.clone()));
@@ -67,13 +71,27 @@ impl Router {
         stored.map(|bytes| codec::decode_json(&bytes, "group")).transpose()
     }
 
-    pub(super) fn group_writes(group: &Jid, meta: Option<&GroupMeta>) -> ChangeSet<owner::Router> {
-        let mut writes = ChangeSet::default();
-        match meta {
-            Some(meta) => writes.put(kind::GROUP, group.to_string(), codec::encode_json(meta)),
-            None => writes.delete(kind::GROUP, group.to_string()),
+    /// What we know of a group, unless the service has to be asked.
+    pub(super) fn fresh_group(&self, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
+        Ok(self.group(group)?.filter(|meta| !meta.stale))
+    }
+
+    pub(super) fn put_group<C>(&mut self, turn: &mut Turn<'_, C>, group: &Jid, meta: GroupMeta) {
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::GROUP, group.to_string(), codec::encode_json(&meta));
+        turn.absorb(writes);
+        self.groups.insert(group.clone(), meta);
+    }
+
+    /// Something of a group has changed: it is asked for before the next message, those that wait included.
+    pub(super) fn group_changed<C>(&mut self, turn: &mut Turn<'_, C>, group: &Jid) -> Result<(), AccountError> {
+        if let Some(meta) = self.fresh_group(group)? {
+            self.put_group(turn, group, GroupMeta { stale: true, ..meta });
         }
-        writes
+        for entry in self.outbox.entries.values_mut().filter(|entry| entry.to == *group) {
+            (entry.tries, entry.looked_up) = (0, false);
+        }
+        Ok(())
     }
 }
 

@@ -344,11 +344,13 @@ impl Router {
                 let user = node.require_jid("from")?;
                 let writes = turn.children.devices(move |devices| devices.forget(&user)).await??;
                 turn.absorb(writes);
+                // What waits for prekeys asks for the list once more.
+                self.outbox.entries.values_mut().for_each(|entry| entry.looked_up = false);
             }
             // What changed in a group is asked for when it is needed.
             Some("w:gp2") => {
                 let group = node.require_jid("from")?;
-                self.forget_group(turn, &group);
+                self.group_changed(turn, &group)?;
             }
             _ => {}
         }

@@ -453,9 +453,7 @@ impl Router {
         let Some((seq, id)) = found.map(|(seq, entry)| (*seq, entry.id.clone())) else { return Ok(()) };
         if let Some(code) = node.text("error") {
             let (code, meaning) = (format!("service_{code}"), refusal_meaning(&code));
-            if code == "service_421" {
-                self.forget_group_of(turn, seq);
-            }
+            self.group_of_changed(turn, seq)?;
             return self.fail(turn, seq, &id, &code, meaning);
         }
         self.key_delivered(turn, seq).await?;
@@ -502,7 +500,7 @@ impl Router {
             Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
             None => vec![to, self.own_pn().bare()],
         };
-        self.forget_group_of(turn, seq);
+        self.group_of_changed(turn, seq)?;
         let writes = turn
             .children
             .devices(move |devices| {

@@ -31,7 +31,7 @@ impl Router {
         entry: &mut Outgoing,
     ) -> Result<Step, AccountError> {
         let group = entry.to.clone();
-        let Some(meta) = self.group(&group)? else {
+        let Some(meta) = self.fresh_group(&group)? else {
             if entry.tries > 1 {
                 return Ok(NO_GROUP);
             }
@@ -129,8 +129,7 @@ impl Router {
         let pairs = meta.pairs();
         let learned = turn.children.devices(move |devices| devices.learn_mappings(&pairs)).await??;
         self.file(turn, learned).await?;
-        turn.absorb(Self::group_writes(group, Some(&meta)));
-        self.groups.insert(group.clone(), meta);
+        self.put_group(turn, group, meta);
         self.ask_again_for(seq);
         Ok(())
     }
@@ -149,16 +148,9 @@ impl Router {
     }
 
     /// What we know of the group that this message is for may be old.
-    pub(super) fn forget_group_of<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) {
-        let Some(group) = self.outbox.entries.get(&seq).map(|entry| entry.to.clone()) else { return };
-        if group.server() == Server::Group {
-            self.forget_group(turn, &group);
-        }
-    }
-
-    pub(super) fn forget_group<C>(&mut self, turn: &mut Turn<'_, C>, group: &Jid) {
-        self.groups.remove(group);
-        turn.absorb(Self::group_writes(group, None));
+    pub(super) fn group_of_changed<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) -> Result<(), AccountError> {
+        let Some(group) = self.outbox.entries.get(&seq).map(|entry| entry.to.clone()) else { return Ok(()) };
+        if group.is_group() { self.group_changed(turn, &group) } else { Ok(()) }
     }
 }
 

@@ -19,6 +19,8 @@ use prost::Message as _;
 
 /// A message is sent again this often to one device.
 const MAX_RESENDS: u64 = 5;
+/// Messages and devices that are counted at a time.
+const MAX_COUNTED: usize = 10_000;
 
 /// A device that asks for a message again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,14 @@ impl Router {
             let writes = turn.children.sender_keys(move |keys| keys.unmark(&group, &lost)).await??;
             turn.absorb(writes);
         }
-        let Some((to, _)) = self.sent(&id)?.filter(|_| count <= MAX_RESENDS) else {
+        if self.resent.len() >= MAX_COUNTED {
+            self.resent.clear();
+        }
+        // The count is what the device says: ours is of what we have done.
+        let before = self.resent.entry((id.clone(), device.clone())).or_default();
+        *before += 1;
+        let tries = count.max(*before);
+        let Some((to, _)) = self.sent(&id)?.filter(|_| tries <= MAX_RESENDS) else {
             tracing::warn!(account = %self.id, device = %device.redacted(), count, "a message cannot be sent again");
             return Ok(());
         };

@@ -144,6 +144,8 @@ pub struct Router {
     pub(super) groups: HashMap<Jid, GroupMeta>,
     /// Users who have written from a device that is not in their list.
     pub(super) unknown_users: BTreeSet<Jid>,
+    /// How often which device has asked for which message again.
+    pub(super) resent: HashMap<(MessageId, Jid), u64>,
     /// The signed prekey is not looked at before.
     pub(super) rotate_after: Timestamp,
     pub(super) restored: Restored,
@@ -179,6 +181,7 @@ impl Router {
             outbox,
             groups: HashMap::new(),
             unknown_users: BTreeSet::new(),
+            resent: HashMap::new(),
             restored,
             sweep: Sweep::default(),
         };

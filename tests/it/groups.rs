@@ -3,6 +3,7 @@
 use crate::net::Net;
 use std::time::Duration;
 use wharf::sandbox::world::{FaultKind, MemberChange, NewFault};
+use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -147,9 +148,9 @@ fn a_message_is_not_sent_again_to_somebody_it_was_not_for() {
     let (mut net, _) = crew();
     let id = net.send("alice", BOB, "for bob alone");
     net.settle();
-    let carol = wharf::wire::Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap();
-    let retry = wharf::wire::Node::new("receipt").attr("from", carol).attr("id", id.to_string()).attr("type", "retry");
-    net.stanza("alice", retry.child(wharf::wire::Node::new("retry").attr("count", "2")));
+    let carol = Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap();
+    let retry = Node::new("receipt").attr("from", carol).attr("id", id.to_string()).attr("type", "retry");
+    net.stanza("alice", retry.child(Node::new("retry").attr("count", "2")));
     net.settle();
     assert!(phone_read(&net, CAROL).is_empty());
 }
@@ -240,4 +241,76 @@ fn a_device_that_nobody_has_told_of_is_heard_and_its_users_list_is_asked_for_onc
     assert_eq!(asked(&net) - before, 1);
     send(&mut net, "alice", &group, "to the new one, too");
     assert_eq!(received(&net, "second"), ["to the new one, too"]);
+}
+
+/// Carries what is under way until this account has asked for prekeys.
+fn until_prekeys_are_asked_for(net: &mut Net, number: &str) {
+    let asked = |net: &Net| {
+        let of_account = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(number));
+        let last = net.world.stanzas().filter(|log| log.direction == "received" && of_account(&log.device)).last();
+        last.is_some_and(|log| log.stanza.contains("<key><user"))
+    };
+    while !asked(net) {
+        assert!(net.carry_one(), "prekeys were never asked for");
+    }
+}
+
+fn notification(kind: &'static str, from: &str) -> Node {
+    let from = Jid::parse(from).unwrap();
+    Node::new("notification").attr("type", kind).attr("id", "N").attr("from", from)
+}
+
+#[test]
+fn a_device_list_that_changes_while_a_message_waits_for_prekeys_does_not_fail_the_message() {
+    let (mut net, _) = crew();
+    let id = net.send("alice", BOB, "patience");
+    until_prekeys_are_asked_for(&mut net, ALICE);
+    let lid = net.world.phone(BOB).unwrap().lid;
+    net.stanza("alice", notification("devices", &lid));
+    net.settle();
+    assert_eq!(net.message("alice", &id).failure, None);
+    assert_eq!(received(&net, "bob"), ["patience"]);
+}
+
+#[test]
+fn a_group_that_changes_again_and_again_while_a_message_waits_does_not_fail_the_message() {
+    let (mut net, group) = crew();
+    let id = net.send("alice", &group, "patience");
+    until_prekeys_are_asked_for(&mut net, ALICE);
+    for _ in 0..3 {
+        net.stanza("alice", notification("w:gp2", &group));
+        net.carry_one();
+    }
+    net.settle();
+    assert_eq!(net.message("alice", &id).failure, None);
+    assert_eq!(received(&net, "bob"), ["patience"]);
+}
+
+#[test]
+fn a_member_is_sent_a_message_again_although_the_group_has_changed_since() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "first");
+    net.world.add_fault(fault(FaultKind::Corrupt, BOB));
+    net.send("alice", &group, "corrupted");
+    net.stanza("alice", notification("w:gp2", &group));
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["first", "corrupted"]);
+}
+
+#[test]
+fn a_device_that_always_asks_for_the_first_time_is_sent_a_message_five_times_at_most() {
+    let (mut net, _) = crew();
+    let id = net.send("alice", BOB, "once");
+    net.settle();
+    let lid = Jid::parse(&net.world.phone(BOB).unwrap().lid).unwrap().with_device(1);
+    let sent = |net: &Net| {
+        let again = |stanza: &str| stanza.starts_with("<message") && stanza.contains("count=");
+        net.world.stanzas().filter(|log| log.direction == "received" && again(&log.stanza)).count()
+    };
+    for _ in 0..20 {
+        let retry = Node::new("receipt").attr("from", &lid).attr("id", id.to_string()).attr("type", "retry");
+        net.stanza("alice", retry.child(Node::new("retry").attr("count", "1")));
+        net.settle();
+    }
+    assert_eq!(sent(&net), 5);
 }

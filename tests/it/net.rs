@@ -237,18 +237,23 @@ impl Net {
 
     /// Carries every byte that is under way; no time passes.
     fn carry(&mut self) {
-        while let Some(output) = self.world.next_output() {
-            match output {
-                Output::Bytes(id, bytes) => self.hand_over(id, &bytes),
-                Output::Close(id) => {
-                    self.world.closed(id);
-                    if let Some((name, generation)) = self.owner(id) {
-                        self.accounts.get_mut(name).unwrap().link = None;
-                        self.input(name, Input::Disconnected(generation, "closed by the service".into()));
-                    }
+        while self.carry_one() {}
+    }
+
+    /// Carries one output of the service; false when there is none.
+    pub fn carry_one(&mut self) -> bool {
+        let Some(output) = self.world.next_output() else { return false };
+        match output {
+            Output::Bytes(id, bytes) => self.hand_over(id, &bytes),
+            Output::Close(id) => {
+                self.world.closed(id);
+                if let Some((name, generation)) = self.owner(id) {
+                    self.accounts.get_mut(name).unwrap().link = None;
+                    self.input(name, Input::Disconnected(generation, "closed by the service".into()));
                 }
             }
         }
+        true
     }
 
     fn owner(&self, id: ConnectionId) -> Option<(&'static str, Generation)> {
