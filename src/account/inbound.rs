@@ -347,11 +347,7 @@ impl Router {
                 // What waits for prekeys asks for the list once more.
                 self.outbox.entries.values_mut().for_each(|entry| entry.looked_up = false);
             }
-            // What changed in a group is asked for when it is needed.
-            Some("w:gp2") => {
-                let group = node.require_jid("from")?;
-                self.group_changed(turn, &group)?;
-            }
+            Some("w:gp2") => self.on_group_changes(turn, node).await?,
             _ => {}
         }
         self.acknowledge(turn, node);

@@ -13,6 +13,7 @@ mod device;
 mod devices;
 mod error;
 mod events;
+mod group_events;
 mod group_meta;
 mod inbound;
 mod iq;

@@ -314,3 +314,24 @@ fn a_device_that_always_asks_for_the_first_time_is_sent_a_message_five_times_at_
     }
     assert_eq!(sent(&net), 5);
 }
+
+#[test]
+fn a_bot_is_told_once_of_each_change_in_its_groups() {
+    let (mut net, group) = crew();
+    net.world.add_fault(NewFault { count: Some(5), ..fault(FaultKind::Duplicate, ALICE) });
+    net.world.change_participants(&group, None, MemberChange::Remove, &[BOB.into()]).unwrap();
+    net.world.change_participants(&group, None, MemberChange::Add, &[BOB.into()]).unwrap();
+    net.world.change_participants(&group, None, MemberChange::Promote, &[ALICE.into()]).unwrap();
+    net.settle();
+    let changes = net.events("alice", "group.participants");
+    let told: Vec<_> = changes.iter().map(|data| (data["change"].clone(), data["participants"][0].clone())).collect();
+    let jid = |number: &str| serde_json::json!(format!("{number}@s.whatsapp.net"));
+    let change = |tag: &str| serde_json::json!(tag);
+    assert_eq!(told, [(change("remove"), jid(BOB)), (change("add"), jid(BOB)), (change("promote"), jid(ALICE))]);
+    assert!(changes.iter().all(|data| data["by"] == jid(CAROL) && data["group"] == group));
+    let made = net.events("alice", "group.updated");
+    assert_eq!(
+        (made.len(), made[0]["change"].clone(), made[0]["subject"].clone()),
+        (1, change("create"), change("crew"))
+    );
+}
