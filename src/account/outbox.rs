@@ -105,23 +105,38 @@ pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Server;
 
-    #[test]
-    fn an_outgoing_message_has_the_golden_form() {
+    fn stored(to: Jid, key: Option<KeyDelivery>) -> Vec<u8> {
         let entry = Outgoing {
             id: MessageId::new("3EB0AA"),
-            to: Jid::pn("15550002222"),
+            to,
             text: OutgoingText { body: "hello".into(), ..OutgoingText::default() },
             stage: Stage::Queued,
             tries: 0,
             looked_up: false,
             unreachable: HashSet::new(),
-            key: None,
+            key,
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         put_outgoing(&mut writes, 1, &entry, Some(&Node::new("message").attr("id", "3EB0AA")));
         let mut changes = crate::storage::Changes::default();
         changes.absorb(writes);
-        crate::golden::check("outgoing-v1.hex", changes.writes[0].value.as_ref().unwrap());
+        changes.writes[0].value.clone().unwrap()
+    }
+
+    #[test]
+    fn an_outgoing_message_has_the_golden_form() {
+        crate::golden::check("outgoing-v1.hex", &stored(Jid::pn("15550002222"), None));
+    }
+
+    #[test]
+    fn an_outgoing_message_with_a_key_has_the_golden_form_and_keeps_whom_it_is_for() {
+        let devices = vec![Jid::new("7", Server::Lid), Jid::new("7", Server::Lid).with_device(3)];
+        let key = KeyDelivery { chain: ChainId(9), devices };
+        let bytes = stored(Jid::new("120363000000000000", Server::Group), Some(key.clone()));
+        crate::golden::check("outgoing-with-key-v1.hex", &bytes);
+        let record: proto::Outgoing = codec::decode(&bytes, "outgoing message").unwrap();
+        assert_eq!(read_key(&record).unwrap(), Some(key));
     }
 }

@@ -48,17 +48,30 @@ impl Hooks for PanicAt {
 }
 
 async fn recovers_from_a_panic_at(points: &[Point]) {
+    recovers(points, false).await;
+}
+
+async fn recovers(points: &[Point], in_a_group: bool) {
     let hooks = PanicAt::new(points);
     let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
     it.client.linked("bob", BOB).await;
     it.client.phone(CAROL).await;
+    let (to_alice, to_carol) = if in_a_group {
+        let group = json!({ "subject": "two", "creator": CAROL, "participants": [ALICE] });
+        let group = it.client.control("POST", "/groups", Some(group)).await["id"].as_str().unwrap().to_owned();
+        (group.clone(), group)
+    } else {
+        (ALICE.to_owned(), CAROL.to_owned())
+    };
     hooks.arm();
     // A first message both ways makes every child work: devices are looked up, sessions set up, prekeys used.
-    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    it.client
+        .control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": to_alice, "text": "in" })))
+        .await;
     hooks.all_happened().await;
     until("the account accepts a message again", async || {
-        let request = it.client.text("alice", CAROL, "out").header("idempotency-key", "one");
+        let request = it.client.text("alice", &to_carol, "out").header("idempotency-key", "one");
         let answer = it.client.try_send(request).await.unwrap();
         assert!(matches!(answer.status, 202 | 503), "{}", answer.json());
         (answer.status == 202).then_some(())
@@ -89,6 +102,11 @@ async fn a_panic_while_a_tree_is_ending_after_a_panic() {
 #[actix_web::test]
 async fn a_panic_of_the_session_cipher() {
     recovers_from_a_panic_at(&[Point::SessionCipher]).await;
+}
+
+#[actix_web::test]
+async fn a_panic_of_the_sender_keys() {
+    recovers(&[Point::SenderKeys], true).await;
 }
 
 #[actix_web::test]
