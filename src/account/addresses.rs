@@ -35,6 +35,7 @@ impl Router {
     ) -> Result<(), AccountError> {
         turn.absorb(learned.writes);
         for (pn, lid) in learned.mapped {
+            self.outbox.merge_lanes(&pn, &lid);
             let (moved, writes) = turn.children.sessions(move |sessions| sessions.migrate(&pn, &lid)).await??;
             turn.absorb(writes);
             if moved > 0 {
@@ -43,7 +44,8 @@ impl Router {
         }
         for addresses in learned.anew {
             let contact = addresses.first().cloned();
-            let (_, writes) = turn.children.sessions(move |sessions| sessions.forget_users(&addresses)).await??;
+            let users = addresses.clone();
+            let (_, writes) = turn.children.sessions(move |sessions| sessions.forget_users(&users)).await??;
             turn.absorb(writes);
             if let Some(contact) = contact {
                 self.identity_changed(turn, &contact).await?;

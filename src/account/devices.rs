@@ -124,7 +124,7 @@ impl DeviceSync {
     }
 
     /// A user's addresses: phone number and LID, as far as they are known.
-    fn addresses(&mut self, user: &Jid) -> Result<Vec<Jid>, AccountError> {
+    pub(super) fn addresses(&mut self, user: &Jid) -> Result<Vec<Jid>, AccountError> {
         let (pn, lid) = match user.server() {
             Server::Lid => (self.pn_of(user)?, Some(user.clone())),
             _ => (Some(user.clone()), self.lid_of(user)?),

@@ -12,7 +12,7 @@ use crate::base::time::Timestamp;
 use crate::signal::SignalError;
 use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{Decoded, Incoming};
-use crate::wire::{Jid, Node, Server, WireError};
+use crate::wire::{Jid, Node, WireError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -39,7 +39,7 @@ pub(super) struct Envelope {
 impl Envelope {
     /// Whether it was encrypted once for many.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self.chat.server(), Server::Group | Server::Broadcast)
+        self.chat.is_shared()
     }
 }
 
@@ -54,7 +54,7 @@ impl Router {
         let inbox = inbox_key(&envelope);
         let attempts = match self.store.get(kind::INBOX, &inbox)?.as_deref() {
             Some([READ, ..]) => {
-                self.receipt(turn, &envelope, None);
+                self.answer(turn, node, &envelope, None);
                 return Ok(());
             }
             Some([UNREADABLE, attempts, ..]) => *attempts,
@@ -64,7 +64,7 @@ impl Router {
         let mark = match opened {
             // Decrypted before its inbox record was forgotten: no second event, but an answer.
             Err(Unreadable::Signal(SignalError::Duplicate { .. })) if !envelope.is_shared() => {
-                self.receipt(turn, &envelope, None);
+                self.answer(turn, node, &envelope, None);
                 return Ok(());
             }
             // It was overtaken by a message that brought the sender's key as it is behind it: never read, and not to be read
@@ -96,7 +96,7 @@ impl Router {
                 self.note_device(turn, &envelope.from, node.has("offline")).await?;
                 let hist_sync = decoded.incoming == Incoming::Protocol { history: true } && envelope.peer;
                 self.report_message(turn, &envelope, decoded).await?;
-                self.receipt(turn, &envelope, hist_sync.then_some("hist_sync"));
+                self.answer(turn, node, &envelope, hist_sync.then_some("hist_sync"));
                 [READ, 0]
             }
         };
@@ -185,6 +185,10 @@ impl Router {
         turn: &mut Turn<'_, C>,
         device: &Jid,
     ) -> Result<(), AccountError> {
+        let user = device.bare();
+        let addresses = turn.children.devices(move |devices| devices.addresses(&user)).await??;
+        let writes = turn.children.sender_keys(move |keys| keys.lost(&addresses)).await??;
+        turn.absorb(writes);
         let chat = self.shown(turn, &device.bare()).await?;
         self.event(turn, "identity.changed", &chat, &json!({ "contact": chat }));
         Ok(())
@@ -247,6 +251,14 @@ impl Router {
             json!({ "id": envelope.id.as_str(), "chat": chat, "from": from, "timestamp": timestamp, "reason": reason });
         self.event(turn, "message.undecryptable", &chat, &data);
         Ok(())
+    }
+
+    /// Tells that a message has been taken: by a receipt, a status by an acknowledgement alone.
+    fn answer<C>(&self, turn: &mut Turn<'_, C>, node: &Node, envelope: &Envelope, extra: Option<&'static str>) {
+        if envelope.chat == Jid::status() {
+            return self.acknowledge(turn, node);
+        }
+        self.receipt(turn, envelope, extra);
     }
 
     /// The delivery receipt, which is also the acknowledgement of a message.

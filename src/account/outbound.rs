@@ -9,7 +9,7 @@ use super::error::AccountError;
 use super::inbound::failure_data;
 use super::iq::Purpose;
 use super::message_record::{MessageRecord, MessageStatus};
-use super::outbox::{Outgoing, Stage, put_outgoing};
+use super::outbox::{Outgoing, Stage, lane, put_outgoing};
 use super::router::{Refusal, Reply, Router, Turn};
 use super::sessions::Enciphered;
 use super::targets::Targets;
@@ -22,7 +22,7 @@ use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
 use crate::wire::phash::participant_hash;
 use crate::wire::prekeys::{FetchedBundle, read_user};
-use crate::wire::{Jid, Node, Server, adv};
+use crate::wire::{Jid, Node, adv};
 use prost::Message;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -38,6 +38,8 @@ const MAX_TRIES: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct SendRequest {
     pub to: Jid,
+    /// Whom a status is for; empty otherwise.
+    pub recipients: Vec<Jid>,
     pub text: OutgoingText,
     /// The same request gets the same answer.
     pub idempotency: Option<Fingerprint>,
@@ -119,7 +121,9 @@ impl Router {
         };
         let entry = Outgoing {
             id: record.id.clone(),
+            lane: lane(&self.store, &request.to)?,
             to: request.to,
+            recipients: request.recipients,
             text: request.text,
             stage: Stage::Queued,
             tries: 0,
@@ -158,9 +162,9 @@ impl Router {
             return Ok(());
         }
         let mut held = HashSet::new();
-        for seq in self.outbox.entries.keys().copied().collect::<Vec<_>>() {
+        for seq in self.outbox.unwritten() {
             let Some(mut entry) = self.outbox.entries.remove(&seq) else { continue };
-            let chat = entry.to.clone();
+            let chat = entry.lane.clone();
             if !held.contains(&chat) && matches!(entry.stage, Stage::Queued) {
                 match self.prepare(turn, &link, seq, &mut entry).await? {
                     Step::Asked => entry.stage = Stage::Asking,
@@ -198,8 +202,8 @@ impl Router {
         seq: u64,
         entry: &mut Outgoing,
     ) -> Result<Step, AccountError> {
-        if entry.to.server() == Server::Group {
-            return self.prepare_for_group(turn, link, seq, entry).await;
+        if entry.to.is_shared() {
+            return self.prepare_shared(turn, link, seq, entry).await;
         }
         let (to, own) = (entry.to.clone(), link.jid.bare());
         let asked = [to.clone(), own.clone()];
@@ -294,7 +298,7 @@ impl Router {
         if !sealed.reached.iter().any(|device| targets.theirs.contains(device)) {
             return Ok(NO_DEVICES);
         }
-        self.keep_sent(turn, &entry.id, &targets.to, message);
+        self.keep_sent(turn, entry, &targets.to, message);
         let stanza = Node::new("message")
             .attr("to", &targets.to)
             .attr("id", entry.id.to_string())
@@ -481,7 +485,10 @@ impl Router {
         seq: u64,
         phash: &str,
     ) -> Result<(), AccountError> {
-        let Some(entry) = self.outbox.entries.get(&seq) else { return Ok(()) };
+        let Some(entry) = self.outbox.entries.get(&seq).filter(|entry| entry.to != Jid::status()) else {
+            return Ok(());
+        };
+        // Of a status the stanza does not tell who was reached.
         let Stage::Sealed { stanza, .. } = &entry.stage else { return Ok(()) };
         let ours = match stanza.text("phash") {
             Some(ours) => ours.into_owned(),

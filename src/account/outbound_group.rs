@@ -1,12 +1,12 @@
-//! Sending to a group (`wire-protocol.md` 1.12): one ciphertext for all, and our sender key to those devices that lack it.
+//! Sending to a group, and a status to its readers (`wire-protocol.md` 1.12): one ciphertext for all, and our sender key to those devices that lack it.
 
 use super::Children;
 use super::device::Link;
 use super::devices::{KnownUser, usync_query};
 use super::error::AccountError;
-use super::group_meta::GroupMeta;
+use super::group_meta::{GroupMeta, Member};
 use super::iq::Purpose;
-use super::outbound::{SealedEach, Step, device_identity};
+use super::outbound::{NO_DEVICES, SealedEach, Step, device_identity};
 use super::outbox::Outgoing;
 use super::router::{Router, Turn};
 use super::sender_keys::KeyDelivery;
@@ -15,7 +15,7 @@ use crate::wire::message::{pad, sender_key_message};
 use crate::wire::phash::participant_hash;
 use crate::wire::{Jid, Node, Server};
 use prost::Message;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 const NO_GROUP: Step =
     Step::Failed { code: "group_not_found", meaning: "the service does not know the group, or we are not in it" };
@@ -23,7 +23,7 @@ const NO_KEY: Step =
     Step::Failed { code: "not_encrypted", meaning: "the message could not be encrypted for the group" };
 
 impl Router {
-    pub(super) async fn prepare_for_group<C: Children>(
+    pub(super) async fn prepare_shared<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
         link: &Link,
@@ -31,7 +31,9 @@ impl Router {
         entry: &mut Outgoing,
     ) -> Result<Step, AccountError> {
         let group = entry.to.clone();
-        let Some(meta) = self.fresh_group(&group)? else {
+        let audience =
+            if group.is_group() { self.fresh_group(&group)? } else { Some(self.readers(turn, link, entry).await?) };
+        let Some(meta) = audience else {
             if entry.tries > 1 {
                 return Ok(NO_GROUP);
             }
@@ -64,6 +66,7 @@ impl Router {
         let (asked, targets) = (group.clone(), devices.clone());
         let prepared = turn.children.sender_keys(move |keys| keys.prepare(&asked, &targets, &on_their_way)).await??;
         turn.absorb(prepared.writes);
+        let lacking: HashSet<Jid> = prepared.fresh.iter().cloned().collect();
         let fresh: Vec<Jid> = prepared.fresh.into_iter().filter(|device| !entry.unreachable.contains(device)).collect();
         if self.ask_for_bundles(turn, seq, &fresh).await? {
             return Ok(Step::Asked);
@@ -71,6 +74,11 @@ impl Router {
         let carrier = sender_key_message(&group.to_string(), prepared.distribution).encode_to_vec();
         let keys = fresh.into_iter().map(|device| (device, carrier.clone())).collect();
         let keys = self.seal_each(turn, keys).await?;
+        let can_read = |device: &&Jid| !lacking.contains(*device) || keys.reached.contains(device);
+        let mut others = devices.iter().filter(|device| !link.is_own_user(device));
+        if meta.members.len() > 1 && !others.any(|device| can_read(&device)) {
+            return Ok(NO_DEVICES);
+        }
         self.seal_for_group(turn, link, entry, (&meta, devices), (prepared.chain, keys)).await
     }
 
@@ -95,20 +103,52 @@ impl Router {
             }
         };
         turn.absorb(writes);
-        self.keep_sent(turn, &entry.id, &group, message);
+        self.keep_sent(turn, entry, &group, message);
         devices.push(this_device(meta, link));
-        let mut stanza = Node::new("message")
-            .attr("to", &group)
-            .attr("id", entry.id.to_string())
-            .attr("type", "text")
-            .attr("addressing_mode", if meta.by_lid { "lid" } else { "pn" })
-            .attr("phash", participant_hash(&devices));
-        if !keys.participants.is_empty() {
-            stanza = stanza.child(Node::new("participants").children(keys.participants));
+        let mut stanza = Node::new("message").attr("to", &group).attr("id", entry.id.to_string()).attr("type", "text");
+        let mut participants = keys.participants;
+        if !keys.reached.is_empty() {
             entry.key = Some(KeyDelivery { chain, devices: keys.reached });
+        }
+        if group.is_group() {
+            stanza = stanza
+                .attr("addressing_mode", if meta.by_lid { "lid" } else { "pn" })
+                .attr("phash", participant_hash(&devices));
+        } else {
+            // The service knows nobody's readers: they are named, whether they need the key or not.
+            let readers = meta.members.iter().filter(|member| !link.is_own_user(&member.jid));
+            participants.extend(readers.map(|reader| Node::new("to").attr("jid", &reader.jid)));
+            stanza = stanza.child(Node::new("meta").attr("status_setting", "allowlist"));
+        }
+        if !participants.is_empty() {
+            stanza = stanza.child(Node::new("participants").children(participants));
         }
         let stanza = stanza.children(keys.begins.then(|| device_identity(link)));
         Ok(Step::Sealed(Box::new(stanza.child(Node::new("enc").attr("v", "2").attr("type", "skmsg").bytes(sealed)))))
+    }
+
+    /// The readers of a status, in the form of a group: by LID where that is known of all.
+    async fn readers<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        link: &Link,
+        entry: &Outgoing,
+    ) -> Result<GroupMeta, AccountError> {
+        let readers: Vec<Jid> = entry.recipients.iter().filter(|reader| !link.is_own_user(reader)).cloned().collect();
+        let named = turn
+            .children
+            .devices(move |devices| {
+                let both = |reader: &Jid| Ok::<_, AccountError>((devices.canonical(reader)?, devices.pn_of(reader)?));
+                readers.iter().map(both).collect::<Result<Vec<_>, _>>()
+            })
+            .await??;
+        let own_lid = link.lid.as_ref().filter(|_| link.lid_migrated);
+        let by_lid = own_lid.is_some() && named.iter().all(|(canonical, _)| canonical.server() == Server::Lid);
+        let own = own_lid.filter(|_| by_lid).unwrap_or(&link.jid).bare();
+        let mut jids = BTreeSet::from([own]);
+        jids.extend(named.into_iter().map(|(canonical, pn)| if by_lid { canonical } else { pn.unwrap_or(canonical) }));
+        let members = jids.into_iter().map(|jid| Member { jid, other: None, admin: false }).collect();
+        Ok(GroupMeta { subject: String::new(), by_lid, members, stale: false })
     }
 
     /// What messages that are not acknowledged yet bring to devices of the group.

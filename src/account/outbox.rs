@@ -9,7 +9,7 @@ use crate::base::ids::MessageId;
 use crate::signal::ChainId;
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::message::OutgoingText;
-use crate::wire::{Jid, Node, decode_frame, encode_frame};
+use crate::wire::{Jid, Node, Server, decode_frame, encode_frame};
 use std::collections::{BTreeMap, HashSet};
 
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(super) enum Stage {
 pub(super) struct Outgoing {
     pub(super) id: MessageId,
     pub(super) to: Jid,
+    /// The one address of the chat that its order goes by: a peer's LID where it is known.
+    pub(super) lane: Jid,
+    /// Whom a status is for.
+    pub(super) recipients: Vec<Jid>,
     pub(super) text: OutgoingText,
     pub(super) stage: Stage,
     pub(super) tries: u32,
@@ -58,7 +62,9 @@ impl Outbox {
             };
             let entry = Outgoing {
                 id: MessageId::new(record.id()),
+                lane: lane(store, &Jid::parse(record.to())?)?,
                 to: Jid::parse(record.to())?,
+                recipients: record.recipients.iter().map(|text| Jid::parse(text)).collect::<Result<_, _>>()?,
                 text: serde_json::from_str(record.text()).map_err(|_| corrupt())?,
                 stage,
                 tries: 0,
@@ -72,6 +78,17 @@ impl Outbox {
         Ok(outbox)
     }
 
+    /// What is not with the service yet, in order.
+    pub(super) fn unwritten(&self) -> Vec<u64> {
+        let is_written = |entry: &Outgoing| matches!(entry.stage, Stage::Sealed { written: true, .. });
+        self.entries.iter().filter(|(_, entry)| !is_written(entry)).map(|(seq, _)| *seq).collect()
+    }
+
+    /// A phone number and a LID are one peer: what waits for either is one lane from now on.
+    pub(super) fn merge_lanes(&mut self, pn: &Jid, lid: &Jid) {
+        self.entries.values_mut().filter(|entry| entry.lane == *pn).for_each(|entry| entry.lane = lid.clone());
+    }
+
     /// The connection is gone: what was written may be lost, what was asked will not be answered.
     pub(super) fn disconnected(&mut self) {
         for entry in self.entries.values_mut() {
@@ -81,6 +98,13 @@ impl Outbox {
             }
         }
     }
+}
+
+/// The one address that a chat's order goes by, whichever of its addresses is named.
+pub(super) fn lane(store: &AccountStore, chat: &Jid) -> Result<Jid, AccountError> {
+    let lid = if chat.server() == Server::Pn { store.get(kind::LID_OF, chat.user().as_bytes())? } else { None };
+    let lid = lid.and_then(|user| String::from_utf8(user).ok()).map(|user| Jid::new(user, Server::Lid));
+    Ok(lid.unwrap_or_else(|| chat.clone()))
 }
 
 fn read_key(record: &proto::Outgoing) -> Result<Option<KeyDelivery>, AccountError> {
@@ -97,6 +121,7 @@ pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entr
         text: serde_json::to_string(&entry.text).ok(),
         stanza: stanza.map(encode_frame),
         key_chain: entry.key.as_ref().map(|key| key.chain.0),
+        recipients: entry.recipients.iter().map(Jid::to_string).collect(),
         key_devices: entry.key.iter().flat_map(|key| &key.devices).map(Jid::to_string).collect(),
     };
     writes.put(kind::OUTBOX, seq.to_be_bytes(), codec::encode(&record));
@@ -105,12 +130,13 @@ pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Server;
 
     fn stored(to: Jid, key: Option<KeyDelivery>) -> Vec<u8> {
         let entry = Outgoing {
             id: MessageId::new("3EB0AA"),
+            lane: to.clone(),
             to,
+            recipients: Vec::new(),
             text: OutgoingText { body: "hello".into(), ..OutgoingText::default() },
             stage: Stage::Queued,
             tries: 0,

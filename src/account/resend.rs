@@ -6,6 +6,7 @@ use super::Children;
 use super::error::AccountError;
 use super::iq::Purpose;
 use super::outbound::device_identity;
+use super::outbox::Outgoing;
 use super::router::{Router, Turn};
 use super::{codec, proto};
 use crate::base::ids::MessageId;
@@ -22,6 +23,14 @@ const MAX_RESENDS: u64 = 5;
 /// Messages and devices that are counted at a time.
 const MAX_COUNTED: usize = 10_000;
 
+/// A message that was sent.
+struct Sent {
+    to: Jid,
+    /// Whom it was for, where `to` does not tell.
+    recipients: Vec<Jid>,
+    message: Vec<u8>,
+}
+
 /// A device that asks for a message again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resend {
@@ -32,17 +41,23 @@ pub(super) struct Resend {
 
 impl Router {
     /// Keeps what was sent for a while, for devices that ask for it again.
-    pub(super) fn keep_sent<C>(&self, turn: &mut Turn<'_, C>, id: &MessageId, to: &Jid, message: Vec<u8>) {
-        let sent = proto::Sent { to: Some(to.to_string()), message: Some(message), at_ms: Some(turn.now.0) };
+    pub(super) fn keep_sent<C>(&self, turn: &mut Turn<'_, C>, entry: &Outgoing, to: &Jid, message: Vec<u8>) {
+        let sent = proto::Sent {
+            to: Some(to.to_string()),
+            message: Some(message),
+            at_ms: Some(turn.now.0),
+            recipients: entry.recipients.iter().map(Jid::to_string).collect(),
+        };
         let mut writes = ChangeSet::<owner::Router>::default();
-        writes.put(kind::SENT, id.as_str(), codec::encode(&sent));
+        writes.put(kind::SENT, entry.id.as_str(), codec::encode(&sent));
         turn.absorb(writes);
     }
 
-    fn sent(&self, id: &MessageId) -> Result<Option<(Jid, Vec<u8>)>, AccountError> {
+    fn sent(&self, id: &MessageId) -> Result<Option<Sent>, AccountError> {
         let Some(stored) = self.store.get(kind::SENT, id.as_str().as_bytes())? else { return Ok(None) };
         let sent: proto::Sent = codec::decode(&stored, "sent message")?;
-        Ok(Some((Jid::parse(sent.to())?, sent.message().to_vec())))
+        let recipients = sent.recipients.iter().map(|text| Jid::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Some(Sent { to: Jid::parse(sent.to())?, recipients, message: sent.message().to_vec() }))
     }
 
     /// A device could not read a message of ours.
@@ -57,7 +72,7 @@ impl Router {
         let count = receipt.find("retry").and_then(|retry| retry.number("count")).unwrap_or(1);
         self.acknowledge(turn, receipt);
         // Repair comes before anything else: the next message must be readable, whatever becomes of this one.
-        if from.server() == Server::Group {
+        if from.is_shared() {
             let (group, lost) = (from.clone(), device.clone());
             let writes = turn.children.sender_keys(move |keys| keys.unmark(&group, &lost)).await??;
             turn.absorb(writes);
@@ -69,11 +84,11 @@ impl Router {
         let before = self.resent.entry((id.clone(), device.clone())).or_default();
         *before += 1;
         let tries = count.max(*before);
-        let Some((to, _)) = self.sent(&id)?.filter(|_| tries <= MAX_RESENDS) else {
+        let Some(sent) = self.sent(&id)?.filter(|_| tries <= MAX_RESENDS) else {
             tracing::warn!(account = %self.id, device = %device.redacted(), count, "a message cannot be sent again");
             return Ok(());
         };
-        if !self.was_for(turn, &to, &device).await? {
+        if !self.was_for(turn, &sent, &device).await? {
             tracing::warn!(account = %self.id, device = %device.redacted(), "a message is asked for by somebody else");
             return Ok(());
         }
@@ -94,19 +109,19 @@ impl Router {
         Ok(())
     }
 
-    /// Whether a message to `to` was meant for this device: one of the chat's people, or one of ours.
+    /// Whether a message was meant for this device: one of the chat's people, or one of ours.
     async fn was_for<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
-        to: &Jid,
+        sent: &Sent,
         device: &Jid,
     ) -> Result<bool, AccountError> {
         if self.device.link.as_ref().is_some_and(|link| link.is_own_user(device)) {
             return Ok(true);
         }
-        let people = match self.group(to)? {
+        let people: Vec<Jid> = match self.group(&sent.to)? {
             Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
-            None => vec![to.clone()],
+            None => std::iter::once(&sent.to).chain(&sent.recipients).cloned().collect(),
         };
         let asking = device.bare();
         turn.children
@@ -161,10 +176,10 @@ impl Router {
     }
 
     async fn send_again<C: Children>(&mut self, turn: &mut Turn<'_, C>, resend: &Resend) -> Result<(), AccountError> {
-        let (Some((to, message)), Some(link)) = (self.sent(&resend.id)?, self.device.link.clone()) else {
+        let (Some(Sent { to, message, .. }), Some(link)) = (self.sent(&resend.id)?, self.device.link.clone()) else {
             return Ok(());
         };
-        let shared = to.server() == Server::Group;
+        let shared = to.is_shared();
         let own = link.is_own_user(&resend.device) && !shared;
         let plaintext = if shared {
             let group = to.clone();
@@ -188,7 +203,7 @@ impl Router {
             .attr("id", resend.id.to_string())
             .attr("type", "text")
             .maybe("participant", shared.then_some(&resend.device))
-            .maybe("addressing_mode", shared.then_some(mode))
+            .maybe("addressing_mode", to.is_group().then_some(mode))
             .maybe("recipient", own.then_some(&to))
             .child(enc.attr("count", resend.count));
         self.write(turn, stanza.children(sealed.begins.then(|| device_identity(&link))));

@@ -64,6 +64,8 @@ pub enum Command {
     Message(MessageId),
     /// Forget what is too old in the next page of records.
     Sweep,
+    /// Drop our sender key for a group, or for status: the next message brings everybody a new one.
+    RotateSenderKey(Jid),
     /// Forget everything about a contact but its events.
     Forget(Jid),
     /// Have the service remove this device, if it can be told now.
@@ -272,6 +274,11 @@ impl Router {
             Command::Forget(contact) => {
                 let reply = self.forget_contact(turn, &contact).await?;
                 turn.reply(token, reply);
+            }
+            Command::RotateSenderKey(group) => {
+                let writes = turn.children.sender_keys(move |keys| keys.forget_ours(&group)).await?;
+                turn.absorb(writes);
+                turn.reply(token, Reply::Done);
             }
             Command::Logout => self.log_out(turn, token),
             Command::Message(id) => {

@@ -160,11 +160,15 @@ impl SenderKeys {
 
     /// Drops our key: the next message to the group makes a new one.
     pub fn forget_ours(&mut self, group: &Jid) -> Writes {
-        self.ours.remove(group);
         let mut writes = Writes::default();
+        self.drop_ours(group, &mut writes);
+        writes
+    }
+
+    fn drop_ours(&mut self, group: &Jid, writes: &mut Writes) {
+        self.ours.remove(group);
         writes.delete(kind::OWN_SENDER_KEY, group.to_string());
         writes.delete(kind::KEY_HOLDERS, group.to_string());
-        writes
     }
 
     /// Takes up the key that a member has sent.
@@ -176,6 +180,29 @@ impl SenderKeys {
         let keys = self.load_theirs(name)?;
         keys.process(&distribution);
         Ok(Ok(put_theirs(name, keys)))
+    }
+
+    /// A user has lost what they had, as with a new phone: each group's next message brings them our key, and the next status
+    /// has a new one for everybody.
+    pub fn lost(&mut self, addresses: &[Jid]) -> Result<Writes, AccountError> {
+        let mut writes = Writes::default();
+        let mut groups: HashSet<Jid> = self.ours.keys().cloned().collect();
+        for (_, bytes) in self.store.scan(kind::KEY_HOLDERS, b"")? {
+            let stored: KeyHolders = decode(&bytes, "key holders")?;
+            groups.extend(stored.group.as_deref().map(Jid::parse).transpose()?);
+        }
+        for group in groups {
+            let Some(ours) = self.load_ours(&group)? else { continue };
+            let before = ours.holders.len();
+            ours.holders.retain(|holder| !addresses.iter().any(|lost| lost.is_same_user_as(holder)));
+            if ours.holders.len() != before {
+                put_holders(&mut writes, &group, &ours.holders);
+            }
+        }
+        if self.load_ours(&Jid::status())?.is_some() {
+            self.drop_ours(&Jid::status(), &mut writes);
+        }
+        Ok(writes)
     }
 
     /// Decrypts a message to a group.
@@ -227,7 +254,8 @@ impl SenderKeys {
 }
 
 fn put_holders(writes: &mut Writes, group: &Jid, holders: &BTreeSet<Jid>) {
-    let holders = KeyHolders { devices: holders.iter().map(Jid::to_string).collect() };
+    let devices = holders.iter().map(Jid::to_string).collect();
+    let holders = KeyHolders { devices, group: Some(group.to_string()) };
     writes.put(kind::KEY_HOLDERS, group.to_string(), encode(&holders));
 }
 
@@ -393,7 +421,10 @@ mod tests {
 
     #[test]
     fn key_holders_have_the_golden_form() {
-        let holders = KeyHolders { devices: devices(2).iter().map(Jid::to_string).collect() };
+        let devices = devices(2).iter().map(Jid::to_string).collect();
+        let holders = KeyHolders { devices, group: None };
         crate::golden::check("key-holders-v1.hex", &encode(&holders));
+        let holders = KeyHolders { group: Some(group().to_string()), ..holders };
+        crate::golden::check("key-holders-v2.hex", &encode(&holders));
     }
 }

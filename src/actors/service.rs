@@ -12,15 +12,13 @@ use super::transport::Network;
 use super::upkeep::LOG_START;
 use super::vital::Vitals;
 use super::{ActorError, ActorError as Error};
-use crate::account::{AccountState, Command, LinkCode, MessageRecord, Reply, SendRequest, Settings};
+use crate::account::{AccountState, Command, LinkCode, Settings};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
-use crate::base::ids::{AccountId, AccountKey, EndpointId, Fingerprint, MessageId, random_hex};
+use crate::base::ids::{AccountId, AccountKey, EndpointId, random_hex};
 use crate::base::time::{Clock, Timestamp};
 use crate::storage::{ChangeSet, DATA_FORMAT, Records, StorageError, format_of, kind, owner, put_format};
 use crate::webhook::{Endpoint, NewEndpoint, Secret, check_url};
-use crate::wire::Jid;
-use crate::wire::message::OutgoingText;
 use actix::{Actor, Addr};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -91,16 +89,6 @@ pub enum Failure {
     Storage,
     #[error("the {0} went down by a panic, as the log says; what was acknowledged is durable; start again")]
     Actor(&'static str),
-}
-
-/// A text to be sent, as a caller writes it.
-#[derive(Debug, Clone)]
-pub struct SendText {
-    pub to: String,
-    pub body: String,
-    pub quoted_id: Option<String>,
-    pub mentions: Vec<String>,
-    pub idempotency: Option<Fingerprint>,
 }
 
 /// A page of the event log.
@@ -260,37 +248,6 @@ impl Service {
             }
         };
         Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
-    }
-
-    pub async fn send(&self, id: &AccountId, text: SendText) -> Result<MessageRecord, Error> {
-        self.check_space()?;
-        let to =
-            Jid::parse_recipient(&text.to).map_err(|error| Error::BadField { field: "to", why: error.to_string() })?;
-        if !to.is_user() && !to.is_group() {
-            let why = "only a phone number, a LID or a group can be written to yet".to_owned();
-            return Err(Error::BadField { field: "to", why });
-        }
-        let mut mentions = Vec::new();
-        for mention in &text.mentions {
-            let jid = Jid::parse_recipient(mention)
-                .map_err(|error| Error::BadField { field: "mentions", why: error.to_string() })?;
-            mentions.push(jid.to_string());
-        }
-        // Whose message is quoted is for the account to know.
-        let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
-        let request = SendRequest { to, text: outgoing, idempotency: text.idempotency };
-        match self.ask(Call(id.clone(), Command::Send(Box::new(request)))).await?? {
-            Reply::Accepted(record) => Ok(*record),
-            Reply::Refused(refusal) => Err(refusal.into()),
-            _ => Err(Error::Restarting),
-        }
-    }
-
-    pub async fn message(&self, id: &AccountId, message: &str) -> Result<MessageRecord, Error> {
-        match self.ask(Call(id.clone(), Command::Message(MessageId::new(message)))).await?? {
-            Reply::Message(Some(record)) => Ok(*record),
-            _ => Err(Error::NoMessage(message.to_owned())),
-        }
     }
 
     /// Events after the cursor; waits for the first when there is none yet.

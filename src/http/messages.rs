@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 /// WhatsApp's limit of a text, in characters.
 const MAX_TEXT: usize = 65_536;
 const MAX_MENTIONS: usize = 1024;
+/// Of a status.
+const MAX_READERS: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,8 @@ struct NewMessage {
     context: Option<Context>,
     #[serde(default)]
     mentions: Vec<String>,
+    #[serde(default)]
+    recipients: Vec<String>,
 }
 
 fn text_type() -> String {
@@ -66,8 +70,18 @@ pub(super) async fn send(
     if new.mentions.len() > MAX_MENTIONS {
         return Err(Problem::field("mentions", format!("must be {MAX_MENTIONS} or fewer")));
     }
+    if new.recipients.len() > MAX_READERS {
+        return Err(Problem::field("recipients", format!("must be {MAX_READERS} or fewer")));
+    }
     let quoted_id = new.context.map(|context| context.message_id);
-    let text = SendText { to: new.to, body: text.body, quoted_id, mentions: new.mentions, idempotency };
+    let text = SendText {
+        to: new.to,
+        body: text.body,
+        quoted_id,
+        mentions: new.mentions,
+        recipients: new.recipients,
+        idempotency,
+    };
     let record = state.service.send(&id, text).await?;
     Ok(HttpResponse::Accepted().json(json!({
         "id": record.id,

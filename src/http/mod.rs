@@ -12,6 +12,7 @@ mod idempotency;
 mod messages;
 mod problem;
 mod qr;
+mod signal;
 mod webhooks;
 
 pub use auth::Keyring;
@@ -63,6 +64,7 @@ fn routes(app: &mut web::ServiceConfig) {
             .route("/accounts/{account}/qr", web::get().to(qr::get))
             .route("/accounts/{account}/messages", web::post().to(messages::send))
             .route("/accounts/{account}/messages/{message}", web::get().to(messages::get))
+            .route("/accounts/{account}/signal/rotate", web::post().to(signal::rotate))
             .route("/events", web::get().to(events::list))
             .route("/admin/keys/rotate-data", web::post().to(admin::rotate_data_keys))
             .route("/admin/backup", web::get().to(admin::backup))

@@ -197,6 +197,16 @@ impl Jid {
         self.server == Server::Group && !self.user.is_empty()
     }
 
+    /// The address of status updates.
+    pub fn status() -> Self {
+        Self::new("status", Server::Broadcast)
+    }
+
+    /// Whether messages to it are encrypted once for many.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.server, Server::Group | Server::Broadcast) && !self.user.is_empty()
+    }
+
     /// The Signal address of this device: `user[:device]@server.0`, `s.whatsapp.net` written as `c.us`.
     pub fn protocol_address(&self) -> ProtocolAddress {
         let mut text = String::with_capacity(self.user.len() + 20);

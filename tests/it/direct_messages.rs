@@ -227,6 +227,7 @@ fn an_unlinked_account_refuses_to_send() {
     net.account("alice");
     let request = SendRequest {
         to: Jid::pn(BOB),
+        recipients: Vec::new(),
         text: OutgoingText { body: "x".into(), ..Default::default() },
         idempotency: None,
     };
@@ -239,6 +240,7 @@ fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
     let mut net = two_accounts();
     let mut request = SendRequest {
         to: Jid::pn(BOB),
+        recipients: Vec::new(),
         text: OutgoingText { body: "once".into(), ..Default::default() },
         idempotency: Some(Fingerprint { request: [1; 32], body: [2; 32] }),
     };
@@ -258,7 +260,10 @@ fn a_full_queue_refuses_and_loses_nothing_that_it_took() {
     net.command("alice", Command::Stop);
     let send = |net: &mut Net| {
         let text = OutgoingText { body: "waiting".into(), ..Default::default() };
-        net.command("alice", Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), text, idempotency: None })))
+        net.command(
+            "alice",
+            Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), recipients: Vec::new(), text, idempotency: None })),
+        )
     };
     let mut accepted = 0;
     let refused = loop {
@@ -278,7 +283,10 @@ fn an_idempotency_key_is_forgotten_after_a_day() {
     let send = |net: &mut Net| {
         let text = OutgoingText { body: "daily".into(), ..Default::default() };
         let idempotency = Some(Fingerprint { request: [1; 32], body: [2; 32] });
-        match net.command("alice", Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), text, idempotency }))) {
+        match net.command(
+            "alice",
+            Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), recipients: Vec::new(), text, idempotency })),
+        ) {
             Some(Reply::Accepted(record)) => record.id,
             other => panic!("{other:?}"),
         }
@@ -475,4 +483,49 @@ fn a_stanza_that_is_set_aside_is_acknowledged_even_when_it_makes_no_sense() {
     net.settle();
     assert_eq!(net.events("alice", "message.undecryptable").len(), 1);
     assert_eq!(net.state("alice"), AccountState::Online);
+}
+
+#[test]
+fn messages_to_one_person_keep_their_order_whichever_address_they_name() {
+    let mut net = two_accounts();
+    net.send("alice", BOB, "0");
+    net.settle();
+    let lid = net.world.phone(BOB).unwrap().lid;
+    net.stanza("alice", Node::new("notification").attr("type", "devices").attr("id", "9").attr("from", Jid::pn(BOB)));
+    net.send("alice", BOB, "1");
+    let asked = net.world.stanzas().filter(|log| log.stanza.contains("xmlns=\"usync\"")).last().unwrap();
+    let id = asked.stanza.split_once(" id=\"").unwrap().1.split('"').next().unwrap().to_owned();
+    net.send("alice", &lid, "2");
+    // The first is held up: the service has no answer for it this time.
+    net.stanza("alice", Node::new("iq").attr("type", "error").attr("id", id));
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_session_left_under_the_phone_number_is_found_by_the_first_message() {
+    let mut net = two_accounts();
+    net.world.write_text(BOB, ALICE, "before").unwrap();
+    net.settle();
+    let lid = net.world.phone(BOB).unwrap().lid.replace("@lid", "");
+    let (old, new) = (format!("{lid}@lid.0"), format!("{BOB}@c.us.0"));
+    let rename = |key: Vec<u8>| {
+        let (head, name) = key.split_at(17);
+        match name.strip_prefix(old.as_bytes()) {
+            Some(rest) => [head, new.as_bytes(), rest].concat(),
+            None => key,
+        }
+    };
+    let left = net.backup("alice").into_iter().map(|(key, value)| (rename(key), value)).collect();
+    net.start_copy("alice", left);
+    net.settle();
+    net.world.write_text(BOB, ALICE, "after").unwrap();
+    net.settle();
+    assert_eq!(received(&net, "alice"), ["after"]);
+    assert!(net.events("alice", "message.undecryptable").is_empty());
+    net.restart("alice");
+    net.settle();
+    net.world.write_text(BOB, ALICE, "later").unwrap();
+    net.settle();
+    assert_eq!(received(&net, "alice"), ["later"]);
 }

@@ -103,6 +103,18 @@ fn several_messages_at_once_bring_the_key_once() {
 }
 
 #[test]
+fn a_member_with_a_new_phone_gets_the_key_with_the_next_message() {
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "first");
+    net.world.reinstall(CAROL).unwrap();
+    net.world.write_text(CAROL, ALICE, "new phone").unwrap();
+    net.settle();
+    send(&mut net, "alice", &group, "second");
+    assert_eq!(keys_in_last(&net, ALICE, &group), 1, "Carol's phone");
+    assert_eq!(phone_read(&net, CAROL), ["first", "second"]);
+}
+
+#[test]
 fn who_leaves_makes_a_new_key_and_who_joins_gets_the_one_there_is() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "all three");

@@ -24,6 +24,7 @@ mod sandbox_groups;
 mod sealing;
 mod served;
 mod signals;
+mod status;
 mod storm;
 mod supervision;
 mod webhooks;

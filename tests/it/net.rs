@@ -160,8 +160,20 @@ impl Net {
         self.send_text(name, to, OutgoingText { body: body.into(), quoted_id, ..OutgoingText::default() })
     }
 
+    /// A status that these people may see.
+    pub fn status(&mut self, name: &str, body: &str, readers: &[&str]) -> MessageId {
+        let recipients = readers.iter().map(|reader| Jid::pn(*reader)).collect();
+        let text = OutgoingText { body: body.into(), ..OutgoingText::default() };
+        self.request(name, SendRequest { to: Jid::status(), recipients, text, idempotency: None })
+    }
+
     fn send_text(&mut self, name: &str, to: &str, text: OutgoingText) -> MessageId {
-        let request = SendRequest { to: Jid::parse_recipient(to).unwrap(), text, idempotency: None };
+        let request =
+            SendRequest { to: Jid::parse_recipient(to).unwrap(), recipients: Vec::new(), text, idempotency: None };
+        self.request(name, request)
+    }
+
+    fn request(&mut self, name: &str, request: SendRequest) -> MessageId {
         match self.command(name, Command::Send(Box::new(request))) {
             Some(Reply::Accepted(record)) => record.id,
             other => panic!("the message was not accepted: {other:?}"),

@@ -18,6 +18,7 @@ mod phone;
 mod prekeys;
 mod presence;
 mod receipts;
+mod reinstall;
 mod routing;
 mod settings;
 mod state;

@@ -163,6 +163,12 @@ impl World {
     /// A status goes to those that the sender lists, each as a person or as a device.
     fn route_status(&mut self, sender: &DeviceId, node: &Node, to: &Jid) {
         self.acknowledge(sender, node, None, None);
+        if let Some((number, device)) =
+            node.jid("participant").and_then(|one| Some((self.number_of(&one)?, one.device())))
+        {
+            let encs: Vec<Node> = node.all("enc").cloned().collect();
+            return self.forward_shared(sender, node, to, &DeviceId { number, device }, &encs);
+        }
         let listed = node.find("participants").map(Node::nodes).unwrap_or_default();
         let listed = listed.iter().filter_map(|target| self.number_of(&target.jid("jid")?));
         let mut people: BTreeSet<String> = listed.collect();

@@ -23,6 +23,7 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .route("/phones/{number}", web::get().to(get_phone))
         .route("/phones/{number}/scan", web::post().to(scan))
         .route("/phones/{number}/enter-code", web::post().to(enter_code))
+        .route("/phones/{number}/reinstall", web::post().to(reinstall))
         .route("/phones/{number}/companions/{device}", web::delete().to(unlink))
         .service(messages)
         .route("/admin/mock-phone/scan-qr", web::post().to(mock_scan))
@@ -62,6 +63,11 @@ async fn scan(host: web::Data<WorldHost>, number: web::Path<String>, body: web::
     let Scan { qr } = parse(&body)?;
     ask(&host, move |world| world.scan(&number, &qr)).await??;
     Ok(HttpResponse::Ok().json(json!({ "status": "scanned" })))
+}
+
+async fn reinstall(host: web::Data<WorldHost>, number: web::Path<String>) -> Answer {
+    ask(&host, move |world| world.reinstall(&number)).await??;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn unlink(host: web::Data<WorldHost>, path: web::Path<(String, u16)>) -> Answer {
