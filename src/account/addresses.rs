@@ -124,17 +124,82 @@ impl Router {
     /// Says under which address our own phone's session is, where an older version may have left it under the phone number.
     /// It only looks: the first message moves it.
     pub(super) fn check_own_phone(&self) -> Result<(), AccountError> {
-        let Some(link) = &self.device.link else { return Ok(()) };
+        if let Some(session) = self.own_phone_session()? {
+            tracing::debug!(account = %self.id, ?session, "the session with our own phone");
+        }
+        Ok(())
+    }
+
+    fn own_phone_session(&self) -> Result<Option<OwnPhone>, AccountError> {
+        let Some(link) = &self.device.link else { return Ok(None) };
         let has_session = |jid: &Jid| {
             let address = jid.bare().protocol_address();
             Ok::<_, AccountError>(!self.store.scan(kind::SESSION, &part_key(&address, &[]))?.is_empty())
         };
-        let found = match &link.lid {
-            Some(lid) if has_session(lid)? => "lid",
-            _ if has_session(&link.jid)? => "phone number only",
-            _ => "none",
+        Ok(Some(match &link.lid {
+            Some(lid) if has_session(lid)? => OwnPhone::Lid,
+            _ if has_session(&link.jid)? => OwnPhone::PhoneNumberOnly,
+            _ => OwnPhone::None,
+        }))
+    }
+}
+
+/// Where the session with our own phone is.
+#[derive(Debug, PartialEq, Eq)]
+enum OwnPhone {
+    Lid,
+    PhoneNumberOnly,
+    None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::{Link, Local, Retention, Settings};
+    use crate::base::ids::{AccountId, AccountKey};
+    use crate::base::time::Timestamp;
+    use crate::signal::testing::rng;
+    use crate::signal::{JumpLimit, PublicKey};
+    use crate::storage::{Batch, ChangeSet, Changes, MemoryEngine, Records, owner};
+    use crate::wire::Server;
+    use crate::wire::payload::ClientVersion;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_login_check_tells_where_the_session_with_our_own_phone_is() {
+        let settings = Settings {
+            root_key: PublicKey::from_bytes([9; 32]),
+            version: ClientVersion::DEFAULT,
+            device_name: "Wharf".into(),
+            prekey_batch: 5,
+            jump_limit: JumpLimit::default(),
+            jump_limit_own: JumpLimit::default(),
+            retention: Retention::default(),
         };
-        tracing::debug!(account = %self.id, session = found, "the session with our own phone");
-        Ok(())
+        let (engine, key) = (Arc::new(MemoryEngine::default()), AccountKey::from_bytes([1; 16]));
+        let id = AccountId::parse("a").unwrap();
+        let mut local = Local::load(id, key, engine.clone(), Arc::new(settings), rng(1)).unwrap();
+        assert_eq!(local.router.own_phone_session().unwrap(), None, "nobody has linked it");
+        let (pn, lid) = (Jid::pn("15550001111"), Jid::new("77", Server::Lid));
+        local.router.device.link = Some(Link {
+            jid: pn.with_device(2),
+            lid: Some(lid.with_device(2)),
+            device_identity: Vec::new(),
+            push_name: String::new(),
+            linked_at: Timestamp(0),
+            lid_migrated: true,
+        });
+        let mut found = vec![local.router.own_phone_session().unwrap()];
+        for jid in [pn, lid] {
+            let (mut writes, mut changes, mut batch) =
+                (ChangeSet::<owner::SessionCipher>::default(), Changes::default(), Batch::default());
+            writes.put(kind::SESSION, part_key(&jid.protocol_address(), b"h"), [1]);
+            changes.absorb(writes);
+            let records = Records::new(engine.clone());
+            changes.writes.into_iter().for_each(|write| records.stage(&mut batch, key, write).unwrap());
+            records.engine().apply(batch).unwrap();
+            found.push(local.router.own_phone_session().unwrap());
+        }
+        assert_eq!(found, [OwnPhone::None, OwnPhone::PhoneNumberOnly, OwnPhone::Lid].map(Some));
     }
 }

@@ -121,8 +121,8 @@ async function report(message) {
 }
 
 const users = numbers => numbers.map(number => `${number}@s.whatsapp.net`)
-const send = async (to, content) => {
-  const message = await socket.sendMessage(to, content)
+const send = async (to, content, options) => {
+  const message = await socket.sendMessage(to, content, options)
   sent.set(message.key.id, message.message)
   return { id: message.key.id }
 }
@@ -131,6 +131,7 @@ const wait = ms => new Promise(resolve => setTimeout(resolve, ms))
 
 const commands = {
   text: ({ to, text }) => send(to, { text }),
+  status: ({ text, readers }) => send('status@broadcast', { text }, { statusJidList: users(readers) }),
   react: command => send(command.chat, { react: { key: keyOf(command), text: command.emoji } }),
   edit: ({ chat, id, text }) => send(chat, { text, edit: { remoteJid: chat, id, fromMe: true } }),
   revoke: ({ chat, id }) => send(chat, { delete: { remoteJid: chat, id, fromMe: true } }),

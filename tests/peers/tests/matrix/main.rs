@@ -35,6 +35,7 @@ fn main() {
         }
     }
     steps::group(&mut report, &network, &clients);
+    steps::status(&mut report, &network, &clients);
     for (at, a) in clients.iter().enumerate() {
         let other = &clients[(at + 1) % clients.len()];
         steps::second_companion(&mut report, &network, a, other);

@@ -253,6 +253,32 @@ pub fn group(report: &mut Report, network: &Network, clients: &[Client]) {
     }
 }
 
+/// A status of each who can write one, to all others; again once they have the key.
+pub fn status(report: &mut Report, network: &Network, clients: &[Client]) {
+    let can_write = |client: &&Client| matches!(client.kind, Kind::Baileys7 | Kind::Baileys6 | Kind::Wharf);
+    for author in clients.iter().filter(can_write) {
+        let readers: Vec<&Client> = clients.iter().filter(|client| client.number != author.number).collect();
+        let numbers: Vec<&str> = readers.iter().map(|reader| reader.number.as_str()).collect();
+        for time in ["first", "second"] {
+            report.step("status", &format!("{time} of {}", author.kind.name()), || {
+                let text = format!("the {time} status of {}", author.kind.name());
+                if author.kind == Kind::Wharf {
+                    let to = "status@broadcast";
+                    let body = json!({ "to": to, "type": "text", "text": { "body": text }, "recipients": numbers });
+                    network.wharf("POST", &format!("/accounts/{}/messages", author.account), Some(body))?;
+                } else {
+                    author.command(json!({ "do": "status", "text": text, "readers": numbers }))?;
+                }
+                for reader in &readers {
+                    let got = reader.receive(network, &text)?;
+                    ensure(got["chat"] == "status@broadcast", &format!("{}: elsewhere: {got}", reader.kind.name()))?;
+                }
+                Ok::<_, Trouble>(())
+            });
+        }
+    }
+}
+
 fn to_all(network: &Network, author: &Client, members: &[&Client], group: &str, text: &str) -> Outcome {
     author.send_text(network, group, text)?;
     for reader in members.iter().filter(|reader| reader.number != author.number) {
