@@ -1,6 +1,6 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
-use crate::account::{AccountError, Retention, Settings};
+use crate::account::{AccountError, Pacing, Retention, Settings};
 use crate::actors::{ActorError, Failure, FreeSpace, GroupCache, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
@@ -122,7 +122,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     };
     operate::check_restored(&*engine, config)?;
     let records = Records::open(engine, sealing)?;
-    operate::migrate_records(config, &records, SystemClock.now())?;
+    operate::migrate_records(config, &records, SystemClock::start().now())?;
     let (listener, address) = listen(&config.listen)?;
     let root_key = match config.root_key()? {
         Some(key) => key,
@@ -138,13 +138,14 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             prekey_batch: config.accounts.prekey_batch,
             jump_limit: JumpLimit(config.accounts.forward_jumps),
             jump_limit_own: JumpLimit(config.accounts.forward_jumps_own),
+            pacing: Arc::new(Pacing::new(config.network.connects_per_second)),
             retention: Retention {
                 messages: days(config.retention.messages_days),
                 inbox: days(config.retention.inbox_days),
             },
         },
         allow_private_webhooks: config.allow_private_webhooks(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SystemClock::start()),
         entropy,
         hooks: parts.hooks,
         retry_steps: parts.retry_steps,

@@ -280,7 +280,7 @@ fn load(path: Option<PathBuf>) -> Result<Config, ConfigError> {
 }
 
 fn now() -> Timestamp {
-    SystemClock.now()
+    SystemClock::start().now()
 }
 
 /// The master key of the environment, which takes the place of the file.

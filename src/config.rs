@@ -65,6 +65,7 @@ pub struct NetworkConfig {
     pub root_key: Option<String>,
     pub client_version: Option<String>,
     pub ca_file: Option<String>,
+    pub connects_per_second: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,7 @@ impl Default for Config {
                 root_key: None,
                 client_version: None,
                 ca_file: None,
+                connects_per_second: 50,
             },
             accounts: AccountsConfig {
                 device_name: "Wharf".into(),
@@ -158,6 +160,9 @@ impl Config {
         }
         if config.accounts.cached_groups == 0 || config.accounts.cached_groups_seconds == 0 {
             return Err(invalid("accounts.cached_groups and cached_groups_seconds must be 1 or more".into()));
+        }
+        if !(1..=10_000).contains(&config.network.connects_per_second) {
+            return Err(invalid("network.connects_per_second must be 1 to 10000".into()));
         }
         if config.accounts.stuck_seconds == 0 {
             return Err(invalid("accounts.stuck_seconds must be 1 or more".into()));

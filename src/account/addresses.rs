@@ -7,7 +7,6 @@ use super::error::AccountError;
 use super::iq::Purpose;
 use super::router::{Router, Turn};
 use super::sessions::part_key;
-use super::view::AccountState;
 use crate::base::ids::random_hex;
 use crate::storage::kind;
 use crate::wire::{Jid, Node};
@@ -100,12 +99,12 @@ impl Router {
 
     /// Asks for the lists of those users that were noted.
     pub(super) fn ask_for_unknown<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if self.unknown_users.is_empty() || self.view.state != AccountState::Online {
+        if self.unknown_users.is_empty() || !self.connection.is_logged_in() {
             return;
         }
         let all: Vec<Jid> = std::mem::take(&mut self.unknown_users).into_iter().collect();
         for users in all.chunks(MAX_ASKED) {
-            let id = self.pending.ask(Purpose::Refresh(users.to_vec()), turn.now);
+            let id = self.pending.ask(Purpose::Refresh(users.to_vec()), turn.steady);
             let sid = random_hex::<8>(&mut self.rng);
             self.write(turn, usync_query(&id, &sid, users));
         }
@@ -155,7 +154,7 @@ enum OwnPhone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{Link, Local, Retention, Settings};
+    use crate::account::{Link, Local, Pacing, Retention, Settings};
     use crate::base::ids::{AccountId, AccountKey};
     use crate::base::time::Timestamp;
     use crate::signal::testing::rng;
@@ -175,6 +174,7 @@ mod tests {
             jump_limit: JumpLimit::default(),
             jump_limit_own: JumpLimit::default(),
             retention: Retention::default(),
+            pacing: Arc::new(Pacing::new(100)),
         };
         let (engine, key) = (Arc::new(MemoryEngine::default()), AccountKey::from_bytes([1; 16]));
         let id = AccountId::parse("a").unwrap();

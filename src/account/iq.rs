@@ -1,7 +1,7 @@
 //! Questions to the service that wait for their answer: what to do with it, and until when.
 
 use super::resend::Resend;
-use crate::base::time::Timestamp;
+use crate::base::time::Monotonic;
 use crate::signal::SignedPreKeyId;
 use crate::wire::Jid;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ pub(super) enum Purpose {
 /// What has not been answered.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiting: HashMap<String, (Purpose, Timestamp)>,
+    waiting: HashMap<String, (Purpose, Monotonic)>,
     next: u64,
     prefix: String,
 }
@@ -61,7 +61,7 @@ impl Pending {
     }
 
     /// An id for a new question.
-    pub(super) fn ask(&mut self, purpose: Purpose, now: Timestamp) -> String {
+    pub(super) fn ask(&mut self, purpose: Purpose, now: Monotonic) -> String {
         self.next += 1;
         let id = format!("{}-{}", self.prefix, self.next);
         self.waiting.insert(id.clone(), (purpose, now.plus(IQ_TIMEOUT)));
@@ -73,7 +73,7 @@ impl Pending {
     }
 
     /// Takes out what was asked too long ago.
-    pub(super) fn expired(&mut self, now: Timestamp) -> Vec<Purpose> {
+    pub(super) fn expired(&mut self, now: Monotonic) -> Vec<Purpose> {
         self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).map(|(_, (purpose, _))| purpose).collect()
     }
 
@@ -81,7 +81,7 @@ impl Pending {
         self.waiting.values().any(|(waiting, _)| wanted(waiting))
     }
 
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
         self.waiting.values().map(|(_, deadline)| *deadline).min()
     }
 }

@@ -7,7 +7,7 @@ use super::device::Link;
 use super::error::AccountError;
 use super::router::{Router, Turn};
 use super::view::{AccountState, LinkCode};
-use crate::base::time::Timestamp;
+use crate::base::time::Monotonic;
 use crate::wire::proto::ClientPairingProps;
 use crate::wire::qr::QrCode;
 use crate::wire::{Jid, Node, WireError, adv};
@@ -22,11 +22,11 @@ const NEXT_CODE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Linking {
     left: VecDeque<String>,
-    expires_at: Timestamp,
+    expires_at: Monotonic,
 }
 
 impl Linking {
-    pub(super) fn deadline(&self) -> Timestamp {
+    pub(super) fn deadline(&self) -> Monotonic {
         self.expires_at
     }
 }
@@ -41,13 +41,13 @@ impl Router {
             .collect::<Result<VecDeque<_>, _>>()
             .map_err(|_| WireError::Malformed { what: "linking reference" })?;
         self.write(turn, result_of(iq));
-        self.linking = Some(Linking { left, expires_at: turn.now });
+        self.linking = Some(Linking { left, expires_at: turn.steady });
         self.show_next_code(turn, FIRST_CODE);
         Ok(())
     }
 
     pub(super) fn tick_linking<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if self.linking.as_ref().is_some_and(|linking| linking.expires_at <= turn.now) {
+        if self.linking.as_ref().is_some_and(|linking| linking.expires_at <= turn.steady) {
             self.show_next_code(turn, NEXT_CODE);
         }
     }
@@ -58,14 +58,14 @@ impl Router {
             self.stop(turn, AccountState::Stopped, Some("link_expired"));
             return;
         };
-        linking.expires_at = turn.now.plus(lifetime);
+        linking.expires_at = turn.steady.plus(lifetime);
         let code = QrCode {
             reference,
             noise: *self.device.noise.public(),
             identity: self.device.local.identity.public(),
             adv_secret: self.device.adv_secret.clone(),
         };
-        self.view.code = Some(LinkCode { text: code.to_text(), expires_at: linking.expires_at });
+        self.view.code = Some(LinkCode { text: code.to_text(), expires_at: turn.now.plus(lifetime) });
     }
 
     /// `<pair-success>`: a phone vouches for us. Checked, stored, signed by us, and answered.

@@ -5,7 +5,7 @@ use super::error::AccountError;
 use super::router::{Effect, Input, Router, Settings};
 use super::{ChildDown, Children, DeviceSync, KeepAll, PreKeys, Recency, SenderKeys, SessionCipher};
 use crate::base::ids::{AccountId, AccountKey};
-use crate::base::time::Timestamp;
+use crate::base::time::Moment;
 use crate::storage::{AccountStore, Changes, Engine, Overlay, Records};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -92,9 +92,9 @@ impl Local {
     }
 
     /// Takes one turn, commits it, and returns its effects.
-    pub fn turn(&mut self, input: Input, now: Timestamp) -> Result<Vec<Effect>, AccountError> {
+    pub fn turn(&mut self, input: Input, now: impl Into<Moment>) -> Result<Vec<Effect>, AccountError> {
         let polled = {
-            let turn = pin!(self.router.turn(input, now, &mut self.machines));
+            let turn = pin!(self.router.turn(input, now.into(), &mut self.machines));
             turn.poll(&mut Context::from_waker(Waker::noop()))
         };
         // The children answer at once, so the turn is done at its first poll.

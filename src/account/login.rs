@@ -82,8 +82,7 @@ impl Router {
                 Ok(())
             }
             Purpose::Active => {
-                self.view.state = AccountState::Online;
-                self.view.reason = None;
+                self.come_online();
                 self.ask_for_unknown(turn);
                 self.rotate_signed_prekey(turn).await
             }
@@ -104,7 +103,10 @@ impl Router {
 
     /// Replaces the signed prekey when it is old: looked at with every login, and with the pings of a connection that lasts.
     async fn rotate_signed_prekey<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
-        if turn.now < self.rotate_after || self.pending.is_waiting(|purpose| matches!(purpose, Purpose::Rotate(_))) {
+        if !self.connection.is_logged_in()
+            || turn.now < self.rotate_after
+            || self.pending.is_waiting(|purpose| matches!(purpose, Purpose::Rotate(_)))
+        {
             return Ok(());
         }
         let (identity, now) = (self.device.local.identity.clone(), turn.now);
@@ -130,7 +132,7 @@ impl Router {
             Purpose::Resend(_) | Purpose::Refresh(_) => Ok(()),
             // A login that the service does not finish is still a login: messages flow.
             Purpose::Active => {
-                self.view.state = AccountState::Online;
+                self.come_online();
                 Ok(())
             }
             // Prekeys are tried again at the next login; without them peers still use the signed one.
@@ -176,9 +178,18 @@ impl Router {
         Ok(())
     }
 
+    /// The login is finished. Who was deaf stays so until something is heard.
+    fn come_online(&mut self) {
+        self.connection.logged_in();
+        if !self.deaf {
+            self.view.state = AccountState::Online;
+            self.view.reason = None;
+        }
+    }
+
     /// The last step of a login, once the service has prekeys to give to those who write to us.
     fn activate<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if self.view.state == AccountState::Online || self.pending.is_waiting(|purpose| *purpose == Purpose::Active) {
+        if self.connection.is_logged_in() || self.pending.is_waiting(|purpose| *purpose == Purpose::Active) {
             return;
         }
         let active = self.ask(turn, Purpose::Active, "passive", "set").child(Node::new("active"));
@@ -193,7 +204,7 @@ impl Router {
         xmlns: &'static str,
         kind: &'static str,
     ) -> Node {
-        let id = self.pending.ask(purpose, turn.now);
+        let id = self.pending.ask(purpose, turn.steady);
         Node::new("iq").attr("id", id).attr("xmlns", xmlns).attr("type", kind).attr("to", Jid::service())
     }
 
@@ -231,11 +242,11 @@ impl Router {
     /// `<ib>`: what the service tells about the stream itself.
     pub(super) fn on_ib<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
         if node.find("offline").is_some() {
+            self.drained(turn);
             self.ask_for_unknown(turn);
         }
         if node.find("offline_preview").is_some() {
-            // Offline delivery is pulled: a client that does not ask gets nothing.
-            self.write(turn, Node::new("ib").child(Node::new("offline_batch").attr("count", "200")));
+            self.begin_drain(turn);
         }
         if let Some(info) = node.find("edge_routing").and_then(|edge| edge.find("routing_info")) {
             let info = info.content_bytes().to_vec();

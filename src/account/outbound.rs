@@ -13,7 +13,6 @@ use super::outbox::{Outgoing, Stage, lane, put_outgoing};
 use super::router::{Refusal, Reply, Router, Turn};
 use super::sessions::Enciphered;
 use super::targets::Targets;
-use super::view::AccountState;
 use super::{Children, codec};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::{Fingerprint, MessageId, random_hex};
@@ -158,7 +157,7 @@ impl Router {
     /// Moves every message on as far as it goes. A chat whose head waits for the service holds its later messages back.
     pub(super) async fn pump<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
         let Some(link) = self.device.link.clone() else { return Ok(()) };
-        if self.view.state != AccountState::Online {
+        if !self.connection.is_logged_in() {
             return Ok(());
         }
         let mut held = HashSet::new();
@@ -172,7 +171,7 @@ impl Router {
                         let mut writes = ChangeSet::<owner::Router>::default();
                         put_outgoing(&mut writes, seq, &entry, Some(&stanza));
                         turn.absorb(writes);
-                        entry.stage = Stage::Sealed { stanza, written: false };
+                        entry.stage = Stage::Sealed { stanza, written: None, times: 0 };
                     }
                     Step::Failed { code, meaning } => {
                         self.fail(turn, seq, &entry.id, code, meaning)?;
@@ -181,8 +180,8 @@ impl Router {
                 }
             }
             match &mut entry.stage {
-                Stage::Sealed { stanza, written } if !*written => {
-                    *written = true;
+                Stage::Sealed { stanza, written, times } if written.is_none() => {
+                    (*written, *times) = (Some(turn.steady), *times + 1);
                     self.write(turn, (**stanza).clone());
                 }
                 Stage::Sealed { .. } => {}
@@ -219,7 +218,7 @@ impl Router {
                 .into_iter()
                 .filter_map(|(missing, user)| missing.then_some(user))
                 .collect();
-            let id = self.pending.ask(Purpose::Usync { seq }, turn.now);
+            let id = self.pending.ask(Purpose::Usync { seq }, turn.steady);
             let sid = random_hex::<8>(&mut self.rng);
             self.write(turn, usync_query(&id, &sid, &missing));
             return Ok(Step::Asked);
@@ -452,6 +451,8 @@ impl Router {
         if !node.is("class", "message") {
             return Ok(());
         }
+        self.last_ack = Some(turn.steady);
+        self.hears(turn);
         let id = node.require_text("id")?;
         let found = self.outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id);
         let Some((seq, id)) = found.map(|(seq, entry)| (*seq, entry.id.clone())) else { return Ok(()) };

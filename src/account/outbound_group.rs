@@ -39,7 +39,7 @@ impl Router {
             }
             entry.tries += 1;
             let query = Node::new("query").attr("request", "interactive");
-            let id = self.pending.ask(Purpose::Group { seq, group: group.clone() }, turn.now);
+            let id = self.pending.ask(Purpose::Group { seq, group: group.clone() }, turn.steady);
             let iq = Node::new("iq").attr("id", id).attr("xmlns", "w:g2").attr("type", "get").attr("to", &group);
             self.write(turn, iq.child(query));
             return Ok(Step::Asked);
@@ -56,7 +56,7 @@ impl Router {
         let missing: Vec<Jid> =
             members.filter(|(_, known)| known.is_none()).map(|(member, _)| member.jid.clone()).collect();
         if !missing.is_empty() && !entry.looked_up {
-            let id = self.pending.ask(Purpose::Usync { seq }, turn.now);
+            let id = self.pending.ask(Purpose::Usync { seq }, turn.steady);
             let sid = random_hex::<8>(&mut self.rng);
             self.write(turn, usync_query(&id, &sid, &missing));
             return Ok(Step::Asked);

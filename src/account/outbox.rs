@@ -6,6 +6,7 @@ use super::error::AccountError;
 use super::sender_keys::KeyDelivery;
 use super::{codec, proto};
 use crate::base::ids::MessageId;
+use crate::base::time::Monotonic;
 use crate::signal::ChainId;
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::message::OutgoingText;
@@ -19,7 +20,10 @@ pub(super) enum Stage {
     Asking,
     Sealed {
         stanza: Box<Node>,
-        written: bool,
+        /// When it was written on the present connection.
+        written: Option<Monotonic>,
+        /// How often it was written since the account was loaded.
+        times: u32,
     },
 }
 
@@ -57,7 +61,7 @@ impl Outbox {
             let seq = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
             let record: proto::Outgoing = codec::decode(&value, "outgoing message")?;
             let stage = match &record.stanza {
-                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: false },
+                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: None, times: 0 },
                 None => Stage::Queued,
             };
             let entry = Outgoing {
@@ -80,8 +84,31 @@ impl Outbox {
 
     /// What is not with the service yet, in order.
     pub(super) fn unwritten(&self) -> Vec<u64> {
-        let is_written = |entry: &Outgoing| matches!(entry.stage, Stage::Sealed { written: true, .. });
+        let is_written = |entry: &Outgoing| matches!(entry.stage, Stage::Sealed { written: Some(_), .. });
         self.entries.iter().filter(|(_, entry)| !is_written(entry)).map(|(seq, _)| *seq).collect()
+    }
+
+    fn written(&self) -> impl Iterator<Item = (u64, Monotonic, u32)> {
+        self.entries.iter().filter_map(|(seq, entry)| match entry.stage {
+            Stage::Sealed { written: Some(at), times, .. } => Some((*seq, at, times)),
+            _ => None,
+        })
+    }
+
+    /// When that was written which has waited longest for its acknowledgement.
+    pub(super) fn oldest_written(&self) -> Option<Monotonic> {
+        self.written().map(|(_, at, _)| at).min()
+    }
+
+    /// What was written until then and is not acknowledged: when, and how often.
+    pub(super) fn written_before(&self, until: Monotonic) -> Vec<(u64, Monotonic, u32)> {
+        self.written().filter(|(_, at, _)| *at <= until).collect()
+    }
+
+    pub(super) fn write_again(&mut self, seq: u64) {
+        if let Some(Outgoing { stage: Stage::Sealed { written, .. }, .. }) = self.entries.get_mut(&seq) {
+            *written = None;
+        }
     }
 
     /// A phone number and a LID are one peer: what waits for either is one lane from now on.
@@ -93,7 +120,7 @@ impl Outbox {
     pub(super) fn disconnected(&mut self) {
         for entry in self.entries.values_mut() {
             match &mut entry.stage {
-                Stage::Sealed { written, .. } => *written = false,
+                Stage::Sealed { written, .. } => *written = None,
                 stage => *stage = Stage::Queued,
             }
         }

@@ -1,19 +1,21 @@
 //! The router: takes one input a turn, asks the children, and decides what is written and what then happens.
 
 use super::device::Device;
+use super::drain::Drain;
 use super::error::AccountError;
 use super::group_meta::GroupMeta;
 use super::iq::Pending;
-use super::lifecycle::Connection;
+use super::lifecycle::{Connection, Ending};
 use super::linking::Linking;
 use super::outbound::SendRequest;
 use super::outbox::Outbox;
+use super::pacing::Pacing;
 use super::restore::Restored;
 use super::retention::{Retention, Sweep};
 use super::view::{AccountState, AccountView};
 use super::{Children, Counts, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
-use crate::base::time::Timestamp;
+use crate::base::time::{Moment, Monotonic, Timestamp};
 use crate::signal::{JumpLimit, PublicKey};
 use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
 use crate::wire::payload::{ClientVersion, NoiseKeys};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub jump_limit: JumpLimit,
     pub jump_limit_own: JumpLimit,
     pub retention: Retention,
+    /// How often accounts may connect, all together.
+    pub pacing: Arc<Pacing>,
 }
 
 /// What a turn is about.
@@ -114,7 +118,10 @@ pub enum Effect {
 
 /// A turn under way.
 pub struct Turn<'a, C> {
+    /// For records.
     pub now: Timestamp,
+    /// For waiting.
+    pub steady: Monotonic,
     pub children: &'a mut C,
     pub changes: Changes,
     pub effects: Vec<Effect>,
@@ -139,6 +146,11 @@ pub struct Router {
     pub(super) device: Device,
     pub(super) view: AccountView,
     pub(super) connection: Connection,
+    pub(super) drain: Drain,
+    /// Whether nothing came of the last connection.
+    pub(super) deaf: bool,
+    /// When a message was last acknowledged.
+    pub(super) last_ack: Option<Monotonic>,
     pub(super) pending: Pending,
     pub(super) linking: Option<Linking>,
     pub(super) outbox: Outbox,
@@ -152,6 +164,12 @@ pub struct Router {
     pub(super) rotate_after: Timestamp,
     pub(super) restored: Restored,
     pub(super) sweep: Sweep,
+}
+
+/// Whether it is a stanza that the service answers: acknowledgements and results may well be the last word.
+fn wants_answer(effect: &Effect) -> bool {
+    let Effect::Write(_, node) = effect else { return false };
+    node.tag == "message" || node.tag == "iq" && (node.is("type", "get") || node.is("type", "set"))
 }
 
 const STARTED: &[u8] = b"\x01started";
@@ -177,6 +195,9 @@ impl Router {
             device,
             view: AccountView::default(),
             connection: Connection::default(),
+            drain: Drain::default(),
+            deaf: false,
+            last_ack: None,
             pending: Pending::new(prefix),
             linking: None,
             rotate_after: Timestamp::default(),
@@ -199,30 +220,34 @@ impl Router {
     pub async fn turn<C: Children>(
         &mut self,
         input: Input,
-        now: Timestamp,
+        now: Moment,
         children: &mut C,
     ) -> Result<(Changes, Vec<Effect>), AccountError> {
         let before = self.view.clone();
-        let mut turn = Turn { now, children, changes: Changes::default(), effects: Vec::new() };
+        let Moment { wall: now, steady } = now;
+        let mut turn = Turn { now, steady, children, changes: Changes::default(), effects: Vec::new() };
         match input {
             Input::Command(command, token) => self.command(&mut turn, command, token).await?,
             Input::Connected(generation) if generation == self.connection.generation => self.connected(&turn),
             Input::Stanza(generation, node) if generation == self.connection.generation => {
-                self.connection.heard(now);
+                self.connection.heard(steady);
                 self.stanza(&mut turn, &node).await?;
             }
             Input::Poison(generation, node) if generation == self.connection.generation => {
-                self.connection.heard(now);
+                self.connection.heard(steady);
                 self.set_aside(&mut turn, &node)?;
             }
             Input::Disconnected(generation, why) if generation == self.connection.generation => {
-                self.disconnected(&mut turn, &why);
+                self.drop_connection(&mut turn, Ending::Lost(why));
             }
             Input::Tick => self.tick(&mut turn).await?,
             // From a connection that is no more.
             Input::Connected(_) | Input::Stanza(..) | Input::Poison(..) | Input::Disconnected(..) => {}
         }
         self.pump(&mut turn).await?;
+        if turn.effects.iter().any(wants_answer) {
+            self.connection.wrote(steady);
+        }
         if self.view != before {
             self.report_view(&mut turn, &before);
         }
@@ -230,9 +255,11 @@ impl Router {
     }
 
     /// When [`Input::Tick`] is due.
-    pub fn deadline(&self) -> Option<Timestamp> {
+    pub fn deadline(&self) -> Option<Monotonic> {
         let linking = self.linking.as_ref().map(Linking::deadline);
-        [self.connection.deadline(), self.pending.deadline(), linking].into_iter().flatten().min()
+        let (drain, unacknowledged) = (self.drain.deadline(), self.unacknowledged_deadline());
+        let all = [self.connection.deadline(), self.pending.deadline(), linking, drain, unacknowledged];
+        all.into_iter().flatten().min()
     }
 
     async fn command<C: Children>(
@@ -296,6 +323,10 @@ impl Router {
     }
 
     async fn stanza<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        self.note_backlog(turn, node);
+        if matches!(node.tag.as_ref(), "message" | "receipt" | "notification" | "call") {
+            self.hears(turn);
+        }
         let handled = match node.tag.as_ref() {
             "iq" => self.on_iq(turn, node).await,
             "success" => self.on_success(turn, node).await,

@@ -12,6 +12,8 @@ pub enum AccountState {
     Linking,
     Connecting,
     Online,
+    /// Connected, and nothing comes of it.
+    Deaf,
     Reconnecting,
     Stopped,
     LoggedOut,
@@ -29,6 +31,7 @@ impl AccountState {
             Self::Linking => "linking",
             Self::Connecting => "connecting",
             Self::Online => "online",
+            Self::Deaf => "deaf",
             Self::Reconnecting => "reconnecting",
             Self::Stopped => "stopped",
             Self::LoggedOut => "logged_out",

@@ -15,7 +15,7 @@ use crate::account::{
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, AccountKey, Generation};
-use crate::base::time::{Clock, Timestamp};
+use crate::base::time::{Clock, Monotonic};
 use crate::signal::KeyPair;
 use crate::storage::{AccountStore, Changes, Overlay};
 use crate::wire::Node;
@@ -89,7 +89,7 @@ pub(super) struct Account {
     /// Effects of turns that are not yet durable.
     in_flight: VecDeque<(u64, Vec<Effect>)>,
     link: Option<(Generation, mpsc::UnboundedSender<Node>)>,
-    timer: Option<(Timestamp, SpawnHandle)>,
+    timer: Option<(Monotonic, SpawnHandle)>,
     /// Whether the fleet knows that this tree has ended.
     reported: bool,
     pulse: Pulse,
@@ -181,7 +181,7 @@ impl Account {
         let Some((mut router, mut tree)) = self.machine.take() else { return };
         let Some((input, credit)) = self.inputs.pop_front() else { return };
         let (input, print) = self.inspect(input);
-        let now = self.environment.clock.now();
+        let now = self.environment.clock.moment();
         self.pulse.begin_turn(print);
         let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
         let running = self.pulse.clone();
@@ -303,7 +303,7 @@ impl Account {
             ctx.cancel_future(old);
         }
         if let Some(at) = deadline {
-            let wait = at.after(self.environment.clock.now());
+            let wait = at.after(self.environment.clock.steady());
             let timer = ctx.run_later(wait, |account, ctx| {
                 account.timer = None;
                 account.inputs.push_back((Input::Tick, None));

@@ -64,7 +64,7 @@ pub fn start_sandbox(address: &str) -> Result<Sandbox, AppError> {
 
 /// Starts a sandbox network. Must run inside an actix system.
 pub fn start_sandbox_with(options: &SandboxOptions) -> Result<Sandbox, AppError> {
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(SystemClock::start());
     let seed = Entropy::from_system()?.fork().next_u64();
     let (listener, address) = listen(&options.listen)?;
     let failed = |address: &str, why| AppError::Listen { address: address.to_owned(), why };

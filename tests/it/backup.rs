@@ -68,9 +68,10 @@ async fn a_backup_of_a_running_server_comes_back_as_a_server_that_goes_on() {
     running.stop().await.unwrap();
 
     let restored = it.elsewhere("restored");
-    let wrong = operate::restore(&restored, MasterKey::parse(&"5a".repeat(32)), None, &file, SystemClock.now());
+    let wrong =
+        operate::restore(&restored, MasterKey::parse(&"5a".repeat(32)), None, &file, SystemClock::start().now());
     assert!(matches!(wrong, Err(AppError::Storage(StorageError::WrongMasterKey { .. }))), "{wrong:?}");
-    let done = operate::restore(&restored, None, None, &file, SystemClock.now()).unwrap();
+    let done = operate::restore(&restored, None, None, &file, SystemClock::start().now()).unwrap();
     assert!(done.manifest.whole && done.sessions >= 2, "{done:?}");
     it.config = restored;
     let (running, client) = it.start().await;
@@ -98,9 +99,9 @@ async fn one_account_is_restored_beside_others() {
     running.stop().await.unwrap();
 
     let alice = AccountId::parse("alice").unwrap();
-    let exists = operate::restore(&it.config, None, Some(&alice), &file, SystemClock.now());
+    let exists = operate::restore(&it.config, None, Some(&alice), &file, SystemClock::start().now());
     assert!(matches!(exists, Err(AppError::Operate(OperateError::AccountExists(_)))), "{exists:?}");
-    let whole = operate::restore(&it.elsewhere("whole"), None, None, &file, SystemClock.now());
+    let whole = operate::restore(&it.elsewhere("whole"), None, None, &file, SystemClock::start().now());
     assert!(matches!(whole, Err(AppError::Operate(OperateError::NotWhole))), "{whole:?}");
 
     // Another server under the same master key, with an account of its own.
@@ -109,7 +110,7 @@ async fn one_account_is_restored_beside_others() {
     let (running, client) = it.start().await;
     client.linked("carol", CAROL).await;
     running.stop().await.unwrap();
-    operate::restore(&it.config, None, Some(&alice), &file, SystemClock.now()).unwrap();
+    operate::restore(&it.config, None, Some(&alice), &file, SystemClock::start().now()).unwrap();
     let (running, client) = it.start().await;
     client.online("alice").await;
     client.online("carol").await;
@@ -129,7 +130,7 @@ async fn a_restore_that_was_cut_short_is_neither_started_nor_restored_into() {
     running.stop().await.unwrap();
     it.config = it.elsewhere("half");
     begin_restore(&SledEngine::open(Path::new(&it.config.data), 1 << 23).unwrap()).unwrap();
-    let again = operate::restore(&it.config, None, None, &file, SystemClock.now());
+    let again = operate::restore(&it.config, None, None, &file, SystemClock::start().now());
     assert!(matches!(again, Err(AppError::Operate(OperateError::HalfRestored { .. }))), "{again:?}");
     let started = start(&it.config, Parts { admin_key: Some(KEY.into()), ..Parts::default() }).await;
     assert!(matches!(started.err(), Some(AppError::Operate(OperateError::HalfRestored { .. }))));
@@ -167,7 +168,7 @@ async fn a_server_migrates_older_data_when_it_starts_and_keeps_a_backup() {
     // The way back: the old data as they were, migrated again by the restore.
     it.config = it.elsewhere("back");
     it.config.storage.seal = false;
-    operate::restore(&it.config, None, None, &backup, SystemClock.now()).unwrap();
+    operate::restore(&it.config, None, None, &backup, SystemClock::start().now()).unwrap();
     let (running, client) = it.start().await;
     assert_eq!(client.events("alice", "message.received").await.len(), 1);
     running.stop().await.unwrap();

@@ -1,6 +1,7 @@
 //! Wharf's integration tests, one binary.
 
 mod backup;
+mod connection;
 mod conversations;
 mod coverage;
 mod demo;
@@ -8,6 +9,7 @@ mod direct_messages;
 mod faults;
 mod full_disk;
 mod groups;
+mod hearing;
 mod layering;
 mod logs;
 mod net;

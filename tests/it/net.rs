@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wharf::account::{
-    AccountState, Command, Effect, Input, Local, MessageRecord, Reply, Retention, SendRequest, Settings,
+    AccountState, Command, Effect, Input, Local, MessageRecord, Pacing, Reply, Retention, SendRequest, Settings,
     prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
-use wharf::base::time::Timestamp;
+use wharf::base::time::{Moment, Timestamp};
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Batch, Engine, MemoryEngine, Records, Rows};
@@ -31,6 +31,8 @@ pub struct Account {
 
 pub struct Net {
     pub now: Timestamp,
+    /// How far the wall clock of accounts is ahead: somebody has set it.
+    pub clock_set_ahead: Duration,
     pub world: World,
     pub accounts: BTreeMap<&'static str, Account>,
     /// Runs every turn of an account: benches measure it.
@@ -52,11 +54,13 @@ impl Net {
             jump_limit: JumpLimit(2000),
             jump_limit_own: JumpLimit::default(),
             retention: Retention::default(),
+            pacing: Arc::new(Pacing::new(1000)),
         };
         let rng = StdRng::seed_from_u64(2);
         let around_turn: fn(&mut dyn FnMut()) = |turn| turn();
         let settings = Arc::new(settings);
-        Self { now, world, accounts: BTreeMap::new(), around_turn, settings, next_connection: 0, rng }
+        let clock_set_ahead = Duration::ZERO;
+        Self { now, clock_set_ahead, world, accounts: BTreeMap::new(), around_turn, settings, next_connection: 0, rng }
     }
 
     pub fn trusting(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -207,7 +211,7 @@ impl Net {
     }
 
     pub fn input(&mut self, name: &str, input: Input) {
-        let now = self.now;
+        let now = Moment { wall: self.now.plus(self.clock_set_ahead), ..self.now.into() };
         let (account, mut input, mut effects) = (self.accounts.get_mut(name).unwrap(), Some(input), Vec::new());
         (self.around_turn)(&mut || effects = account.local.turn(input.take().unwrap(), now).unwrap());
         for effect in effects {
@@ -303,7 +307,8 @@ impl Net {
     /// Moves to the next deadline, if one comes before `end`.
     fn step(&mut self, end: Timestamp) -> bool {
         self.carry();
-        let deadlines = self.accounts.values().filter_map(|account| account.local.router.deadline());
+        let deadlines =
+            self.accounts.values().filter_map(|account| account.local.router.deadline().map(|at| Timestamp(at.0)));
         let Some(next) = deadlines.chain(self.world.deadline()).min().filter(|next| *next <= end) else {
             return false;
         };
@@ -313,7 +318,7 @@ impl Net {
         let due: Vec<&'static str> = self
             .accounts
             .iter()
-            .filter(|(_, account)| account.local.router.deadline().is_some_and(|deadline| deadline <= self.now))
+            .filter(|(_, account)| account.local.router.deadline().is_some_and(|deadline| deadline.0 <= self.now.0))
             .map(|(name, _)| *name)
             .collect();
         for name in due {

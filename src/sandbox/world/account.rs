@@ -53,6 +53,8 @@ pub(super) struct Companion {
     /// What it has not acknowledged, in order.
     pub(super) queue: VecDeque<Kept>,
     pub(super) backlog: Option<Backlog>,
+    /// While it has to ask for its backlog: the place in the queue up to which it was sent.
+    pub(super) pulled: Option<u64>,
     /// Whether it was told, since it logged in, that there is no more of it.
     pub(super) told_end: bool,
     pub(super) welcomed: bool,
@@ -94,6 +96,7 @@ impl Companion {
             caught_up: false,
             queue: VecDeque::new(),
             backlog: None,
+            pulled: None,
             told_end: false,
             welcomed: false,
             handshake: None,

@@ -31,6 +31,12 @@ pub enum FaultKind {
     EmptyPrekeys,
     /// A ciphertext for a device has a bit that is another.
     Corrupt,
+    /// What waited for a login comes only as it is asked for, after the first five.
+    Pull,
+    /// What waited for a login is announced, and does not come.
+    Hold,
+    /// A message of a device is neither taken nor acknowledged.
+    Swallow,
     /// The stream of a device that sends a message is ended with this code.
     StreamError { code: u16 },
 }

@@ -4,6 +4,7 @@
 
 mod account;
 mod app_state;
+mod backlog;
 mod code;
 mod control;
 mod error;
@@ -302,6 +303,7 @@ impl World {
             (Some(device), "message") => self.take_message(id, &device, node),
             (Some(device), "receipt") => self.route_receipt(&device, node),
             (Some(device), "ack") => self.acknowledged(&device, node),
+            (Some(device), "ib") => self.take_ib(&device, id, node),
             (Some(device), "presence") => self.take_presence(&device, node),
             (Some(device), "chatstate") => self.route_chat_state(&device, node),
             (Some(_), _) => {}

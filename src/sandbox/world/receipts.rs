@@ -16,10 +16,10 @@ impl World {
             return;
         };
         let Some(taken) = companion.queue.remove(at) else { return };
-        let ended = companion.backlog.as_mut().is_some_and(|backlog| {
-            backlog.left.remove(&taken.sequence);
-            backlog.left.is_empty()
-        });
+        let ended = companion
+            .backlog
+            .as_mut()
+            .is_some_and(|backlog| backlog.left.remove(&taken.sequence) && backlog.left.is_empty());
         self.touch(|| super::state::Row::Queue(device.clone(), taken.sequence));
         if ended {
             self.end_backlog(device);

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 impl World {
     /// Takes a message of a device, unless something is to go wrong with it.
     pub(super) fn take_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
-        let at_sending =
-            |kind| matches!(kind, FaultKind::Disconnect | FaultKind::Refuse { .. } | FaultKind::StreamError { .. });
+        use FaultKind::{Disconnect, Refuse, StreamError, Swallow};
+        let at_sending = |kind| matches!(kind, Disconnect | Swallow | Refuse { .. } | StreamError { .. });
         match self.fault(&sender.number, at_sending) {
             Some((FaultKind::Disconnect, chance)) => {
                 self.output.push_back(Output::Close(id));
@@ -18,6 +18,7 @@ impl World {
                     self.route_message(sender, node);
                 }
             }
+            Some((FaultKind::Swallow, _)) => {}
             Some((FaultKind::Refuse { code }, _)) => self.acknowledge(sender, node, Some(u64::from(code)), None),
             Some((FaultKind::StreamError { code }, _)) => {
                 self.send(id, &Node::new("stream:error").attr("code", u64::from(code)));

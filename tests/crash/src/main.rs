@@ -92,7 +92,7 @@ async fn end_of(server: &mut Child, patience: Duration) -> std::io::Result<bool>
 }
 
 async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
-    let begun = SystemClock.now();
+    let begun = SystemClock::start().now();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir()?;
     let sandbox = start_sandbox("127.0.0.1:0")?;
@@ -134,7 +134,7 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         sandbox.world.with(World::clear_faults).await.ok_or("the sandbox is gone")?;
         *hits.entry(point.filter(|_| at_its_point).map_or("SIGKILL", |point| point.name())).or_default() += 1;
         if round % 50 == 49 {
-            println!("{} kills, {} s", round + 1, SystemClock.now().secs() - begun.secs());
+            println!("{} kills, {} s", round + 1, SystemClock::start().now().secs() - begun.secs());
         }
     }
 
@@ -143,7 +143,12 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     server.kill().await?;
     sandbox.stop().await;
     let (mut violations, counts) = outcome?;
-    println!("{} kills with seed {} in {} s", arguments.kills, arguments.seed, SystemClock.now().secs() - begun.secs());
+    println!(
+        "{} kills with seed {} in {} s",
+        arguments.kills,
+        arguments.seed,
+        SystemClock::start().now().secs() - begun.secs()
+    );
     for (point, count) in &hits {
         println!("  {count:4} at {point}");
     }

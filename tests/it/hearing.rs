@@ -1,0 +1,121 @@
+//! What waited while an account was away, and accounts of whose connection nothing comes.
+
+use crate::net::Net;
+use std::time::Duration;
+use wharf::account::{AccountState, Command, MessageStatus};
+use wharf::sandbox::world::{FaultKind, NewFault};
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+
+/// Alice's account, and Bob's phone, who have talked before.
+fn talking() -> Net {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.world.create_phone(BOB, None).unwrap();
+    net.send("alice", BOB, "hello");
+    net.world.write_text(BOB, ALICE, "hello").unwrap();
+    net.settle();
+    net
+}
+
+fn fault(net: &mut Net, kind: FaultKind, count: u32) {
+    net.world.add_fault(NewFault { kind, account: Some(ALICE.into()), count: Some(count), until: None, seed: 7 });
+}
+
+fn received(net: &Net) -> usize {
+    net.events("alice", "message.received").len() - 1
+}
+
+fn requests_for_more(net: &Net) -> usize {
+    net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.contains("<offline_batch")).count()
+}
+
+fn states(net: &Net) -> Vec<String> {
+    net.events("alice", "account.state").iter().map(|data| data["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_backlog_is_asked_for_in_batches_until_it_has_come() {
+    let mut net = talking();
+    net.command("alice", Command::Stop);
+    for at in 0..230 {
+        net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
+    }
+    let before = requests_for_more(&net);
+    fault(&mut net, FaultKind::Pull, 1);
+    net.command("alice", Command::Start);
+    net.settle();
+    assert_eq!(received(&net), 230);
+    assert!(requests_for_more(&net) - before >= 3, "five come unasked, then at most 200 for each request");
+    net.world.write_text(BOB, ALICE, "live").unwrap();
+    net.settle();
+    assert_eq!(received(&net), 231);
+}
+
+#[test]
+fn a_pull_is_armed_again_on_every_connection() {
+    let mut net = talking();
+    for round in 1..=3 {
+        net.command("alice", Command::Stop);
+        for at in 0..20 {
+            net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
+        }
+        fault(&mut net, FaultKind::Pull, 1);
+        net.command("alice", Command::Start);
+        net.settle();
+        assert_eq!(received(&net), round * 20);
+    }
+}
+
+#[test]
+fn a_backlog_that_does_not_come_makes_the_account_deaf_until_a_connection_brings_it() {
+    let mut net = talking();
+    net.command("alice", Command::Stop);
+    net.world.write_text(BOB, ALICE, "waiting").unwrap();
+    fault(&mut net, FaultKind::Hold, 2);
+    net.command("alice", Command::Start);
+    net.pass(Duration::from_secs(62));
+    assert_eq!(net.state("alice"), AccountState::Deaf, "{:?}", states(&net));
+    let reason = net.accounts["alice"].local.router.view().reason.clone();
+    assert_eq!(reason.as_deref(), Some("the service holds messages that do not come"));
+    net.pass(Duration::from_secs(120));
+    assert_eq!((net.state("alice"), received(&net)), (AccountState::Online, 1));
+}
+
+#[test]
+fn messages_without_an_acknowledgement_are_written_again_on_a_new_connection() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Swallow, 1);
+    let id = net.send("alice", BOB, "anybody there?");
+    net.pass(Duration::from_secs(61));
+    assert!(states(&net).contains(&"deaf".to_owned()), "{:?}", states(&net));
+    net.pass(Duration::from_secs(10));
+    assert_eq!(net.state("alice"), AccountState::Online);
+    assert!(net.message("alice", &id).status >= MessageStatus::Sent);
+    let read = net.world.phone_messages(BOB).unwrap();
+    assert_eq!(read.iter().filter(|message| message.text.as_deref() == Some("anybody there?")).count(), 1);
+}
+
+#[test]
+fn one_message_that_is_lost_among_others_is_written_again_without_a_new_connection() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Swallow, 1);
+    let lost = net.send("alice", BOB, "lost");
+    net.settle();
+    net.pass(Duration::from_secs(5));
+    net.send("alice", BOB, "acknowledged");
+    net.pass(Duration::from_secs(60));
+    assert!(net.message("alice", &lost).status >= MessageStatus::Sent);
+    assert!(!states(&net).contains(&"deaf".to_owned()));
+}
+
+#[test]
+fn a_message_that_is_never_acknowledged_has_an_unknown_outcome_in_the_end() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Swallow, 100);
+    let id = net.send("alice", BOB, "into the void");
+    net.pass(Duration::from_secs(400));
+    let record = net.message("alice", &id);
+    assert_eq!((record.status, record.failure.unwrap().0), (MessageStatus::Failed, "outcome_unknown".to_owned()));
+}
