@@ -27,9 +27,15 @@ pub(super) struct Drain {
     next: Option<Monotonic>,
     /// When patience with the backlog ends: from its announcement until its end was told.
     until: Option<Monotonic>,
+    /// Whether its end was told on this connection.
+    over: bool,
 }
 
 impl Drain {
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         [self.next, self.until].into_iter().flatten().min()
     }
@@ -37,7 +43,7 @@ impl Drain {
     /// Something of the backlog has come.
     fn progress(&mut self, now: Monotonic) {
         if self.until.is_some() {
-            *self = Self { next: Some(now.plus(DEBOUNCE)), until: Some(now.plus(PATIENCE)) };
+            (self.next, self.until) = (Some(now.plus(DEBOUNCE)), Some(now.plus(PATIENCE)));
         }
     }
 }
@@ -45,7 +51,7 @@ impl Drain {
 impl Router {
     /// The service has a backlog: it comes only where it is asked for.
     pub(super) fn begin_drain<C>(&mut self, turn: &mut Turn<'_, C>) {
-        self.drain = Drain { next: None, until: Some(turn.steady.plus(PATIENCE)) };
+        self.drain = Drain { next: None, until: Some(turn.steady.plus(PATIENCE)), over: false };
         self.ask_for_batch(turn);
     }
 
@@ -54,7 +60,7 @@ impl Router {
     }
 
     pub(super) fn drained<C>(&mut self, turn: &mut Turn<'_, C>) {
-        self.drain = Drain::default();
+        self.drain = Drain { over: true, ..Drain::default() };
         self.hears(turn);
     }
 

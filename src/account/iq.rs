@@ -1,6 +1,7 @@
 //! Questions to the service that wait for their answer: what to do with it, and until when.
 
 use super::resend::Resend;
+use super::upload::Offer;
 use crate::base::time::Monotonic;
 use crate::signal::SignedPreKeyId;
 use crate::wire::Jid;
@@ -33,12 +34,14 @@ pub(super) enum Purpose {
     Refresh(Vec<Jid>),
     /// How many of our prekeys the service has left.
     PreKeyCount,
-    /// A batch, with the signed prekey of this id.
-    PreKeyUpload(SignedPreKeyId),
+    /// A batch.
+    PreKeyUpload(Offer),
     /// A new signed prekey.
     Rotate(SignedPreKeyId),
-    /// Which prekeys the service lists.
+    /// Which prekeys the service lists, to replace them all.
     Digest,
+    /// What the service holds of our keys, to compare it.
+    DigestCheck,
     /// The removal of this device; the command's token.
     Logout(u64),
     /// The last step of a login.

@@ -193,6 +193,7 @@ impl Router {
         self.connection.logged_in = false;
         self.linking = None;
         self.drain = Drain::default();
+        self.uploads.disconnected();
         self.outbox.disconnected();
         self.view.code = None;
     }
@@ -279,6 +280,7 @@ impl Router {
                     self.write(turn, ping.attr("to", Jid::service()));
                 }
                 self.tick_drain(turn)?;
+                self.tick_uploads(turn).await?;
             }
             _ => {}
         }

@@ -7,10 +7,9 @@ use super::linking::result_of;
 use super::prekeys::Rotation;
 use super::router::{Router, Turn};
 use super::view::AccountState;
-use crate::signal::keys::KEY_TYPE;
+use crate::signal::SignedPreKeyId;
 use crate::signal::limits::PREKEY_MINIMUM;
-use crate::signal::{PreKeyId, PublicKey, SignedPreKeyId, SignedPreKeyPair};
-use crate::wire::prekeys::{key_node, skey_node};
+use crate::wire::prekeys::skey_node;
 use crate::wire::{Jid, Node};
 use std::time::Duration;
 
@@ -40,7 +39,7 @@ impl Router {
                 if let Some(purpose) = self.pending.answered(&id) {
                     let code = iq.find("error").and_then(|error| error.number("code")).unwrap_or(0);
                     tracing::warn!(account = %self.id, ?purpose, code, "the service refused a question");
-                    self.unanswered(turn, purpose)?;
+                    self.refused(turn, purpose, code).await?;
                 }
             }
             _ => {}
@@ -62,7 +61,7 @@ impl Router {
             Purpose::Resend(resend) => self.on_resend_bundle(turn, resend, iq).await,
             Purpose::PreKeyCount => {
                 let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
-                if left <= u64::from(PREKEY_MINIMUM) {
+                if left <= u64::from(PREKEY_MINIMUM) || self.uploads.wanted {
                     self.upload_prekeys(turn).await
                 } else {
                     self.activate(turn);
@@ -70,12 +69,8 @@ impl Router {
                 }
             }
             Purpose::Digest => self.replace_prekeys(turn, Some(iq.require_child("digest")?)).await,
-            Purpose::PreKeyUpload(signed) => {
-                self.signed_prekey_taken(turn, signed).await?;
-                self.prekeys_replaced(turn);
-                self.activate(turn);
-                Ok(())
-            }
+            Purpose::DigestCheck => self.on_digest(turn, iq).await,
+            Purpose::PreKeyUpload(offer) => self.uploaded(turn, offer).await,
             Purpose::Rotate(signed) => self.signed_prekey_taken(turn, signed).await,
             Purpose::Logout(token) => {
                 self.logged_out(turn, token);
@@ -83,6 +78,7 @@ impl Router {
             }
             Purpose::Active => {
                 self.come_online();
+                self.check_prekeys(turn);
                 self.ask_for_unknown(turn);
                 self.rotate_signed_prekey(turn).await
             }
@@ -90,7 +86,7 @@ impl Router {
         }
     }
 
-    async fn signed_prekey_taken<C: Children>(
+    pub(super) async fn signed_prekey_taken<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
         id: SignedPreKeyId,
@@ -122,6 +118,20 @@ impl Router {
         Ok(())
     }
 
+    /// A refusal with a code.
+    async fn refused<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        purpose: Purpose,
+        code: u64,
+    ) -> Result<(), AccountError> {
+        match purpose {
+            Purpose::PreKeyUpload(offer) => self.upload_refused(turn, offer).await,
+            Purpose::DigestCheck => self.digest_refused(turn, code).await,
+            other => self.unanswered(turn, other),
+        }
+    }
+
     /// No answer, or a refusal.
     pub(super) fn unanswered<C>(&mut self, turn: &mut Turn<'_, C>, purpose: Purpose) -> Result<(), AccountError> {
         match purpose {
@@ -135,8 +145,13 @@ impl Router {
                 self.come_online();
                 Ok(())
             }
-            // Prekeys are tried again at the next login; without them peers still use the signed one.
-            Purpose::PreKeyCount | Purpose::PreKeyUpload(_) | Purpose::Digest => {
+            Purpose::PreKeyUpload(_) => {
+                self.upload_failed(turn);
+                Ok(())
+            }
+            Purpose::DigestCheck => Ok(()),
+            // Asked again at the next login.
+            Purpose::PreKeyCount | Purpose::Digest => {
                 self.activate(turn);
                 Ok(())
             }
@@ -188,7 +203,7 @@ impl Router {
     }
 
     /// The last step of a login, once the service has prekeys to give to those who write to us.
-    fn activate<C>(&mut self, turn: &mut Turn<'_, C>) {
+    pub(super) fn activate<C>(&mut self, turn: &mut Turn<'_, C>) {
         if self.connection.is_logged_in() || self.pending.is_waiting(|purpose| *purpose == Purpose::Active) {
             return;
         }
@@ -208,41 +223,11 @@ impl Router {
         Node::new("iq").attr("id", id).attr("xmlns", xmlns).attr("type", kind).attr("to", Jid::service())
     }
 
-    /// Generates a batch of prekeys and uploads it once it is stored. One upload at a time.
-    pub(super) async fn upload_prekeys<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
-        if self.pending.is_waiting(|purpose| matches!(purpose, Purpose::PreKeyUpload(_))) {
-            return Ok(());
-        }
-        let batch = self.settings.prekey_batch;
-        let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
-        let (keys, writes) = turn.children.prekeys(move |keys| keys.generate(batch)).await??;
-        turn.absorb(writes);
-        self.write_upload(turn, &signed, &keys);
-        Ok(())
-    }
-
-    pub(super) fn write_upload<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        signed: &SignedPreKeyPair,
-        keys: &[(PreKeyId, PublicKey)],
-    ) {
-        let local = &self.device.local;
-        let (registration_id, identity) = (local.registration_id, local.identity.public());
-        let upload = self.ask(turn, Purpose::PreKeyUpload(signed.id), "encrypt", "set").children([
-            Node::new("registration").bytes(registration_id.to_be_bytes()),
-            Node::new("type").bytes([KEY_TYPE]),
-            Node::new("identity").bytes(*identity.0.as_bytes()),
-            Node::new("list").children(keys.iter().map(|(id, public)| key_node(*id, public))),
-            skey_node(signed.id, signed.pair.public(), &signed.signature),
-        ]);
-        self.write(turn, upload);
-    }
-
     /// `<ib>`: what the service tells about the stream itself.
     pub(super) fn on_ib<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
         if node.find("offline").is_some() {
             self.drained(turn);
+            self.check_prekeys(turn);
             self.ask_for_unknown(turn);
         }
         if node.find("offline_preview").is_some() {

@@ -37,6 +37,7 @@ mod router;
 mod sender_keys;
 mod sessions;
 mod targets;
+mod upload;
 mod view;
 
 pub use device::{Device, Link};

@@ -29,6 +29,8 @@ pub enum Rotation {
     Upload(Box<SignedPreKeyPair>, Writes),
 }
 
+/// Prekeys that are uploaded at a time, at most: more do not fit a stanza's list.
+const MAX_BATCH: u32 = 10_000;
 /// Prekeys of one stored block.
 const BLOCK: u32 = 32;
 
@@ -156,6 +158,46 @@ impl PreKeys {
         Ok(writes)
     }
 
+    /// A batch to be uploaded once its commit is durable: the one that was given back, else a fresh one.
+    pub fn batch(&mut self, count: u32) -> Result<Batch, AccountError> {
+        let marks = self.marks()?;
+        let Some(first) = marks.given_back.map(PreKeyId::new).transpose()? else { return self.generate(count) };
+        let (mut keys, mut id) = (Vec::new(), first);
+        for _ in 0..marks.given_back_count().min(MAX_BATCH) {
+            keys.extend(self.public(id)?.map(|key| (id, key)));
+            id = id.next();
+        }
+        if keys.is_empty() {
+            return self.generate(count);
+        }
+        let mut writes = Writes::default();
+        put_marks(&mut writes, &PreKeyMarks { next_id: marks.next_id, ..PreKeyMarks::default() });
+        Ok((keys, writes))
+    }
+
+    /// The service has refused the batch that begins here, of so many ids: it is the next one to be uploaded.
+    pub fn give_back(&mut self, first: PreKeyId, count: u32) -> Result<Writes, AccountError> {
+        let mut writes = Writes::default();
+        put_marks(
+            &mut writes,
+            &PreKeyMarks { given_back: Some(first.get()), given_back_count: Some(count), ..self.marks()? },
+        );
+        Ok(writes)
+    }
+
+    /// The public half of a one-time prekey that is here.
+    pub fn public(&self, id: PreKeyId) -> Result<Option<PublicKey>, AccountError> {
+        let block = self.block(id.get() / BLOCK)?;
+        let Some(entry) = block.keys.iter().find(|entry| entry.id == Some(id.get())) else { return Ok(None) };
+        let secret = SecretKey::parse(entry.secret.as_deref().unwrap_or_default(), "stored prekey")?;
+        Ok(Some(*KeyPair::from_secret(secret).public()))
+    }
+
+    fn marks(&self) -> Result<PreKeyMarks, AccountError> {
+        let stored = self.store.get(kind::PREKEY_MARKS, b"")?;
+        Ok(stored.map(|bytes| decode(&bytes, "prekey watermark")).transpose()?.unwrap_or_default())
+    }
+
     /// A fresh batch, to be uploaded once its commit is durable.
     pub fn generate(&mut self, count: u32) -> Result<Batch, AccountError> {
         let start = self.start_id()?;
@@ -184,15 +226,12 @@ impl PreKeys {
             id = id.next();
         }
         flush(&mut writes, block);
-        writes.put(kind::PREKEY_MARKS, "", encode(&PreKeyMarks { next_id: Some(id.get()) }));
+        put_marks(&mut writes, &PreKeyMarks { next_id: Some(id.get()), ..self.marks()? });
         Ok((publics, writes))
     }
 
     fn start_id(&self) -> Result<PreKeyId, AccountError> {
-        let counter = match self.store.get(kind::PREKEY_MARKS, b"")? {
-            Some(bytes) => decode::<PreKeyMarks>(&bytes, "prekey watermark")?.next_id(),
-            None => 0,
-        };
+        let counter = self.marks()?.next_id();
         let highest = match self.store.last(kind::PREKEY_BLOCK)? {
             Some((_, bytes)) => {
                 let block: PreKeyBlock = decode(&bytes, "prekey block")?;
@@ -209,6 +248,10 @@ impl PreKeys {
             None => Ok(PreKeyBlock::default()),
         }
     }
+}
+
+fn put_marks(writes: &mut Writes, marks: &PreKeyMarks) {
+    writes.put(kind::PREKEY_MARKS, "", encode(marks));
 }
 
 fn flush(writes: &mut Writes, block: Option<(u32, PreKeyBlock)>) {
@@ -279,7 +322,11 @@ mod tests {
         assert_eq!(it.generate(3), [1, 2, 3]);
         assert_eq!(it.generate(2), [4, 5]);
         let mut writes = Writes::default();
-        writes.put(kind::PREKEY_MARKS, "", encode(&PreKeyMarks { next_id: Some(MAX_PREKEY_ID) }));
+        writes.put(
+            kind::PREKEY_MARKS,
+            "",
+            encode(&PreKeyMarks { next_id: Some(MAX_PREKEY_ID), ..PreKeyMarks::default() }),
+        );
         it.commit(writes);
         assert_eq!(it.generate(2), [MAX_PREKEY_ID, 1]);
     }
@@ -297,7 +344,10 @@ mod tests {
         crate::golden::check("signed-prekey-v1.hex", &encode(&signed));
         let confirmed = SignedPreKey { confirmed_at_ms: Some(1_800_000_000_000), ..signed };
         crate::golden::check("signed-prekey-confirmed-v1.hex", &encode(&confirmed));
-        crate::golden::check("prekey-marks-v1.hex", &encode(&PreKeyMarks { next_id: Some(813) }));
+        crate::golden::check(
+            "prekey-marks-v1.hex",
+            &encode(&PreKeyMarks { next_id: Some(813), ..PreKeyMarks::default() }),
+        );
     }
 
     #[test]

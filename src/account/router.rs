@@ -12,6 +12,7 @@ use super::outbox::Outbox;
 use super::pacing::Pacing;
 use super::restore::Restored;
 use super::retention::{Retention, Sweep};
+use super::upload::Uploads;
 use super::view::{AccountState, AccountView};
 use super::{Children, Counts, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
@@ -68,6 +69,8 @@ pub enum Command {
     Message(MessageId),
     /// Forget what is too old in the next page of records.
     Sweep,
+    /// Offer the service a fresh batch of prekeys.
+    RefreshPreKeys,
     /// Drop our sender key for a group, or for status: the next message brings everybody a new one.
     RotateSenderKey(Jid),
     /// Forget everything about a contact but its events.
@@ -147,6 +150,7 @@ pub struct Router {
     pub(super) view: AccountView,
     pub(super) connection: Connection,
     pub(super) drain: Drain,
+    pub(super) uploads: Uploads,
     /// Whether nothing came of the last connection.
     pub(super) deaf: bool,
     /// When a message was last acknowledged.
@@ -196,6 +200,7 @@ impl Router {
             view: AccountView::default(),
             connection: Connection::default(),
             drain: Drain::default(),
+            uploads: Uploads::default(),
             deaf: false,
             last_ack: None,
             pending: Pending::new(prefix),
@@ -258,7 +263,8 @@ impl Router {
     pub fn deadline(&self) -> Option<Monotonic> {
         let linking = self.linking.as_ref().map(Linking::deadline);
         let (drain, unacknowledged) = (self.drain.deadline(), self.unacknowledged_deadline());
-        let all = [self.connection.deadline(), self.pending.deadline(), linking, drain, unacknowledged];
+        let uploads = self.uploads.deadline();
+        let all = [self.connection.deadline(), self.pending.deadline(), linking, drain, unacknowledged, uploads];
         all.into_iter().flatten().min()
     }
 
@@ -300,6 +306,10 @@ impl Router {
             }
             Command::Forget(contact) => {
                 let reply = self.forget_contact(turn, &contact).await?;
+                turn.reply(token, reply);
+            }
+            Command::RefreshPreKeys => {
+                let reply = self.refresh_prekeys(turn).await?;
                 turn.reply(token, reply);
             }
             Command::RotateSenderKey(group) => {

@@ -47,6 +47,14 @@ impl Service {
         }
     }
 
+    /// Offers the service a fresh batch of prekeys: now, or with the next login.
+    pub async fn refresh_prekeys(&self, id: &AccountId) -> Result<(), Error> {
+        match self.ask(Call(id.clone(), Command::RefreshPreKeys)).await?? {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Drops our sender key for a group, or for status: the next message brings everybody a new one.
     pub async fn rotate_sender_key(&self, id: &AccountId, group: &str) -> Result<(), Error> {
         let group = Jid::parse_recipient(group).ok().filter(Jid::is_shared).ok_or_else(|| {

@@ -64,6 +64,7 @@ fn routes(app: &mut web::ServiceConfig) {
             .route("/accounts/{account}/qr", web::get().to(qr::get))
             .route("/accounts/{account}/messages", web::post().to(messages::send))
             .route("/accounts/{account}/messages/{message}", web::get().to(messages::get))
+            .route("/accounts/{account}/signal/prekeys/refresh", web::post().to(signal::refresh_prekeys))
             .route("/accounts/{account}/signal/rotate", web::post().to(signal::rotate))
             .route("/events", web::get().to(events::list))
             .route("/admin/keys/rotate-data", web::post().to(admin::rotate_data_keys))

@@ -26,3 +26,13 @@ pub(super) async fn rotate(
     state.service.rotate_sender_key(&id_of(&path)?, &group).await?;
     Ok(HttpResponse::Ok().json(json!({ "group": group, "rotated": true })))
 }
+
+/// Has a fresh batch of prekeys uploaded: now, or with the next login.
+pub(super) async fn refresh_prekeys(
+    _: Admin,
+    state: web::Data<State>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    state.service.refresh_prekeys(&id_of(&path)?).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "status": "refreshing" })))
+}

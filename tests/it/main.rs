@@ -15,6 +15,7 @@ mod logs;
 mod net;
 mod network;
 mod power_cut;
+mod prekeys;
 #[path = "../shared/probe.rs"]
 #[allow(dead_code)]
 mod probe;

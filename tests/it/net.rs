@@ -35,6 +35,8 @@ pub struct Net {
     pub clock_set_ahead: Duration,
     pub world: World,
     pub accounts: BTreeMap<&'static str, Account>,
+    /// Questions that accounts have asked the service, in order.
+    pub asked: Vec<Node>,
     /// Runs every turn of an account: benches measure it.
     pub around_turn: fn(&mut dyn FnMut()),
     settings: Arc<Settings>,
@@ -60,7 +62,17 @@ impl Net {
         let around_turn: fn(&mut dyn FnMut()) = |turn| turn();
         let settings = Arc::new(settings);
         let clock_set_ahead = Duration::ZERO;
-        Self { now, clock_set_ahead, world, accounts: BTreeMap::new(), around_turn, settings, next_connection: 0, rng }
+        Self {
+            now,
+            clock_set_ahead,
+            world,
+            accounts: BTreeMap::new(),
+            asked: Vec::new(),
+            around_turn,
+            settings,
+            next_connection: 0,
+            rng,
+        }
     }
 
     pub fn trusting(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -242,6 +254,9 @@ impl Net {
                     && *connected == generation
                 {
                     link.send(&node).unwrap();
+                    if node.tag == "iq" {
+                        self.asked.push((*node).clone());
+                    }
                     let (id, bytes) = (*id, link.take_output());
                     self.world.received(id, &bytes);
                 }

@@ -35,6 +35,10 @@ pub enum FaultKind {
     Pull,
     /// What waited for a login is announced, and does not come.
     Hold,
+    /// Prekeys of a device are not taken.
+    RefusePrekeys { code: u16 },
+    /// A device is not told what the service holds of its keys.
+    RefuseDigest { code: u16 },
     /// A message of a device is neither taken nor acknowledged.
     Swallow,
     /// The stream of a device that sends a message is ended with this code.

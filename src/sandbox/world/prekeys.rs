@@ -2,7 +2,7 @@
 
 use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
 use super::state::Row;
-use super::{DeviceId, World};
+use super::{DeviceId, FaultKind, World};
 use crate::signal::PreKeyBundle;
 use crate::wire::prekeys::{key_node, read_key, read_skey, skey_node};
 use crate::wire::{Jid, Node, WireError};
@@ -20,6 +20,18 @@ impl World {
             let users: Vec<Jid> = keys.all("user").filter_map(|user| user.jid("jid")).collect();
             let answers: Vec<Node> = users.iter().map(|user| self.bundle_answer(user)).collect();
             return Ok(Some(Node::new("list").children(answers)));
+        }
+        if iq.find("list").is_some()
+            && let Some((FaultKind::RefusePrekeys { code }, _)) =
+                self.fault(&device.number, |kind| matches!(kind, FaultKind::RefusePrekeys { .. }))
+        {
+            return Err((u64::from(code), "refused"));
+        }
+        if iq.find("digest").is_some()
+            && let Some((FaultKind::RefuseDigest { code }, _)) =
+                self.fault(&device.number, |kind| matches!(kind, FaultKind::RefuseDigest { .. }))
+        {
+            return Err((u64::from(code), "refused"));
         }
         let Some(companion) = self.companion_mut(device) else { return Err(NOT_FOUND) };
         if iq.find("count").is_some() {
