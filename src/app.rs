@@ -142,6 +142,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             retention: Retention {
                 messages: days(config.retention.messages_days),
                 inbox: days(config.retention.inbox_days),
+                sent: Duration::from_secs(config.retention.sent_minutes * 60),
             },
         },
         allow_private_webhooks: config.allow_private_webhooks(),

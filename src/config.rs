@@ -56,6 +56,7 @@ pub struct RetentionConfig {
     pub events_days: u64,
     pub messages_days: u64,
     pub inbox_days: u64,
+    pub sent_minutes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ impl Default for Config {
                 cached_groups_seconds: 3600,
             },
             webhooks: WebhooksConfig { allow_private: None },
-            retention: RetentionConfig { events_days: 30, messages_days: 30, inbox_days: 30 },
+            retention: RetentionConfig { events_days: 30, messages_days: 30, inbox_days: 30, sent_minutes: 120 },
         }
     }
 }
@@ -176,6 +177,9 @@ impl Config {
             if !(1..=36_500).contains(&days) {
                 return Err(invalid(format!("retention.{name} must be 1 to 36500")));
             }
+        }
+        if !(1..=10_080).contains(&retention.sent_minutes) {
+            return Err(invalid("retention.sent_minutes must be 1 to 10080".into()));
         }
         if !(1..=65_536).contains(&config.storage.cache_mib) {
             return Err(invalid("storage.cache_mib must be 1 to 65536".into()));

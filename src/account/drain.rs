@@ -3,6 +3,7 @@
 //! An account is deaf when its connection lives but nothing comes of it: a backlog that was announced does not come, or messages
 //! are not acknowledged. It connects anew, and is deaf until something is heard.
 
+use super::Incident;
 use super::error::AccountError;
 use super::lifecycle::Ending;
 use super::router::{Router, Turn};
@@ -115,6 +116,7 @@ impl Router {
 
     fn is_deaf<C>(&mut self, turn: &mut Turn<'_, C>, why: &'static str) {
         tracing::warn!(account = %self.id, why, "the account is deaf: connecting anew");
+        turn.count(Incident::Deaf);
         self.deaf = true;
         self.drop_connection(turn, Ending::Deaf(why));
     }

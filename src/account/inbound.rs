@@ -6,7 +6,7 @@ use super::error::AccountError;
 use super::message_record::MessageStatus;
 use super::opening::Unreadable;
 use super::router::{Router, Turn};
-use super::{Children, codec};
+use super::{Children, Incident, codec};
 use crate::base::ids::MessageId;
 use crate::base::time::Timestamp;
 use crate::signal::SignalError;
@@ -185,6 +185,7 @@ impl Router {
         turn: &mut Turn<'_, C>,
         device: &Jid,
     ) -> Result<(), AccountError> {
+        turn.count(Incident::IdentityChanged);
         let user = device.bare();
         let addresses = turn.children.devices(move |devices| devices.addresses(&user)).await??;
         let writes = turn.children.sender_keys(move |keys| keys.lost(&addresses)).await??;
@@ -242,6 +243,7 @@ impl Router {
         envelope: &Envelope,
         why: &Unreadable,
     ) -> Result<(), AccountError> {
+        turn.count(Incident::Undecryptable);
         let reason = why.reason();
         tracing::warn!(account = %self.id, from = %envelope.from.redacted(), reason, "a message cannot be decrypted");
         let chat = self.shown(turn, &envelope.chat).await?;
@@ -352,17 +354,43 @@ impl Router {
     ) -> Result<(), AccountError> {
         match node.text("type").as_deref() {
             Some("encrypt") if node.find("count").is_some() => self.upload_prekeys(turn).await?,
-            Some("devices") => {
-                let user = node.require_jid("from")?;
-                let writes = turn.children.devices(move |devices| devices.forget(&user)).await??;
-                turn.absorb(writes);
-                // What waits for prekeys asks for the list once more.
-                self.outbox.entries.values_mut().for_each(|entry| entry.looked_up = false);
+            Some("encrypt") if node.find("digest").is_some() => self.ask_for_digest(turn),
+            Some("encrypt") if node.find("identity").is_some() => self.forget_identity(turn, node).await?,
+            Some("devices") => self.forget_devices(turn, node.require_jid("from")?).await?,
+            Some("account_sync") if node.find("devices").is_some() => {
+                let own = self.own_pn().bare();
+                self.forget_devices(turn, own).await?;
             }
             Some("w:gp2") => self.on_group_changes(turn, node).await?,
             _ => {}
         }
         self.acknowledge(turn, node);
+        Ok(())
+    }
+
+    /// A user's devices have changed: they are asked for before the next message.
+    async fn forget_devices<C: Children>(&mut self, turn: &mut Turn<'_, C>, user: Jid) -> Result<(), AccountError> {
+        let writes = turn.children.devices(move |devices| devices.forget(&user)).await??;
+        turn.absorb(writes);
+        // What waits for prekeys asks for the list once more.
+        self.outbox.entries.values_mut().for_each(|entry| entry.looked_up = false);
+        Ok(())
+    }
+
+    /// A contact has registered anew: what we had with the old installation is of no use any more.
+    async fn forget_identity<C: Children>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+        let user = node.require_jid("from")?.bare();
+        if !user.is_user() || self.device.link.as_ref().is_some_and(|link| link.is_own_user(&user)) {
+            return Ok(());
+        }
+        let asked = user.clone();
+        let addresses = turn.children.devices(move |devices| devices.addresses(&asked)).await??;
+        let (known, writes) = turn.children.sessions(move |sessions| sessions.forget_users(&addresses)).await??;
+        turn.absorb(writes);
+        self.forget_devices(turn, user.clone()).await?;
+        if !known.is_empty() {
+            self.identity_changed(turn, &user).await?;
+        }
         Ok(())
     }
 

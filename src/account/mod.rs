@@ -8,6 +8,7 @@
 //! [`Local`] drives the same machines in one thread, in virtual time.
 
 mod addresses;
+mod budget;
 mod codec;
 mod device;
 mod devices;
@@ -17,6 +18,7 @@ mod events;
 mod group_events;
 mod group_meta;
 mod inbound;
+mod incident;
 mod iq;
 mod lifecycle;
 mod linking;
@@ -43,6 +45,7 @@ mod view;
 pub use device::{Device, Link};
 pub use devices::DeviceSync;
 pub use error::AccountError;
+pub use incident::Incident;
 pub use local::{Local, Machines};
 pub use message_record::{MessageRecord, MessageStatus, RecipientStatus};
 pub use outbound::SendRequest;

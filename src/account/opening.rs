@@ -1,10 +1,10 @@
 //! Opening what comes in: in the sender's session, with a sender key, or both (`wire-protocol.md` 1.13); and asking for it again.
 
-use super::Children;
 use super::error::AccountError;
 use super::inbound::Envelope;
 use super::router::{Router, Turn};
 use super::sessions::{Opening, Sealed};
+use super::{Children, Incident};
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::{PreKeySignalMessage, SenderKeyMessage, SignalError, SignalMessage};
 use crate::wire::message::{CarriedSenderKey, Decoded, decode};
@@ -28,6 +28,12 @@ impl Unreadable {
             Self::UnknownDevice => "its sender's device and that device's key are not known yet".to_owned(),
             Self::NoCiphertext => "it holds no ciphertext for this device that is understood".to_owned(),
         }
+    }
+
+    /// Whether its sender has to begin a new session.
+    fn needs_keys(&self) -> bool {
+        use SignalError::{NoSession, UnknownPreKey, UnknownSignedPreKey};
+        matches!(self, Self::Signal(NoSession | UnknownPreKey { .. } | UnknownSignedPreKey { .. }))
     }
 
     /// The reason codes of retry receipts (`wire-protocol.md` 1.14).
@@ -225,7 +231,9 @@ impl Router {
             .attr("id", envelope.id.as_str().to_owned())
             .attr("t", t)
             .attr("error", why.retry_code());
-        let keys = if count > 1 { Some(self.keys_for_retry(turn).await?) } else { None };
+        turn.count(Incident::RetryAsked);
+        // A session that is lost cannot be repaired without them.
+        let keys = if count > 1 || why.needs_keys() { Some(self.keys_for_retry(turn).await?) } else { None };
         let receipt = Node::new("receipt")
             .attr("id", envelope.id.as_str().to_owned())
             .attr("to", node.get("from").cloned().unwrap_or(Jid::service().into()))

@@ -13,7 +13,7 @@ use super::outbox::{Outgoing, Stage, lane, put_outgoing};
 use super::router::{Refusal, Reply, Router, Turn};
 use super::sessions::Enciphered;
 use super::targets::Targets;
-use super::{Children, codec};
+use super::{Children, Incident, codec};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::{Fingerprint, MessageId, random_hex};
 use crate::signal::VerifiedBundle;
@@ -457,6 +457,7 @@ impl Router {
         let found = self.outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id);
         let Some((seq, id)) = found.map(|(seq, entry)| (*seq, entry.id.clone())) else { return Ok(()) };
         if let Some(code) = node.text("error") {
+            turn.count(Incident::MessageRefused);
             let (code, meaning) = (format!("service_{code}"), refusal_meaning(&code));
             self.group_of_changed(turn, seq)?;
             return self.fail(turn, seq, &id, &code, meaning);

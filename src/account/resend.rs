@@ -2,13 +2,12 @@
 //!
 //! Invariant: a message is sent again only to a device of those that it was for, encrypted for that device alone, under its id.
 
-use super::Children;
 use super::error::AccountError;
 use super::iq::Purpose;
 use super::outbound::device_identity;
 use super::outbox::Outgoing;
 use super::router::{Router, Turn};
-use super::{codec, proto};
+use super::{Children, Incident, codec, proto};
 use crate::base::ids::MessageId;
 use crate::signal::{IdentityKey, PreKeyBundle, PublicKey};
 use crate::storage::{ChangeSet, kind, owner};
@@ -84,12 +83,20 @@ impl Router {
         let before = self.resent.entry((id.clone(), device.clone())).or_default();
         *before += 1;
         let tries = count.max(*before);
-        let Some(sent) = self.sent(&id)?.filter(|_| tries <= MAX_RESENDS) else {
-            tracing::warn!(account = %self.id, device = %device.redacted(), count, "a message cannot be sent again");
-            return Ok(());
+        let sent = self.sent(&id)?;
+        let refusal = match &sent {
+            None => Some("it is not known any more"),
+            Some(_) if tries > MAX_RESENDS => Some("it was asked for too often"),
+            Some(sent) if !self.was_for(turn, sent, &device).await? => Some("it was not for that device"),
+            Some(_) if receipt.find("keys").is_none() && !self.is_known(turn, &device).await? => {
+                Some("nobody knows that device, and it gives no keys")
+            }
+            Some(sent) if !self.budget.take(&sent.to, turn.steady) => Some("too many are asked for in this chat"),
+            Some(_) => None,
         };
-        if !self.was_for(turn, &sent, &device).await? {
-            tracing::warn!(account = %self.id, device = %device.redacted(), "a message is asked for by somebody else");
+        if let Some(why) = refusal {
+            turn.count(Incident::RetryUnanswered);
+            tracing::warn!(account = %self.id, device = %device.redacted(), count, why, "a message is not sent again");
             return Ok(());
         }
         let resend = Resend { id, device: device.clone(), count };
@@ -100,13 +107,33 @@ impl Router {
                 return self.send_again(turn, &resend).await;
             }
         }
-        if count == 1 && self.without_session(turn, std::slice::from_ref(&device)).await?.is_empty() {
+        let registration = receipt.find("registration").and_then(|node| node.array("registration id").ok());
+        let is_same = self.is_same_installation(turn, &device, registration.map(u32::from_be_bytes)).await?;
+        if count == 1 && is_same && self.without_session(turn, std::slice::from_ref(&device)).await?.is_empty() {
             return self.send_again(turn, &resend).await;
         }
         let user = Node::new("user").attr("jid", &device).attr("reason", "retry");
         let iq = self.ask(turn, Purpose::Resend(resend), "encrypt", "get");
         self.write(turn, iq.child(Node::new("key").child(user)));
         Ok(())
+    }
+
+    async fn is_known<C: Children>(&self, turn: &mut Turn<'_, C>, device: &Jid) -> Result<bool, AccountError> {
+        let device = device.clone();
+        turn.children.devices(move |devices| devices.is_known(&device)).await?
+    }
+
+    /// Whether our session is with the installation that asks: one that was made anew cannot use it.
+    async fn is_same_installation<C: Children>(
+        &self,
+        turn: &mut Turn<'_, C>,
+        device: &Jid,
+        registration: Option<u32>,
+    ) -> Result<bool, AccountError> {
+        let Some(registration) = registration else { return Ok(true) };
+        let address = self.address(turn, device).await?;
+        let known = turn.children.sessions(move |sessions| sessions.registration_id(&address)).await??;
+        Ok(known.is_none_or(|known| known == registration))
     }
 
     /// Whether a message was meant for this device: one of the chat's people, or one of ours.
@@ -206,6 +233,7 @@ impl Router {
             .maybe("addressing_mode", to.is_group().then_some(mode))
             .maybe("recipient", own.then_some(&to))
             .child(enc.attr("count", resend.count));
+        turn.count(Incident::RetryAnswered);
         self.write(turn, stanza.children(sealed.begins.then(|| device_identity(&link))));
         Ok(())
     }

@@ -19,9 +19,6 @@ use std::time::Duration;
 /// Rows that one turn looks at.
 const PAGE: usize = 256;
 
-/// How long a device may ask for a message again.
-const SENT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
-
 /// How long records are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -29,12 +26,14 @@ pub struct Retention {
     pub messages: Duration,
     /// That a message was received, so that another delivery makes no second event.
     pub inbox: Duration,
+    /// What was sent, for devices that ask for it again.
+    pub sent: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
-        Self { messages: days(30), inbox: days(30) }
+        Self { messages: days(30), inbox: days(30), sent: Duration::from_secs(2 * 60 * 60) }
     }
 }
 
@@ -63,7 +62,7 @@ impl Router {
                 code if code == kind::IDEMPOTENCY.code() => answer_expires(value)?,
                 code if code == kind::SENT.code() => {
                     let sent: proto::Sent = codec::decode(value, "sent message")?;
-                    Some(Timestamp(sent.at_ms()).plus(SENT_KEPT))
+                    Some(Timestamp(sent.at_ms()).plus(self.settings.retention.sent))
                 }
                 // These end with their time.
                 _ => {

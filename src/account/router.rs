@@ -1,5 +1,6 @@
 //! The router: takes one input a turn, asks the children, and decides what is written and what then happens.
 
+use super::budget::Budget;
 use super::device::Device;
 use super::drain::Drain;
 use super::error::AccountError;
@@ -14,7 +15,7 @@ use super::restore::Restored;
 use super::retention::{Retention, Sweep};
 use super::upload::Uploads;
 use super::view::{AccountState, AccountView};
-use super::{Children, Counts, MessageRecord};
+use super::{Children, Counts, Incident, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
 use crate::base::time::{Moment, Monotonic, Timestamp};
 use crate::signal::{JumpLimit, PublicKey};
@@ -112,10 +113,17 @@ pub enum Refusal {
 /// What happens once the turn's changes are durable.
 #[derive(Debug)]
 pub enum Effect {
-    Connect { generation: Generation, keys: NoiseKeys, payload: Vec<u8>, routing_info: Option<Vec<u8>> },
+    Connect {
+        generation: Generation,
+        keys: NoiseKeys,
+        payload: Vec<u8>,
+        routing_info: Option<Vec<u8>>,
+    },
     Disconnect(Generation),
     Write(Generation, Box<Node>),
     Reply(u64, Reply),
+    /// Something for the operator's counters.
+    Count(Incident),
     View(Box<AccountView>),
 }
 
@@ -133,6 +141,10 @@ pub struct Turn<'a, C> {
 impl<C> Turn<'_, C> {
     pub(super) fn absorb<O>(&mut self, writes: ChangeSet<O>) {
         self.changes.absorb(writes);
+    }
+
+    pub(super) fn count(&mut self, incident: Incident) {
+        self.effects.push(Effect::Count(incident));
     }
 
     pub(super) fn reply(&mut self, token: u64, reply: Reply) {
@@ -164,6 +176,8 @@ pub struct Router {
     pub(super) unknown_users: BTreeSet<Jid>,
     /// How often which device has asked for which message again.
     pub(super) resent: HashMap<(MessageId, Jid), u64>,
+    /// How many messages may still be sent again.
+    pub(super) budget: Budget,
     /// The signed prekey is not looked at before.
     pub(super) rotate_after: Timestamp,
     pub(super) restored: Restored,
@@ -210,6 +224,7 @@ impl Router {
             groups: HashMap::new(),
             unknown_users: BTreeSet::new(),
             resent: HashMap::new(),
+            budget: Budget::default(),
             restored,
             sweep: Sweep::default(),
         };

@@ -205,6 +205,11 @@ impl SessionCipher {
         Ok(opened.map(|(plaintext, used)| (plaintext.to_vec(), used)))
     }
 
+    /// The registration id that the session with this address is for.
+    pub fn registration_id(&mut self, address: &ProtocolAddress) -> Result<Option<u32>, AccountError> {
+        Ok(self.session(address)?.remote_registration_id())
+    }
+
     /// What was tried for a message that did not open.
     pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<String, AccountError> {
         let message = match sealed {

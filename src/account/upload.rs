@@ -4,10 +4,10 @@
 //! One upload at a time. A batch that the service has refused is offered again as it is; one of which nothing was heard is given
 //! up, for it may have been taken: no id is ever offered with two keys.
 
-use super::Children;
 use super::error::AccountError;
 use super::iq::Purpose;
 use super::router::{Refusal, Reply, Router, Turn};
+use super::{Children, Incident};
 use crate::base::time::Monotonic;
 use crate::signal::keys::KEY_TYPE;
 use crate::signal::prekey::bundle_digest;
@@ -166,6 +166,7 @@ impl Router {
 
     /// The batch may have been taken or not. Without one-time prekeys peers still use the signed one.
     pub(super) fn upload_failed<C>(&mut self, turn: &mut Turn<'_, C>) {
+        turn.count(Incident::PreKeysRefused);
         self.uploads.failed = self.uploads.failed.saturating_add(1);
         let wait = wait_after(self.uploads.failed);
         tracing::warn!(account = %self.id, seconds = wait.as_secs(), "prekeys were not taken: tried again");
@@ -196,6 +197,12 @@ impl Router {
     pub(super) fn check_prekeys<C>(&mut self, turn: &mut Turn<'_, C>) {
         if self.connection.is_logged_in() && self.drain.is_over() && !self.uploads.compared {
             self.uploads.compared = true;
+            self.ask_for_digest(turn);
+        }
+    }
+
+    pub(super) fn ask_for_digest<C>(&mut self, turn: &mut Turn<'_, C>) {
+        if !self.pending.is_waiting(|purpose| *purpose == Purpose::DigestCheck) {
             let digest = self.ask(turn, Purpose::DigestCheck, "encrypt", "get").child(Node::new("digest"));
             self.write(turn, digest);
         }
@@ -218,6 +225,7 @@ impl Router {
             .await??;
         let found = compare(digest, &self.device.local, &signed, &listed)?;
         if !found.is_empty() {
+            turn.count(Incident::PreKeysDiffer);
             tracing::warn!(account = %self.id, ?found, "the service holds other keys of ours than we do");
         }
         Ok(())

@@ -287,6 +287,7 @@ impl Account {
                         let _ = waiting.send(reply);
                     }
                 }
+                Effect::Count(incident) => self.environment.metrics.count(incident),
                 Effect::View(view) => {
                     self.view.send_replace(*view);
                 }

@@ -1,6 +1,6 @@
 //! What operators can measure, in the Prometheus text format. Labels have few values each; none is an account.
 
-use crate::account::AccountState;
+use crate::account::{AccountState, Incident};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -12,6 +12,11 @@ use prometheus_client::registry::Registry;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StateLabel {
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IncidentLabel {
+    kind: &'static str,
 }
 
 /// All metrics of a server.
@@ -27,6 +32,7 @@ pub struct Metrics {
     pub(super) quarantines: Counter,
     pub(super) stuck: Counter,
     accounts: Family<StateLabel, Gauge>,
+    incidents: Family<IncidentLabel, Counter>,
     free_bytes: Gauge,
 }
 
@@ -42,6 +48,7 @@ impl Default for Metrics {
             quarantines: Counter::default(),
             stuck: Counter::default(),
             accounts: Family::default(),
+            incidents: Family::default(),
             free_bytes: Gauge::default(),
         };
         metrics.registered()
@@ -67,9 +74,14 @@ impl Metrics {
             "Account trees that were given up because they did not move",
             self.stuck.clone(),
         );
+        registry.register("incidents", "What should be rare, by kind", self.incidents.clone());
         registry.register("accounts", "Accounts by state", self.accounts.clone());
         registry.register("free_bytes", "Bytes free where the data lie", self.free_bytes.clone());
         self
+    }
+
+    pub(super) fn count(&self, incident: Incident) {
+        self.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc();
     }
 
     /// How many turns were made durable, by how many syncs.

@@ -14,6 +14,10 @@ impl Counts {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn merge(&mut self, other: Self) {
         other.0.into_iter().for_each(|(name, count)| self.add(name, count));
     }

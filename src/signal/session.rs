@@ -80,6 +80,11 @@ impl Session {
         self.current.is_none() && self.archived.is_empty()
     }
 
+    /// The registration id of the installation that the current state is with.
+    pub fn remote_registration_id(&self) -> Option<u32> {
+        self.current.as_ref().map(|state| state.remote_registration_id)
+    }
+
     /// The identity that the current state was set up with.
     pub fn remote_identity(&self) -> Option<IdentityKey> {
         self.current.as_ref().map(|state| state.remote_identity)

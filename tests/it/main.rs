@@ -19,6 +19,7 @@ mod prekeys;
 #[path = "../shared/probe.rs"]
 #[allow(dead_code)]
 mod probe;
+mod repair;
 mod rest;
 mod restore;
 mod retention;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wharf::account::{
-    AccountState, Command, Effect, Input, Local, MessageRecord, Pacing, Reply, Retention, SendRequest, Settings,
-    prepare_restored,
+    AccountState, Command, Effect, Incident, Input, Local, MessageRecord, Pacing, Reply, Retention, SendRequest,
+    Settings, prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
 use wharf::base::time::{Moment, Timestamp};
@@ -37,6 +37,8 @@ pub struct Net {
     pub accounts: BTreeMap<&'static str, Account>,
     /// Questions that accounts have asked the service, in order.
     pub asked: Vec<Node>,
+    /// What accounts have counted.
+    pub incidents: Vec<Incident>,
     /// Runs every turn of an account: benches measure it.
     pub around_turn: fn(&mut dyn FnMut()),
     settings: Arc<Settings>,
@@ -68,6 +70,7 @@ impl Net {
             world,
             accounts: BTreeMap::new(),
             asked: Vec::new(),
+            incidents: Vec::new(),
             around_turn,
             settings,
             next_connection: 0,
@@ -262,6 +265,7 @@ impl Net {
                 }
             }
             Effect::Reply(_, reply) => account.replies.push(reply),
+            Effect::Count(incident) => self.incidents.push(incident),
             Effect::View(_) => {}
         }
     }

@@ -1,0 +1,267 @@
+//! Every cause of "waiting for this message" that is in our hands, and that the message arrives readable in the end, once.
+//!
+//! `docs/coverage.md` has the table of causes.
+
+use crate::net::Net;
+use wharf::account::Incident;
+use wharf::sandbox::world::{FaultKind, NewFault};
+use wharf::storage::kind;
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+const CAROL: &str = "15550003333";
+
+/// Alice and Bob as accounts, and Carol's phone; everybody has talked with everybody.
+fn talking() -> Net {
+    let mut net = strangers();
+    for (from, to) in [("alice", BOB), ("bob", ALICE), ("alice", CAROL), ("bob", CAROL)] {
+        net.send(from, to, "hello");
+        net.settle();
+    }
+    for to in [ALICE, BOB] {
+        net.world.write_text(CAROL, to, "hello").unwrap();
+        net.settle();
+    }
+    net
+}
+
+fn strangers() -> Net {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.linked("bob", BOB);
+    net.world.create_phone(CAROL, Some("Carol")).unwrap();
+    net.settle();
+    net
+}
+
+/// The account loses all its records of a kind, as no account should.
+fn lose(net: &mut Net, name: &'static str, kind: u8) {
+    let left = net.backup(name).into_iter().filter(|(key, _)| key[16] != kind).collect();
+    net.start_copy(name, left);
+    net.settle();
+}
+
+fn fault(net: &mut Net, kind: FaultKind, account: &str, count: u32) {
+    net.world.add_fault(NewFault { kind, account: Some(account.into()), count: Some(count), until: None, seed: 11 });
+}
+
+/// Bob and Carol write to Alice: she reads both, once.
+fn alice_hears(net: &mut Net) {
+    net.send("bob", ALICE, "from bob");
+    net.world.write_text(CAROL, ALICE, "from carol").unwrap();
+    net.settle();
+    for text in ["from bob", "from carol"] {
+        assert_eq!(read(net, "alice", text), 1, "{text}");
+    }
+}
+
+/// Alice writes to Bob and Carol: all their devices read it, once.
+fn alice_is_heard(net: &mut Net) {
+    for number in [BOB, CAROL] {
+        net.send("alice", number, "from alice");
+    }
+    net.settle();
+    assert_eq!(read(net, "bob", "from alice"), 1);
+    for number in [BOB, CAROL] {
+        assert_eq!(phone_read(net, number, "from alice"), 1, "{number}");
+    }
+}
+
+fn read(net: &Net, name: &str, text: &str) -> usize {
+    net.events(name, "message.received").iter().filter(|data| data["text"]["body"] == text).count()
+}
+
+fn phone_read(net: &Net, number: &str, text: &str) -> usize {
+    net.world.phone_messages(number).unwrap().iter().filter(|message| message.text.as_deref() == Some(text)).count()
+}
+
+fn counted(net: &Net, incident: Incident) -> usize {
+    net.incidents.iter().filter(|counted| **counted == incident).count()
+}
+
+#[test]
+fn our_sessions_are_lost() {
+    let mut net = talking();
+    lose(&mut net, "alice", kind::SESSION.code());
+    alice_hears(&mut net);
+    assert_eq!(net.events("alice", "message.undecryptable").len(), 2, "one event for each, and then the message");
+    let mut net = talking();
+    lose(&mut net, "alice", kind::SESSION.code());
+    alice_is_heard(&mut net);
+}
+
+#[test]
+fn the_peers_sessions_are_lost() {
+    let mut net = talking();
+    lose(&mut net, "bob", kind::SESSION.code());
+    alice_is_heard(&mut net);
+    alice_hears(&mut net);
+}
+
+#[test]
+fn a_members_sender_key_is_lost() {
+    let mut net = talking();
+    let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
+    net.settle();
+    net.send("bob", &group, "with the key");
+    net.world.write_text(CAROL, &group, "with a key too").unwrap();
+    net.settle();
+    lose(&mut net, "alice", kind::SENDER_KEY.code());
+    net.send("bob", &group, "from bob");
+    net.world.write_text(CAROL, &group, "from carol").unwrap();
+    net.settle();
+    for text in ["from bob", "from carol"] {
+        assert_eq!(read(&net, "alice", text), 1, "{text}");
+    }
+}
+
+#[test]
+fn our_own_sender_key_is_lost() {
+    let mut net = talking();
+    let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
+    net.settle();
+    net.send("alice", &group, "first");
+    net.settle();
+    lose(&mut net, "alice", kind::OWN_SENDER_KEY.code());
+    net.send("alice", &group, "second");
+    net.settle();
+    assert_eq!((read(&net, "bob", "second"), phone_read(&net, CAROL, "second")), (1, 1));
+}
+
+#[test]
+fn the_prekey_that_a_first_message_names_is_gone() {
+    let mut net = strangers();
+    lose(&mut net, "alice", kind::PREKEY_BLOCK.code());
+    alice_hears(&mut net);
+    assert!(counted(&net, Incident::RetryAsked) >= 2);
+}
+
+#[test]
+fn the_peer_was_restored_from_a_backup() {
+    let mut net = talking();
+    let old = net.backup("bob");
+    for text in ["1", "2", "3"] {
+        net.send("alice", BOB, text);
+        net.send("bob", ALICE, text);
+        net.settle();
+    }
+    net.restore("bob", old);
+    net.settle();
+    alice_is_heard(&mut net);
+    alice_hears(&mut net);
+}
+
+#[test]
+fn we_were_restored_from_a_backup() {
+    let mut net = talking();
+    let old = net.backup("alice");
+    for text in ["1", "2", "3"] {
+        net.send("alice", BOB, text);
+        net.send("bob", ALICE, text);
+        net.settle();
+    }
+    net.restore("alice", old);
+    net.settle();
+    alice_hears(&mut net);
+    alice_is_heard(&mut net);
+}
+
+#[test]
+fn the_peers_identity_changes_and_we_are_told() {
+    let mut net = talking();
+    net.world.reinstall(CAROL).unwrap();
+    net.settle();
+    assert_eq!(net.events("alice", "identity.changed").len(), 1);
+    alice_is_heard(&mut net);
+    alice_hears(&mut net);
+    assert_eq!(net.events("alice", "identity.changed").len(), 1, "once is enough");
+    assert!(net.events("alice", "message.undecryptable").is_empty());
+}
+
+#[test]
+fn the_peers_identity_changes_and_nobody_tells_us() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Drop, ALICE, 1);
+    net.world.reinstall(CAROL).unwrap();
+    net.settle();
+    alice_is_heard(&mut net);
+    assert_eq!(net.events("alice", "identity.changed").len(), 1);
+    let mut net = talking();
+    fault(&mut net, FaultKind::Drop, ALICE, 1);
+    net.world.reinstall(CAROL).unwrap();
+    net.settle();
+    alice_hears(&mut net);
+}
+
+#[test]
+fn messages_are_reordered() {
+    let mut net = talking();
+    for _ in 0..3 {
+        fault(&mut net, FaultKind::Reorder, ALICE, 1);
+    }
+    alice_hears(&mut net);
+}
+
+#[test]
+fn messages_come_twice() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Duplicate, ALICE, 4);
+    alice_hears(&mut net);
+    alice_is_heard(&mut net);
+}
+
+#[test]
+fn ciphertexts_are_corrupted_up_to_four_times() {
+    for times in 1..=4 {
+        let mut net = talking();
+        fault(&mut net, FaultKind::Corrupt, ALICE, times);
+        net.world.write_text(CAROL, ALICE, "battered").unwrap();
+        net.settle();
+        assert_eq!(read(&net, "alice", "battered"), 1, "{times}");
+        assert_eq!(net.events("alice", "message.undecryptable").len(), 1, "{times}: one event, however often it fails");
+    }
+}
+
+#[test]
+fn the_service_gives_out_no_one_time_prekeys() {
+    let mut net = strangers();
+    fault(&mut net, FaultKind::EmptyPrekeys, ALICE, 10);
+    alice_hears(&mut net);
+    assert!(net.events("alice", "message.undecryptable").is_empty());
+}
+
+#[test]
+fn a_device_asks_without_end_and_is_not_answered_without_end() {
+    let mut net = talking();
+    let id = net.send("alice", CAROL, "once more");
+    net.settle();
+    let lid = net.world.phone(CAROL).unwrap().lid;
+    let retry = |count: u64| {
+        let retry = wharf::wire::Node::new("retry").attr("v", "1").attr("count", count).attr("id", id.to_string());
+        let from = wharf::wire::Jid::parse(&lid).unwrap();
+        wharf::wire::Node::new("receipt")
+            .attr("id", id.to_string())
+            .attr("type", "retry")
+            .attr("from", from)
+            .child(retry)
+    };
+    for count in [6, 7, 8] {
+        net.stanza("alice", retry(count));
+        net.settle();
+    }
+    assert_eq!(counted(&net, Incident::RetryAnswered), 0);
+    assert_eq!(counted(&net, Incident::RetryUnanswered), 3);
+}
+
+#[test]
+fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
+    let mut net = talking();
+    let id = net.send("alice", CAROL, "for you");
+    net.settle();
+    let device = wharf::wire::Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap().with_device(77);
+    let retry = wharf::wire::Node::new("retry").attr("v", "1").attr("count", "1").attr("id", id.to_string());
+    let receipt = wharf::wire::Node::new("receipt").attr("id", id.to_string()).attr("type", "retry");
+    net.stanza("alice", receipt.attr("from", device).child(retry));
+    net.settle();
+    assert_eq!((counted(&net, Incident::RetryAnswered), counted(&net, Incident::RetryUnanswered)), (0, 1));
+}
