@@ -94,7 +94,18 @@ impl Router {
             Ok(decoded) => {
                 // Whoever can be decrypted is heard, known or not.
                 self.note_device(turn, &envelope.from, node.has("offline")).await?;
-                let hist_sync = decoded.incoming == Incoming::Protocol { history: true } && envelope.peer;
+                let history = match &decoded.incoming {
+                    Incoming::Protocol { history: Some(history) } if envelope.peer && envelope.own => {
+                        Some(history.clone())
+                    }
+                    _ => None,
+                };
+                if let Some(history) = &history
+                    && let Err(AccountError::Wire(error)) = self.take_history(turn, history).await
+                {
+                    tracing::warn!(account = %self.id, %error, "a piece of history cannot be read");
+                }
+                let hist_sync = history.is_some();
                 self.report_message(turn, &envelope, decoded).await?;
                 self.answer(turn, node, &envelope, hist_sync.then_some("hist_sync"));
                 [READ, 0]
@@ -190,6 +201,7 @@ impl Router {
         let addresses = turn.children.devices(move |devices| devices.addresses(&user)).await??;
         let writes = turn.children.sender_keys(move |keys| keys.lost(&addresses)).await??;
         turn.absorb(writes);
+        self.give_token_again(turn, device).await?;
         let chat = self.shown(turn, &device.bare()).await?;
         self.event(turn, "identity.changed", &chat, &json!({ "contact": chat }));
         Ok(())
@@ -361,6 +373,7 @@ impl Router {
                 let own = self.own_pn().bare();
                 self.forget_devices(turn, own).await?;
             }
+            Some("privacy_token") => self.take_tokens(turn, node).await?,
             Some("w:gp2") => self.on_group_changes(turn, node).await?,
             _ => {}
         }

@@ -44,6 +44,11 @@ pub(super) enum Purpose {
     DigestCheck,
     /// The removal of this device; the command's token.
     Logout(u64),
+    /// A token of ours for a contact, with its time in seconds.
+    GiveToken {
+        contact: Jid,
+        at: u64,
+    },
     /// The last step of a login.
     Active,
     Ping,

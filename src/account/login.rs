@@ -70,6 +70,7 @@ impl Router {
             }
             Purpose::Digest => self.replace_prekeys(turn, Some(iq.require_child("digest")?)).await,
             Purpose::DigestCheck => self.on_digest(turn, iq).await,
+            Purpose::GiveToken { contact, at } => self.token_given(turn, &contact, at),
             Purpose::PreKeyUpload(offer) => self.uploaded(turn, offer).await,
             Purpose::Rotate(signed) => self.signed_prekey_taken(turn, signed).await,
             Purpose::Logout(token) => {
@@ -149,7 +150,8 @@ impl Router {
                 self.upload_failed(turn);
                 Ok(())
             }
-            Purpose::DigestCheck => Ok(()),
+            // Given with the next message.
+            Purpose::DigestCheck | Purpose::GiveToken { .. } => Ok(()),
             // Asked again at the next login.
             Purpose::PreKeyCount | Purpose::Digest => {
                 self.activate(turn);

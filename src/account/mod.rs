@@ -39,6 +39,7 @@ mod router;
 mod sender_keys;
 mod sessions;
 mod targets;
+mod tokens;
 mod upload;
 mod view;
 

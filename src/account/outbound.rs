@@ -21,7 +21,7 @@ use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
 use crate::wire::phash::participant_hash;
 use crate::wire::prekeys::{FetchedBundle, read_user};
-use crate::wire::{Jid, Node, adv};
+use crate::wire::{Jid, Node, Server, adv, reporting};
 use prost::Message;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -289,6 +289,7 @@ impl Router {
         targets: &Targets,
     ) -> Result<Step, AccountError> {
         let message = entry.text.to_message(&mut self.rng);
+        let secret = secret_of(&message);
         let copy = device_sent(&targets.to.to_string(), message.clone()).encode_to_vec();
         let message = message.encode_to_vec();
         let theirs = targets.theirs.iter().map(|device| (device.clone(), message.clone()));
@@ -297,13 +298,20 @@ impl Router {
         if !sealed.reached.iter().any(|device| targets.theirs.contains(device)) {
             return Ok(NO_DEVICES);
         }
+        let sender =
+            if targets.to.server() == Server::Lid { link.lid.as_ref().unwrap_or(&link.jid) } else { &link.jid };
+        let reporting = reporting::token(&message, &secret, &entry.id, sender, &targets.to).map(reporting::node);
+        let token = self.token_for(turn, &targets.to).await?;
         self.keep_sent(turn, entry, &targets.to, message);
         let stanza = Node::new("message")
             .attr("to", &targets.to)
             .attr("id", entry.id.to_string())
             .attr("type", "text")
-            .child(Node::new("participants").children(sealed.participants));
-        Ok(Step::Sealed(Box::new(stanza.children(sealed.begins.then(|| device_identity(link))))))
+            .child(Node::new("participants").children(sealed.participants))
+            .children(sealed.begins.then(|| device_identity(link)))
+            .children(reporting)
+            .children(token);
+        Ok(Step::Sealed(Box::new(stanza)))
     }
 
     /// Encrypts each plaintext for its device; one that cannot be is left out.
@@ -466,6 +474,9 @@ impl Router {
         if let Some(phash) = node.text("phash") {
             self.check_reached(turn, seq, &phash).await?;
         }
+        if let Some(to) = self.outbox.entries.get(&seq).map(|entry| entry.to.clone()).filter(Jid::is_user) {
+            self.give_token(turn, &to).await?;
+        }
         self.finish(turn, seq);
         if let Some(mut record) = self.message_in(turn, &id)? {
             if record.status < MessageStatus::Sent {
@@ -544,6 +555,12 @@ impl Router {
         writes.delete(kind::OUTBOX, seq.to_be_bytes());
         turn.absorb(writes);
     }
+}
+
+/// What later add-ons to a message, and its reporting token, are keyed by.
+pub(super) fn secret_of(message: &crate::wire::proto::Message) -> Vec<u8> {
+    let context = message.message_context_info.as_ref();
+    context.and_then(|context| context.message_secret.clone()).unwrap_or_default()
 }
 
 /// What an error in the service's acknowledgement means (`wire-protocol.md` 1.8).

@@ -6,14 +6,14 @@ use super::devices::{KnownUser, usync_query};
 use super::error::AccountError;
 use super::group_meta::{GroupMeta, Member};
 use super::iq::Purpose;
-use super::outbound::{NO_DEVICES, SealedEach, Step, device_identity};
+use super::outbound::{NO_DEVICES, SealedEach, Step, device_identity, secret_of};
 use super::outbox::Outgoing;
 use super::router::{Router, Turn};
 use super::sender_keys::KeyDelivery;
 use crate::base::ids::random_hex;
 use crate::wire::message::{pad, sender_key_message};
 use crate::wire::phash::participant_hash;
-use crate::wire::{Jid, Node, Server};
+use crate::wire::{Jid, Node, Server, reporting};
 use prost::Message;
 use std::collections::{BTreeSet, HashSet};
 
@@ -91,7 +91,9 @@ impl Router {
         (chain, keys): (crate::signal::ChainId, SealedEach),
     ) -> Result<Step, AccountError> {
         let group = entry.to.clone();
-        let message = entry.text.to_message(&mut self.rng).encode_to_vec();
+        let message = entry.text.to_message(&mut self.rng);
+        let secret = secret_of(&message);
+        let message = message.encode_to_vec();
         let plaintext = pad(message.clone(), &mut self.rng);
         let asked = group.clone();
         let sealed = turn.children.sender_keys(move |keys| keys.seal(&asked, &plaintext)).await??;
@@ -103,8 +105,11 @@ impl Router {
             }
         };
         turn.absorb(writes);
+        let this = this_device(meta, link);
+        let reporting =
+            if group.is_group() { reporting::token(&message, &secret, &entry.id, &this, &group) } else { None };
         self.keep_sent(turn, entry, &group, message);
-        devices.push(this_device(meta, link));
+        devices.push(this);
         let mut stanza = Node::new("message").attr("to", &group).attr("id", entry.id.to_string()).attr("type", "text");
         let mut participants = keys.participants;
         if !keys.reached.is_empty() {
@@ -124,7 +129,8 @@ impl Router {
             stanza = stanza.child(Node::new("participants").children(participants));
         }
         let stanza = stanza.children(keys.begins.then(|| device_identity(link)));
-        Ok(Step::Sealed(Box::new(stanza.child(Node::new("enc").attr("v", "2").attr("type", "skmsg").bytes(sealed)))))
+        let shared = Node::new("enc").attr("v", "2").attr("type", "skmsg").bytes(sealed);
+        Ok(Step::Sealed(Box::new(stanza.child(shared).children(reporting.map(reporting::node)))))
     }
 
     /// The readers of a status, in the form of a group: by LID where that is known of all.

@@ -120,6 +120,12 @@ impl Router {
                 counts.add("remembered_answers", 1);
             }
         }
+        for address in &names {
+            if self.store.get(kind::PRIVACY_TOKEN, address.as_bytes())?.is_some() {
+                writes.delete(kind::PRIVACY_TOKEN, address.clone());
+                counts.add("privacy_tokens", 1);
+            }
+        }
         for (key, value) in self.store.scan(kind::SENT, b"")? {
             let sent: proto::Sent = codec::decode(&value, "sent message")?;
             if names.contains(sent.to()) {

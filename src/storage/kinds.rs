@@ -64,7 +64,7 @@ impl<O> Kind<O> {
 /// sealed.
 pub(super) fn is_named(code: u8) -> bool {
     let sessions = [kind::SESSION.code(), kind::IDENTITY.code(), kind::PN_PEER.code()];
-    let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code()];
+    let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code(), kind::PRIVACY_TOKEN.code()];
     let groups = [kind::GROUP.code(), kind::SENDER_KEY.code(), kind::OWN_SENDER_KEY.code(), kind::KEY_HOLDERS.code()];
     sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
 }
@@ -83,6 +83,7 @@ pub fn kind_name(code: u8) -> &'static str {
         0x0a => "groups",
         0x0b => "sent_messages",
         0x0c => "authors",
+        0x0d | 0x0e => "privacy_tokens",
         0x10 | 0x12 => "sessions",
         0x11 => "identities",
         0x18 | 0x19 => "sender_keys",
@@ -126,6 +127,11 @@ pub mod kind {
 
     /// Who wrote a message in a group, by a hash of chat and id.
     pub const AUTHOR: Kind<owner::Router> = Kind::new(0x0c);
+
+    /// Privacy tokens, by user.
+    pub const PRIVACY_TOKEN: Kind<owner::Router> = Kind::new(0x0d);
+    /// The salt of tokens for contacts who have given us none.
+    pub const TOKEN_SALT: Kind<owner::Router> = Kind::new(0x0e);
 
     /// Members' sender keys in parts, by sender-key name, a zero byte and the part.
     pub const SENDER_KEY: Kind<owner::SenderKeys> = Kind::new(0x18);

@@ -30,7 +30,7 @@ pub fn decode_frame(payload: &[u8]) -> Result<Node, WireError> {
     if reader.bytes.is_empty() { Ok(node) } else { Err(WireError::Malformed { what: "frame: bytes after the node" }) }
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, WireError> {
+pub(super) fn inflate(body: &[u8]) -> Result<Vec<u8>, WireError> {
     let mut out = Vec::new();
     flate2::read::ZlibDecoder::new(body)
         .take(MAX_INFLATED as u64 + 1)

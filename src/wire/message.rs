@@ -1,7 +1,8 @@
 //! Messages inside the encryption: padding, ids, and the text form (`wire-protocol.md` 1.11).
 
-use super::WireError;
-use super::proto::{ContextInfo, Message, MessageContextInfo, message as fields};
+use super::decode::inflate;
+use super::proto::{ContextInfo, HistorySync, Message, MessageContextInfo, message as fields};
+use super::{WireError, reporting};
 use crate::base::ids::MessageId;
 use crate::base::time::Timestamp;
 use prost::Message as _;
@@ -56,7 +57,10 @@ impl OutgoingText {
     pub fn to_message(&self, rng: &mut dyn CryptoRng) -> Message {
         let mut secret = vec![0; 32];
         rng.fill_bytes(&mut secret);
-        let context = Some(MessageContextInfo { message_secret: Some(secret) });
+        let context = Some(MessageContextInfo {
+            message_secret: Some(secret),
+            reporting_token_version: Some(reporting::VERSION),
+        });
         if self.quoted_id.is_none() && self.mentions.is_empty() {
             let conversation = Some(self.body.clone());
             return Message { conversation, message_context_info: context, ..Message::default() };
@@ -90,12 +94,25 @@ pub enum Incoming {
         quoted_id: Option<String>,
         mentions: Vec<String>,
     },
-    /// Bookkeeping between devices: no message for a person. `history` when it brings a piece of history.
+    /// Bookkeeping between devices: no message for a person. `history` where it tells of a piece of history.
     Protocol {
-        history: bool,
+        history: Option<History>,
     },
     /// A kind this version does not know.
     Unsupported,
+}
+
+/// A piece of history: compressed, where the message itself brings it; otherwise it lies on the media host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History(pub Option<Vec<u8>>);
+
+impl History {
+    /// Inflates and reads what the message brings.
+    pub fn read(&self) -> Result<Option<HistorySync>, WireError> {
+        let Some(compressed) = &self.0 else { return Ok(None) };
+        let inflated = inflate(compressed)?;
+        HistorySync::decode(&*inflated).map(Some).map_err(|_| WireError::Malformed { what: "history" })
+    }
 }
 
 /// A decrypted payload, unpadded and read. `sent_to` is set when another device of ours wrote it.
@@ -138,7 +155,8 @@ pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
         }
     };
     let incoming = if let Some(protocol) = message.protocol_message {
-        Incoming::Protocol { history: protocol.history_sync_notification.is_some() }
+        let history = protocol.history_sync_notification;
+        Incoming::Protocol { history: history.map(|it| History(it.initial_hist_bootstrap_inline_payload)) }
     } else if let Some(body) = message.conversation {
         Incoming::Text { body, quoted_id: None, mentions: Vec::new() }
     } else if let Some(text) = message.extended_text_message {
@@ -146,7 +164,7 @@ pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
         let quoted_id = info.stanza_id.filter(|id| !id.is_empty());
         Incoming::Text { body: text.text.unwrap_or_default(), quoted_id, mentions: info.mentioned_jid }
     } else if sender_key.is_some() && message == Message::default() {
-        Incoming::Protocol { history: false }
+        Incoming::Protocol { history: None }
     } else {
         Incoming::Unsupported
     };

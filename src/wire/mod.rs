@@ -14,6 +14,7 @@ pub mod frame;
 pub mod jid;
 pub mod link;
 pub mod media;
+pub mod media_retry;
 pub mod message;
 pub mod node;
 pub mod noise;
@@ -21,7 +22,9 @@ pub mod pair_code;
 pub mod payload;
 pub mod phash;
 pub mod prekeys;
+pub mod privacy_token;
 pub mod qr;
+pub mod reporting;
 
 pub use cert::{CertAuthority, verify_chain};
 pub use decode::decode_frame;

@@ -31,4 +31,5 @@ mod signals;
 mod status;
 mod storm;
 mod supervision;
+mod tokens;
 mod webhooks;

@@ -23,6 +23,7 @@ mod reinstall;
 mod routing;
 mod settings;
 mod state;
+mod tokens;
 mod usync;
 
 pub use control::{PhoneContext, PhoneMessage, PhoneSummary, StanzaLog};

@@ -55,6 +55,9 @@ impl World {
         let Some(recipient) = self.number_of(to) else {
             return self.acknowledge(sender, node, Some(404), None);
         };
+        if let Some(error) = self.stranger_error(sender, to, node) {
+            return self.acknowledge(sender, node, Some(error), None);
+        }
         let Some(participants) = node.find("participants") else {
             self.acknowledge(sender, node, None, None);
             let ciphertexts: Vec<Node> = node.all("enc").cloned().collect();

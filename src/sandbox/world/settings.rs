@@ -1,10 +1,9 @@
-//! What people set about themselves: privacy, whom they block, status, picture, trusted contacts (`sandbox-service.md` 4).
+//! What people set about themselves: privacy, whom they block, status, picture (`sandbox-service.md` 4).
 
 use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
 use super::state::Row;
 use super::{DeviceId, World};
 use crate::wire::{Jid, Node};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +24,12 @@ pub(super) struct Settings {
     pub(super) picture: Option<(String, String)>,
     /// Seconds after which new chats' messages disappear, and when that was set.
     pub(super) disappearing: (u64, u64),
+    /// Whether strangers are refused (`tokens`).
+    #[serde(default)]
+    pub(super) token_required: bool,
+    /// The tokens that were given out, in hex, by the phone number of who was given it.
+    #[serde(default)]
+    pub(super) tokens: BTreeMap<String, String>,
 }
 
 impl World {
@@ -127,25 +132,6 @@ impl World {
         for listener in known {
             let change = change.clone();
             self.notify(&listener, &lid, "picture", |it| it.child(change));
-        }
-    }
-
-    /// The people named become trusted contacts: each is sent a token to show in its messages.
-    pub(super) fn issue_tokens(&mut self, device: &DeviceId, tokens: &Node) {
-        for token in tokens.all("token") {
-            let Some(number) = token.jid("jid").and_then(|jid| self.number_of(&jid)) else { continue };
-            let Some(sender) = self.accounts.get(&device.number) else { return };
-            let (pn, lid) = (sender.pn.clone(), sender.lid.clone());
-            let mut bytes = [0; 16];
-            self.rng.fill_bytes(&mut bytes);
-            let at = token.text("t").map_or_else(|| self.now.secs().to_string(), |t| t.into_owned());
-            for target in self.devices_of(&number).into_iter().filter(|target| target.device != 0) {
-                let Some(owner) = self.accounts.get(&number) else { return };
-                let minted = Node::new("token").attr("jid", &owner.lid).attr("t", at.clone());
-                let minted = minted.attr("type", "trusted_contact").bytes(bytes);
-                let tokens = Node::new("tokens").child(minted);
-                self.notify(&target, &pn, "privacy_token", |it| it.attr("sender_lid", &lid).child(tokens));
-            }
         }
     }
 }

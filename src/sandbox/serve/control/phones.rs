@@ -23,6 +23,7 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .route("/phones/{number}", web::get().to(get_phone))
         .route("/phones/{number}/scan", web::post().to(scan))
         .route("/phones/{number}/enter-code", web::post().to(enter_code))
+        .route("/phones/{number}/tokens", web::put().to(require_tokens))
         .route("/phones/{number}/reinstall", web::post().to(reinstall))
         .route("/phones/{number}/companions/{device}", web::delete().to(unlink))
         .service(messages)
@@ -63,6 +64,18 @@ async fn scan(host: web::Data<WorldHost>, number: web::Path<String>, body: web::
     let Scan { qr } = parse(&body)?;
     ask(&host, move |world| world.scan(&number, &qr)).await??;
     Ok(HttpResponse::Ok().json(json!({ "status": "scanned" })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Required {
+    required: bool,
+}
+
+async fn require_tokens(host: web::Data<WorldHost>, number: web::Path<String>, body: web::Bytes) -> Answer {
+    let Required { required } = parse(&body)?;
+    ask(&host, move |world| world.require_tokens(&number, required)).await??;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn reinstall(host: web::Data<WorldHost>, number: web::Path<String>) -> Answer {

@@ -93,6 +93,8 @@ fn history(account: &Account, kind: i32) -> Message {
         progress: Some(100),
         pushnames: vec![name],
         phone_number_to_lid_mappings: vec![mapping],
+        nct_salt: Some(account.phone.app_state_key.to_vec()),
+        ..HistorySync::default()
     };
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
     // Writing into memory does not fail; if it did, the client would only see an empty history.

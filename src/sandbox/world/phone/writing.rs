@@ -39,6 +39,7 @@ impl World {
         } else {
             let recipient = self.number_of(&to).ok_or_else(nobody)?;
             let chat = self.accounts.get(&recipient).map(|account| account.lid.clone()).ok_or_else(nobody)?;
+            self.trust_recipient(number, &recipient);
             let (kind, edit, message) = self.compose(number, &chat, what)?;
             self.write_to_person(number, &recipient, &chat, &id, (kind, edit), message)?;
         }

@@ -1,0 +1,172 @@
+//! Privacy tokens: kept, shown with what is written to one person, and given to whom we write to (`linking-and-tokens.md` 3).
+
+use super::error::AccountError;
+use super::iq::Purpose;
+use super::router::{Router, Turn};
+use super::{Children, codec, proto};
+use crate::storage::{ChangeSet, kind, owner};
+use crate::wire::message::History;
+use crate::wire::{Jid, Node, Server, privacy_token};
+
+impl Router {
+    fn token_of(&self, contact: &Jid) -> Result<proto::PrivacyToken, AccountError> {
+        let stored = self.store.get(kind::PRIVACY_TOKEN, contact.to_string().as_bytes())?;
+        Ok(stored.map(|bytes| codec::decode(&bytes, "privacy token")).transpose()?.unwrap_or_default())
+    }
+
+    fn put_token<C>(&self, turn: &mut Turn<'_, C>, contact: &Jid, token: &proto::PrivacyToken) {
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::PRIVACY_TOKEN, contact.to_string(), codec::encode(token));
+        turn.absorb(writes);
+    }
+
+    async fn canonical<C: Children>(&self, turn: &mut Turn<'_, C>, contact: &Jid) -> Result<Jid, AccountError> {
+        let asked = contact.bare();
+        turn.children.devices(move |devices| devices.canonical(&asked)).await?
+    }
+
+    /// A contact has given us a token.
+    pub(super) async fn take_tokens<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        notification: &Node,
+    ) -> Result<(), AccountError> {
+        let from = notification.require_jid("from")?;
+        if let Some(lid) = notification.jid("sender_lid").filter(|_| from.server() == Server::Pn) {
+            self.learn_mapping(turn, from.clone(), lid).await?;
+        }
+        let contact = self.canonical(turn, &from).await?;
+        if let Some((issued, bytes)) = privacy_token::read(notification).into_iter().max_by_key(|(issued, _)| *issued) {
+            self.keep_token(turn, &contact, issued, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn keep_token<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        contact: &Jid,
+        issued: u64,
+        bytes: Vec<u8>,
+    ) -> Result<(), AccountError> {
+        let known = self.token_of(contact)?;
+        // One that is older than what we have is a late copy.
+        if known.token.is_none() || issued >= known.issued() {
+            let token = proto::PrivacyToken { token: Some(bytes), issued: Some(issued), ..known };
+            self.put_token(turn, contact, &token);
+        }
+        Ok(())
+    }
+
+    /// What a message to one person bears: their token, else one of ours from the salt, else nothing.
+    pub(super) async fn token_for<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        to: &Jid,
+    ) -> Result<Option<Node>, AccountError> {
+        if !to.is_user() || self.device.link.as_ref().is_some_and(|link| link.is_own_user(to)) {
+            return Ok(None);
+        }
+        let contact = self.canonical(turn, to).await?;
+        let known = self.token_of(&contact)?;
+        if let Some(token) = known.token.clone().filter(|_| privacy_token::is_valid(known.issued(), turn.now.secs())) {
+            return Ok(Some(Node::new("tctoken").bytes(token)));
+        }
+        let salt = self.store.get(kind::TOKEN_SALT, b"")?.filter(|_| contact.server() == Server::Lid);
+        Ok(salt.map(|salt| Node::new("cstoken").bytes(privacy_token::cold_token(&salt, &contact))))
+    }
+
+    /// Somebody was written to: they are given a token of ours, once a week.
+    pub(super) async fn give_token<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        to: &Jid,
+    ) -> Result<(), AccountError> {
+        let is_own = self.device.link.as_ref().is_some_and(|link| link.is_own_user(to));
+        let contact = self.canonical(turn, to).await?;
+        let is_asked =
+            |purpose: &Purpose| matches!(purpose, Purpose::GiveToken { contact: asked, .. } if *asked == contact);
+        if is_own || contact.server() != Server::Lid || self.pending.is_waiting(is_asked) {
+            return Ok(());
+        }
+        let now = turn.now.secs();
+        if privacy_token::is_due(self.token_of(&contact)?.ours_issued, now) {
+            self.issue(turn, contact, now);
+        }
+        Ok(())
+    }
+
+    /// A contact has registered anew: what we gave them is given again, with its old time.
+    pub(super) async fn give_token_again<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        contact: &Jid,
+    ) -> Result<(), AccountError> {
+        let contact = self.canonical(turn, contact).await?;
+        if let Some(issued) = self.token_of(&contact)?.ours_issued.filter(|_| self.connection.is_logged_in()) {
+            self.issue(turn, contact, issued);
+        }
+        Ok(())
+    }
+
+    fn issue<C>(&mut self, turn: &mut Turn<'_, C>, contact: Jid, at: u64) {
+        let tokens = privacy_token::issue(&contact, at);
+        let iq = self.ask(turn, Purpose::GiveToken { contact, at }, "privacy", "set").child(tokens);
+        self.write(turn, iq);
+    }
+
+    pub(super) fn token_given<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        contact: &Jid,
+        at: u64,
+    ) -> Result<(), AccountError> {
+        let known = self.token_of(contact)?;
+        self.put_token(turn, contact, &proto::PrivacyToken { ours_issued: Some(at), ..known });
+        Ok(())
+    }
+
+    /// A piece of history from our own phone: the addresses of people, the salt, and tokens.
+    pub(super) async fn take_history<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        history: &History,
+    ) -> Result<(), AccountError> {
+        let Some(history) = history.read()? else { return Ok(()) };
+        let pair = |pn: &str, lid: &str| Some((Jid::parse(pn).ok()?, Jid::parse(lid).ok()?));
+        let mappings = history.phone_number_to_lid_mappings.iter();
+        let pairs: Vec<(Jid, Jid)> = mappings.filter_map(|it| pair(it.pn_jid(), it.lid_jid())).collect();
+        let learned = turn.children.devices(move |devices| devices.learn_mappings(&pairs)).await??;
+        self.file(turn, learned).await?;
+        if let Some(salt) = history.nct_salt.as_ref().filter(|salt| (1..=64).contains(&salt.len())) {
+            let mut writes = ChangeSet::<owner::Router>::default();
+            writes.put(kind::TOKEN_SALT, "", salt.clone());
+            turn.absorb(writes);
+        }
+        for chat in &history.conversations {
+            let Some(contact) = Jid::parse(&chat.id).ok().filter(Jid::is_user) else { continue };
+            let contact = self.canonical(turn, &contact).await?;
+            let known = self.token_of(&contact)?;
+            let token = proto::PrivacyToken {
+                token: chat.tc_token.clone().or(known.token),
+                issued: chat.tc_token_timestamp.or(known.issued),
+                ours_issued: known.ours_issued.max(chat.tc_token_sender_timestamp),
+            };
+            if token != proto::PrivacyToken::default() {
+                self.put_token(turn, &contact, &token);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_privacy_token_has_the_golden_form() {
+        let token = proto::PrivacyToken { token: Some(vec![1, 2]), issued: Some(3), ours_issued: Some(4) };
+        crate::golden::check("privacy-token-v1.hex", &codec::encode(&token));
+    }
+}
