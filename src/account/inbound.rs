@@ -373,6 +373,10 @@ impl Router {
                 let own = self.own_pn().bare();
                 self.forget_devices(turn, own).await?;
             }
+            Some("link_code_companion_reg") => self.on_code_step(turn, node)?,
+            Some("companion_reg_refresh") => self.on_refresh_request(turn, node),
+            Some("passkey_prologue_request") => self.on_passkey_demand(turn, node),
+            Some("crsc_continuation") => self.on_passkey_continuation(turn, node)?,
             Some("privacy_token") => self.take_tokens(turn, node).await?,
             Some("w:gp2") => self.on_group_changes(turn, node).await?,
             _ => {}

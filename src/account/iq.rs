@@ -1,5 +1,6 @@
 //! Questions to the service that wait for their answer: what to do with it, and until when.
 
+use super::linking::{CodeRequest, Question};
 use super::resend::Resend;
 use super::upload::Offer;
 use crate::base::time::Monotonic;
@@ -44,6 +45,12 @@ pub(super) enum Purpose {
     DigestCheck,
     /// The removal of this device; the command's token.
     Logout(u64),
+    /// A code to type into the phone.
+    CodeHello(CodeRequest),
+    /// The proof that it was our code.
+    CodeFinish,
+    /// A step of linking with a passkey.
+    Passkey(Question),
     /// A token of ours for a contact, with its time in seconds.
     GiveToken {
         contact: Jid,
@@ -83,6 +90,11 @@ impl Pending {
     /// Takes out what was asked too long ago.
     pub(super) fn expired(&mut self, now: Monotonic) -> Vec<Purpose> {
         self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).map(|(_, (purpose, _))| purpose).collect()
+    }
+
+    /// Takes out what is of no use any more.
+    pub(super) fn take_all(&mut self, wanted: impl Fn(&Purpose) -> bool) -> Vec<Purpose> {
+        self.waiting.extract_if(|_, (purpose, _)| wanted(purpose)).map(|(_, (purpose, _))| purpose).collect()
     }
 
     pub(super) fn is_waiting(&self, wanted: impl Fn(&Purpose) -> bool) -> bool {

@@ -192,6 +192,8 @@ impl Router {
         self.connection.generation = self.connection.generation.next();
         self.connection.logged_in = false;
         self.linking = None;
+        self.drop_code_request(turn);
+        self.view.passkey = None;
         self.drain = Drain::default();
         self.uploads.disconnected();
         self.outbox.disconnected();

@@ -71,6 +71,9 @@ impl Router {
             Purpose::Digest => self.replace_prekeys(turn, Some(iq.require_child("digest")?)).await,
             Purpose::DigestCheck => self.on_digest(turn, iq).await,
             Purpose::GiveToken { contact, at } => self.token_given(turn, &contact, at),
+            Purpose::CodeHello(request) => self.code_taken(turn, &request, iq),
+            Purpose::CodeFinish => Ok(()),
+            Purpose::Passkey(question) => self.on_passkey_answer(turn, question, iq),
             Purpose::PreKeyUpload(offer) => self.uploaded(turn, offer).await,
             Purpose::Rotate(signed) => self.signed_prekey_taken(turn, signed).await,
             Purpose::Logout(token) => {
@@ -129,6 +132,14 @@ impl Router {
         match purpose {
             Purpose::PreKeyUpload(offer) => self.upload_refused(turn, offer).await,
             Purpose::DigestCheck => self.digest_refused(turn, code).await,
+            Purpose::CodeHello(request) => {
+                self.code_refused(turn, &request, code);
+                Ok(())
+            }
+            Purpose::Passkey(question) => {
+                self.passkey_refused(turn, question, code);
+                Ok(())
+            }
             other => self.unanswered(turn, other),
         }
     }
@@ -148,6 +159,18 @@ impl Router {
             }
             Purpose::PreKeyUpload(_) => {
                 self.upload_failed(turn);
+                Ok(())
+            }
+            Purpose::CodeHello(request) => {
+                self.code_refused(turn, &request, 0);
+                Ok(())
+            }
+            Purpose::CodeFinish => {
+                self.finish_refused(turn);
+                Ok(())
+            }
+            Purpose::Passkey(_) => {
+                self.passkey_unanswered(turn);
                 Ok(())
             }
             // Given with the next message.

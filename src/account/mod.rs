@@ -47,6 +47,7 @@ pub use device::{Device, Link};
 pub use devices::DeviceSync;
 pub use error::AccountError;
 pub use incident::Incident;
+pub use linking::{Assertion, BadAssertion};
 pub use local::{Local, Machines};
 pub use message_record::{MessageRecord, MessageStatus, RecipientStatus};
 pub use outbound::SendRequest;
@@ -58,7 +59,7 @@ pub use retention::Retention;
 pub use router::{Command, Effect, Input, Refusal, Reply, Router, Settings, Turn};
 pub use sender_keys::{KeepAll, Recency, SenderKeys};
 pub use sessions::SessionCipher;
-pub use view::{AccountState, AccountView, LinkCode};
+pub use view::{AccountState, AccountView, LinkCode, PasskeyView};
 
 use crate::base::counts::Counts;
 

@@ -7,14 +7,14 @@ use super::error::AccountError;
 use super::group_meta::GroupMeta;
 use super::iq::Pending;
 use super::lifecycle::{Connection, Ending};
-use super::linking::Linking;
+use super::linking::{Assertion, CodeRequest, Linking};
 use super::outbound::SendRequest;
 use super::outbox::Outbox;
 use super::pacing::Pacing;
 use super::restore::Restored;
 use super::retention::{Retention, Sweep};
 use super::upload::Uploads;
-use super::view::{AccountState, AccountView};
+use super::view::{AccountState, AccountView, LinkCode};
 use super::{Children, Counts, Incident, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
 use crate::base::time::{Moment, Monotonic, Timestamp};
@@ -70,6 +70,12 @@ pub enum Command {
     Message(MessageId),
     /// Forget what is too old in the next page of records.
     Sweep,
+    /// Show a code to type into this phone.
+    PairingCode(Jid),
+    /// A person has proved with a passkey that the account is theirs.
+    Passkey(Box<Assertion>),
+    /// The person has compared the codes.
+    ConfirmPasskey,
     /// Offer the service a fresh batch of prekeys.
     RefreshPreKeys,
     /// Drop our sender key for a group, or for status: the next message brings everybody a new one.
@@ -87,6 +93,7 @@ pub enum Reply {
     /// A message that will be sent, as it was when it was accepted.
     Accepted(Box<MessageRecord>),
     Message(Option<Box<MessageRecord>>),
+    LinkCode(LinkCode),
     /// Whether there are more records to look at.
     Swept {
         more: bool,
@@ -108,6 +115,14 @@ pub enum Refusal {
     IdempotencyMismatch,
     #[error("too many messages are waiting to be sent; try again later")]
     QueueFull,
+    #[error("the account is linked already; log it out first")]
+    AlreadyLinked,
+    #[error("the service gives no code for this phone ({0}); check the number, and try again later")]
+    NoCode(u64),
+    #[error("no passkey is asked for; it is while the account is passkey_required or passkey_confirmation")]
+    NoPasskey,
+    #[error("another step of linking with the passkey is under way")]
+    PasskeyUnderWay,
 }
 
 /// What happens once the turn's changes are durable.
@@ -169,6 +184,8 @@ pub struct Router {
     pub(super) last_ack: Option<Monotonic>,
     pub(super) pending: Pending,
     pub(super) linking: Option<Linking>,
+    /// Somebody waits for a code to type into a phone.
+    pub(super) code_wanted: Option<CodeRequest>,
     pub(super) outbox: Outbox,
     /// Groups that were learned since the account was loaded: their records may not be durable yet.
     pub(super) groups: HashMap<Jid, GroupMeta>,
@@ -219,6 +236,7 @@ impl Router {
             last_ack: None,
             pending: Pending::new(prefix),
             linking: None,
+            code_wanted: None,
             rotate_after: Timestamp::default(),
             outbox,
             groups: HashMap::new(),
@@ -276,7 +294,7 @@ impl Router {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Monotonic> {
-        let linking = self.linking.as_ref().map(Linking::deadline);
+        let linking = self.linking.as_ref().and_then(Linking::deadline);
         let (drain, unacknowledged) = (self.drain.deadline(), self.unacknowledged_deadline());
         let uploads = self.uploads.deadline();
         let all = [self.connection.deadline(), self.pending.deadline(), linking, drain, unacknowledged, uploads];
@@ -300,11 +318,17 @@ impl Router {
                 turn.reply(token, Reply::Done);
             }
             Command::Start => {
-                self.intend(turn, STARTED);
-                if !self.connection.is_wanted() {
-                    self.connect(turn).await?;
-                }
+                self.start(turn).await?;
                 turn.reply(token, Reply::Done);
+            }
+            Command::PairingCode(phone) => self.request_code(turn, phone, token).await?,
+            Command::Passkey(assertion) => {
+                let reply = self.take_assertion(turn, *assertion);
+                turn.reply(token, reply);
+            }
+            Command::ConfirmPasskey => {
+                let reply = self.confirm_passkey(turn)?;
+                turn.reply(token, reply);
             }
             Command::Stop => {
                 self.intend(turn, STOPPED);
@@ -337,6 +361,14 @@ impl Router {
                 let record = self.message(&id)?.map(Box::new);
                 turn.reply(token, Reply::Message(record));
             }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn start<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        self.intend(turn, STARTED);
+        if !self.connection.is_wanted() {
+            self.connect(turn).await?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use crate::base::time::Timestamp;
 use crate::wire::Jid;
 use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
 
 /// The states of `api.md` that this version can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -10,6 +12,10 @@ use serde::Serialize;
 pub enum AccountState {
     Created,
     Linking,
+    /// A person has to prove with a passkey that the account is theirs.
+    PasskeyRequired,
+    /// The code on the phone has to be compared.
+    PasskeyConfirmation,
     Connecting,
     Online,
     /// Connected, and nothing comes of it.
@@ -29,6 +35,8 @@ impl AccountState {
         match self {
             Self::Created => "created",
             Self::Linking => "linking",
+            Self::PasskeyRequired => "passkey_required",
+            Self::PasskeyConfirmation => "passkey_confirmation",
             Self::Connecting => "connecting",
             Self::Online => "online",
             Self::Deaf => "deaf",
@@ -44,11 +52,35 @@ impl AccountState {
     }
 }
 
-/// A linking code that can be scanned now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A linking code that can be scanned or typed now: whoever sees it can link the account to a phone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LinkCode {
     pub text: String,
     pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for LinkCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkCode").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// A passkey that is asked for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasskeyView {
+    /// The WebAuthn request options, as the service gave them, until they are answered.
+    pub options: Option<Value>,
+    /// The code to compare with the phone's.
+    pub code: Option<String>,
+    pub expires_at: Timestamp,
+    /// Names this attempt in the link for a browser.
+    pub token: String,
+}
+
+impl fmt::Debug for PasskeyView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasskeyView").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }
 
 /// An account as it stands.
@@ -62,6 +94,9 @@ pub struct AccountView {
     pub push_name: Option<String>,
     pub linked_at: Option<Timestamp>,
     pub code: Option<LinkCode>,
+    /// To be typed into the phone.
+    pub pairing_code: Option<LinkCode>,
+    pub passkey: Option<PasskeyView>,
 }
 
 impl Default for AccountView {
@@ -75,6 +110,8 @@ impl Default for AccountView {
             push_name: None,
             linked_at: None,
             code: None,
+            pairing_code: None,
+            passkey: None,
         }
     }
 }

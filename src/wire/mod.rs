@@ -19,6 +19,7 @@ pub mod message;
 pub mod node;
 pub mod noise;
 pub mod pair_code;
+pub mod passkey;
 pub mod payload;
 pub mod phash;
 pub mod prekeys;

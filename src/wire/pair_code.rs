@@ -30,7 +30,8 @@ impl PairCode {
         Self::from_random(bytes)
     }
 
-    fn from_random(bytes: [u8; 5]) -> Self {
+    /// Forty bits as eight symbols, the first bits first.
+    pub(super) fn from_random(bytes: [u8; 5]) -> Self {
         let bits = bytes.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
         Self(std::array::from_fn(|at| ALPHABET[(bits >> (35 - 5 * at) & 31) as usize]))
     }
@@ -124,6 +125,30 @@ pub fn open_bundle(
     adv_secret(&shared, &known, random)
 }
 
+/// The companion's end: what proves to the phone that it showed the code, and the ADV secret that follows.
+pub fn seal_bundle(
+    ephemeral: &KeyPair,
+    identity: &IdentityKeyPair,
+    phone_ephemeral: &PublicKey,
+    phone: &IdentityKey,
+    rng: &mut dyn CryptoRng,
+) -> Result<([u8; BUNDLE], Secret<32>), WireError> {
+    let mut random = Zeroizing::new([0; 32]);
+    rng.fill_bytes(&mut *random);
+    let mut bundle = [0; BUNDLE];
+    rng.fill_bytes(&mut bundle[..44]);
+    let shared = ephemeral.secret().agree(phone_ephemeral)?;
+    let known = identity.secret().agree(&phone.0)?;
+    let identities = [identity.public().0.as_bytes().as_slice(), phone.0.as_bytes()].concat();
+    let plain = Zeroizing::new([&identities[..], &*random].concat());
+    let malformed = || WireError::Malformed { what: "pairing bundle" };
+    let nonce = Nonce::try_from(&bundle[32..44]).map_err(|_| malformed())?;
+    let cipher = Aes256Gcm::new((&*bundle_key(&shared, &bundle[..32])).into());
+    let sealed = cipher.encrypt(&nonce, plain.as_slice()).map_err(|_| malformed())?;
+    bundle[44..].copy_from_slice(&sealed);
+    Ok((bundle, adv_secret(&shared, &known, &*random)?))
+}
+
 fn adv_secret(ephemeral: &Secret<32>, identity: &Secret<32>, random: &[u8]) -> Result<Secret<32>, WireError> {
     let ikm = Zeroizing::new([ephemeral.expose().as_slice(), identity.expose(), random].concat());
     Ok(Secret::new(*expand(None, &ikm, ADV_INFO)))
@@ -171,6 +196,15 @@ mod tests {
         let bundle: [u8; BUNDLE] = vector_bytes(&known()["wrapped_key_bundle"]).try_into().unwrap();
         let open = |companion, bundle| open_bundle(&ephemeral, &identity, &companion_ephemeral, companion, bundle);
         assert_eq!(open(&companion, &bundle).unwrap(), Secret::new(bytes(&known()["adv_secret"])));
+        let (again, secret) = seal_bundle(
+            &pair(&known()["companion_ephemeral_priv"]),
+            &IdentityKeyPair(pair(&known()["companion_identity_priv"])),
+            ephemeral.public(),
+            &identity.public(),
+            &mut rng(7),
+        )
+        .unwrap();
+        assert_eq!(open(&companion, &again).unwrap(), secret, "what the companion seals");
         let mut altered = bundle;
         altered[100] ^= 1;
         assert!(open(&companion, &altered).is_err());

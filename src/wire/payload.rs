@@ -25,7 +25,8 @@ impl std::fmt::Display for ClientVersion {
 const PLATFORM_WEB: i32 = 14;
 const CONNECT_WIFI_UNKNOWN: i32 = 1;
 const REASON_USER_ACTIVATED: i32 = 1;
-const DEVICE_CHROME: i32 = 1;
+/// What kind of device we say we are: Chrome.
+pub(super) const DEVICE_TYPE: i32 = 1;
 
 fn common(version: ClientVersion) -> ClientPayload {
     ClientPayload {
@@ -79,7 +80,7 @@ pub fn registration(
     let props = DeviceProps {
         os: Some(device_name.to_owned()),
         version: Some(device_props::AppVersion { primary: Some(0), secondary: Some(1), tertiary: Some(0) }),
-        platform_type: Some(DEVICE_CHROME),
+        platform_type: Some(DEVICE_TYPE),
         require_full_sync: Some(false),
     };
     let data = fields::DevicePairingRegistrationData {

@@ -11,9 +11,11 @@ mod full_disk;
 mod groups;
 mod hearing;
 mod layering;
+mod linking;
 mod logs;
 mod net;
 mod network;
+mod passkeys;
 mod power_cut;
 mod prekeys;
 #[path = "../shared/probe.rs"]

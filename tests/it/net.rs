@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wharf::account::{
-    AccountState, Command, Effect, Incident, Input, Local, MessageRecord, Pacing, Reply, Retention, SendRequest,
-    Settings, prepare_restored,
+    AccountState, AccountView, Command, Effect, Incident, Input, Local, MessageRecord, Pacing, Reply, Retention,
+    SendRequest, Settings, prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
 use wharf::base::time::{Moment, Timestamp};
@@ -116,6 +116,15 @@ impl Net {
         self.accounts[name].local.router.view().code.as_ref().map(|code| code.text.clone())
     }
 
+    pub fn view(&self, name: &str) -> &AccountView {
+        self.accounts[name].local.router.view()
+    }
+
+    /// Hands out the replies of commands that were not answered at once.
+    pub fn reply(&mut self, name: &str) -> Option<Reply> {
+        self.accounts.get_mut(name).unwrap().replies.pop()
+    }
+
     pub fn state(&self, name: &str) -> AccountState {
         self.accounts[name].local.router.view().state
     }
@@ -160,6 +169,14 @@ impl Net {
     /// Cuts the account's connection without its knowing.
     pub fn cut(&mut self, name: &str) {
         if let Some((id, ..)) = self.accounts.get_mut(name).unwrap().link.take() {
+            self.world.closed(id);
+        }
+    }
+
+    /// The service goes silent on the account's connection: nothing comes any more, and nobody is told.
+    pub fn silence(&mut self, name: &str) {
+        if let Some((id, ..)) = &self.accounts[name].link {
+            let id = *id;
             self.world.closed(id);
         }
     }

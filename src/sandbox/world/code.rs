@@ -75,9 +75,9 @@ impl World {
     fn companion_finish(&mut self, id: ConnectionId, stage: &Node) -> Result<(), Refusal> {
         let request = self.link_request_mut(id).ok_or(BAD_REQUEST)?;
         let companion = request.identity();
-        let code = request.code.take().ok_or(BAD_REQUEST)?;
+        let mut code = request.code.take().ok_or(BAD_REQUEST)?;
         let reference = stage.find("link_code_pairing_ref").map(Node::content_bytes);
-        let (Some((ephemeral, theirs)), true) = (code.entered, reference == Some(&code.reference)) else {
+        let (Some((ephemeral, theirs)), true) = (code.entered.take(), reference == Some(&code.reference)) else {
             return Err(BAD_REQUEST);
         };
         let bundle = stage.find("link_code_pairing_wrapped_key_bundle").ok_or(BAD_REQUEST)?;
@@ -85,8 +85,18 @@ impl World {
         let account = self.accounts.get(&code.number).ok_or(NOT_FOUND)?;
         let identity = &account.phone.local.identity;
         let secret = open_bundle(&ephemeral, identity, &theirs, &companion, &bundle);
-        let secret = secret.map_err(|_| (401, "not-authorized"))?;
-        self.after(FIRST_FRAME_DELAY, Action::Vouch { client: id, number: code.number, adv_secret: secret });
+        let Ok(secret) = secret else {
+            // The person may type it once more.
+            if let Some(request) = self.link_request_mut(id) {
+                request.code = Some(code);
+            }
+            return Err((401, "not-authorized"));
+        };
+        if self.demands_passkey(&code.number) {
+            self.demand_passkey(&code.number, id, &secret, true);
+        } else {
+            self.after(FIRST_FRAME_DELAY, Action::Vouch { client: id, number: code.number, adv_secret: secret });
+        }
         Ok(())
     }
 

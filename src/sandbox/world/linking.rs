@@ -2,6 +2,7 @@
 
 use super::account::Companion;
 use super::code::CodeRequest;
+use super::passkey::PasskeyLink;
 use super::state::Row;
 use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, RECEIPT_DELAY, Role, World, WorldError};
 use crate::base::secret::Secret;
@@ -27,6 +28,7 @@ pub(super) struct LinkRequest {
     /// Set once a phone has scanned: the device it will be.
     scanned: Option<(DeviceId, u32)>,
     pub(super) code: Option<CodeRequest>,
+    pub(super) passkey: Option<PasskeyLink>,
 }
 
 impl LinkRequest {
@@ -36,7 +38,20 @@ impl LinkRequest {
         identity: IdentityKey,
         push_name: Option<String>,
     ) -> Self {
-        Self { client, registration_id, identity, push_name, references: Vec::new(), scanned: None, code: None }
+        Self {
+            client,
+            registration_id,
+            identity,
+            push_name,
+            references: Vec::new(),
+            scanned: None,
+            code: None,
+            passkey: None,
+        }
+    }
+
+    pub(super) fn noise(&self) -> PublicKey {
+        self.client
     }
 
     pub(super) fn identity(&self) -> IdentityKey {
@@ -71,6 +86,10 @@ impl World {
     pub fn scan(&mut self, number: &str, qr: &str) -> Result<(), WorldError> {
         let code = QrCode::parse(qr).map_err(WorldError::BadQr)?;
         let (id, _) = self.find_request(&code)?;
+        if self.demands_passkey(number) {
+            self.demand_passkey(number, id, &code.adv_secret, false);
+            return Ok(());
+        }
         self.vouch_for(number, id, &code.identity, &code.adv_secret)
     }
 
@@ -113,6 +132,20 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn link_requests(&self) -> impl Iterator<Item = (ConnectionId, &LinkRequest)> {
+        self.connections.iter().filter_map(|(id, connection)| match &connection.role {
+            Role::Linking(request) => Some((*id, &**request)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn link_request(&self, id: ConnectionId) -> Option<&LinkRequest> {
+        match self.connections.get(&id).map(|connection| &connection.role) {
+            Some(Role::Linking(request)) => Some(request),
+            _ => None,
+        }
+    }
+
     pub(super) fn link_request_mut(&mut self, id: ConnectionId) -> Option<&mut LinkRequest> {
         match self.connections.get_mut(&id).map(|connection| &mut connection.role) {
             Some(Role::Linking(request)) => Some(request),
@@ -127,11 +160,7 @@ impl World {
     }
 
     fn find_request(&self, code: &QrCode) -> Result<(ConnectionId, &LinkRequest), WorldError> {
-        let requests = self.connections.iter().filter_map(|(id, connection)| match &connection.role {
-            Role::Linking(request) => Some((*id, &**request)),
-            _ => None,
-        });
-        let shown = requests.into_iter().find(|(_, request)| request.references.contains(&code.reference));
+        let shown = self.link_requests().find(|(_, request)| request.references.contains(&code.reference));
         let (id, request) = shown.ok_or(WorldError::UnknownQr)?;
         if request.client != code.noise || request.identity != code.identity {
             return Err(WorldError::ForeignQr);
@@ -141,6 +170,9 @@ impl World {
 
     /// A stanza of a client that is being linked: a keepalive, or its self-signed identity.
     pub(super) fn linking_iq(&mut self, id: ConnectionId, node: &Node) {
+        if let Some(answer) = self.passkey_iq(id, node) {
+            return self.reply(id, node, answer);
+        }
         if node.is("type", "get") {
             let pong = Node::new("iq").attr("from", Jid::service()).attr("type", "result");
             self.send(id, &pong.maybe("id", node.get("id").cloned()));

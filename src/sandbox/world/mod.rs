@@ -4,6 +4,7 @@
 
 mod account;
 mod app_state;
+mod authenticator;
 mod backlog;
 mod code;
 mod control;
@@ -15,6 +16,7 @@ mod iq;
 mod linking;
 mod login;
 mod media;
+mod passkey;
 mod phone;
 mod prekeys;
 mod presence;
@@ -30,6 +32,7 @@ pub use control::{PhoneContext, PhoneMessage, PhoneSummary, StanzaLog};
 pub use error::WorldError;
 pub use faults::{FaultKind, FaultSummary, NewFault};
 pub use groups::{GroupSummary, MemberChange, MemberRole, MemberSummary};
+pub use passkey::{PasskeyFault, PasskeyPolicy, PasskeyStep};
 pub use phone::{PhoneMedia, Writing};
 pub use state::Change;
 

@@ -1,6 +1,7 @@
 //! What people set about themselves: privacy, whom they block, status, picture (`sandbox-service.md` 4).
 
 use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
+use super::passkey::Passkey;
 use super::state::Row;
 use super::{DeviceId, World};
 use crate::wire::{Jid, Node};
@@ -27,6 +28,8 @@ pub(super) struct Settings {
     /// Whether strangers are refused (`tokens`).
     #[serde(default)]
     pub(super) token_required: bool,
+    #[serde(default)]
+    pub(super) passkey: Passkey,
     /// The tokens that were given out, in hex, by the phone number of who was given it.
     #[serde(default)]
     pub(super) tokens: BTreeMap<String, String>,

@@ -2,13 +2,13 @@
 
 use super::{Answer, Refused, ask, parse};
 use crate::sandbox::serve::WorldHost;
-use crate::sandbox::world::{World, Writing};
+use crate::sandbox::world::{PasskeyPolicy, World, Writing};
 use crate::wire::media::MediaKind;
 use actix_web::{HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A medium in base64, and what is around it.
 const MAX_BODY: usize = 24 * 1024 * 1024;
@@ -23,6 +23,10 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .route("/phones/{number}", web::get().to(get_phone))
         .route("/phones/{number}/scan", web::post().to(scan))
         .route("/phones/{number}/enter-code", web::post().to(enter_code))
+        .route("/phones/{number}/passkey", web::put().to(set_passkey))
+        .route("/phones/{number}/passkey/sign", web::post().to(sign))
+        .route("/phones/{number}/passkey/code", web::get().to(passkey_code))
+        .route("/phones/{number}/passkey/code", web::post().to(decide))
         .route("/phones/{number}/tokens", web::put().to(require_tokens))
         .route("/phones/{number}/reinstall", web::post().to(reinstall))
         .route("/phones/{number}/companions/{device}", web::delete().to(unlink))
@@ -64,6 +68,36 @@ async fn scan(host: web::Data<WorldHost>, number: web::Path<String>, body: web::
     let Scan { qr } = parse(&body)?;
     ask(&host, move |world| world.scan(&number, &qr)).await??;
     Ok(HttpResponse::Ok().json(json!({ "status": "scanned" })))
+}
+
+async fn set_passkey(host: web::Data<WorldHost>, number: web::Path<String>, body: web::Bytes) -> Answer {
+    let policy: PasskeyPolicy = parse(&body)?;
+    ask(&host, move |world| world.set_passkey(&number, policy)).await??;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The person's virtual authenticator: WebAuthn request options in, the assertion out.
+async fn sign(host: web::Data<WorldHost>, number: web::Path<String>, body: web::Bytes) -> Answer {
+    let options: Value = parse(&body)?;
+    let assertion = ask(&host, move |world| world.sign_with_passkey(&number, &options)).await??;
+    Ok(HttpResponse::Ok().json(assertion))
+}
+
+async fn passkey_code(host: web::Data<WorldHost>, number: web::Path<String>) -> Answer {
+    let code = ask(&host, move |world| world.passkey_code(&number)).await??;
+    Ok(HttpResponse::Ok().json(json!({ "code": code })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decision {
+    accept: bool,
+}
+
+async fn decide(host: web::Data<WorldHost>, number: web::Path<String>, body: web::Bytes) -> Answer {
+    let Decision { accept } = parse(&body)?;
+    ask(&host, move |world| world.decide_passkey(&number, accept)).await??;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 #[derive(Deserialize)]

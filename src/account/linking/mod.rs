@@ -1,33 +1,55 @@
-//! Linking by QR code (`wire-protocol.md` 1.6).
+//! Linking to a phone by QR code (`wire-protocol.md` 1.6); by an eight-character code in `code`, with a passkey in `passkey`.
 //!
 //! Invariant: the link is stored before the service hears that we accept it.
+
+mod code;
+mod passkey;
+
+pub(super) use code::CodeRequest;
+pub(super) use passkey::Question;
+pub use passkey::{Assertion, BadAssertion};
 
 use super::Children;
 use super::device::Link;
 use super::error::AccountError;
 use super::router::{Router, Turn};
 use super::view::{AccountState, LinkCode};
+use crate::base::secret::Secret;
 use crate::base::time::Monotonic;
 use crate::wire::proto::ClientPairingProps;
 use crate::wire::qr::QrCode;
 use crate::wire::{Jid, Node, WireError, adv};
+use code::CodeLinking;
+use passkey::Ceremony;
 use prost::Message;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 const FIRST_CODE: Duration = Duration::from_secs(60);
 const NEXT_CODE: Duration = Duration::from_secs(20);
+/// How long the phone may take to vouch for us once it has all it needs.
+const SUCCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The references that are left, and until when the shown one holds.
-#[derive(Debug)]
+/// A connection of a device that wants to be linked.
+#[derive(Debug, Default)]
 pub(super) struct Linking {
+    /// References that are left.
     left: VecDeque<String>,
-    expires_at: Monotonic,
+    /// The one that is shown.
+    shown: Option<String>,
+    /// When the next one is.
+    next_at: Option<Monotonic>,
+    code: Option<CodeLinking>,
+    passkey: Option<Ceremony>,
+    /// Until when the phone, which has our secret by now, may vouch for us.
+    success_until: Option<Monotonic>,
 }
 
 impl Linking {
-    pub(super) fn deadline(&self) -> Monotonic {
-        self.expires_at
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        let code = self.code.as_ref().map(CodeLinking::deadline);
+        let passkey = self.passkey.as_ref().and_then(Ceremony::deadline);
+        [self.next_at, code, passkey, self.success_until].into_iter().flatten().min()
     }
 }
 
@@ -41,31 +63,86 @@ impl Router {
             .collect::<Result<VecDeque<_>, _>>()
             .map_err(|_| WireError::Malformed { what: "linking reference" })?;
         self.write(turn, result_of(iq));
-        self.linking = Some(Linking { left, expires_at: turn.steady });
+        self.linking = Some(Linking { left, ..Linking::default() });
         self.show_next_code(turn, FIRST_CODE);
+        self.begin_wanted_code(turn);
         Ok(())
     }
 
     pub(super) fn tick_linking<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if self.linking.as_ref().is_some_and(|linking| linking.expires_at <= turn.steady) {
+        let Some(linking) = &self.linking else { return };
+        if linking.success_until.is_some_and(|until| until <= turn.steady) {
+            return self.link_failed(turn, "link_no_answer");
+        }
+        if linking.next_at.is_some_and(|at| at <= turn.steady) {
             self.show_next_code(turn, NEXT_CODE);
         }
+        self.tick_code(turn);
+        self.tick_passkey(turn);
     }
 
     fn show_next_code<C>(&mut self, turn: &mut Turn<'_, C>, lifetime: Duration) {
         let Some(linking) = &mut self.linking else { return };
-        let Some(reference) = linking.left.pop_front() else {
-            self.stop(turn, AccountState::Stopped, Some("link_expired"));
+        linking.shown = linking.left.pop_front();
+        if linking.shown.is_some() {
+            linking.next_at = Some(turn.steady.plus(lifetime));
+        } else if linking.code.is_some() {
+            // The code may still be typed.
+            linking.next_at = None;
+        } else {
+            return self.link_failed(turn, "link_expired");
+        }
+        self.draw_code(turn, lifetime);
+    }
+
+    /// Shows the reference with the secret as it is now.
+    fn draw_code<C>(&mut self, turn: &Turn<'_, C>, lifetime: Duration) {
+        let shown = self.linking.as_ref().and_then(|linking| linking.shown.clone());
+        self.view.code = shown.map(|reference| {
+            let code = QrCode {
+                reference,
+                noise: *self.device.noise.public(),
+                identity: self.device.local.identity.public(),
+                adv_secret: self.device.adv_secret.clone(),
+            };
+            LinkCode { text: code.to_text(), expires_at: turn.now.plus(lifetime) }
+        });
+    }
+
+    /// No QR code is shown any more: something else is under way.
+    fn hide_codes(&mut self) {
+        if let Some(linking) = &mut self.linking {
+            (linking.next_at, linking.shown) = (None, None);
+            linking.left.clear();
+        }
+        self.view.code = None;
+    }
+
+    /// The phone has all it needs, keyed by this secret.
+    fn await_success<C>(&mut self, turn: &mut Turn<'_, C>, adv_secret: Secret<32>) {
+        self.device.adv_secret = adv_secret;
+        turn.absorb(self.device.to_writes());
+        if let Some(linking) = &mut self.linking {
+            linking.success_until = Some(turn.steady.plus(SUCCESS_TIMEOUT));
+        }
+    }
+
+    /// Linking has come to nothing; somebody has to start it again.
+    fn link_failed<C>(&mut self, turn: &mut Turn<'_, C>, reason: &str) {
+        self.stop(turn, AccountState::Stopped, Some(reason));
+    }
+
+    /// The service wants another secret on the screen (`linking-and-tokens.md` 5); not while a phone is vouching for this one.
+    pub(super) fn on_refresh_request<C>(&mut self, turn: &mut Turn<'_, C>, notification: &Node) {
+        let is_asked =
+            ["companion_reg_refresh", "pair-device-rotate-qr"].iter().any(|it| notification.find(it).is_some());
+        let Some(linking) = self.linking.as_ref().filter(|linking| is_asked && linking.success_until.is_none()) else {
             return;
         };
-        linking.expires_at = turn.steady.plus(lifetime);
-        let code = QrCode {
-            reference,
-            noise: *self.device.noise.public(),
-            identity: self.device.local.identity.public(),
-            adv_secret: self.device.adv_secret.clone(),
-        };
-        self.view.code = Some(LinkCode { text: code.to_text(), expires_at: turn.now.plus(lifetime) });
+        let left = linking.next_at.map_or(NEXT_CODE, |at| at.after(turn.steady));
+        self.device.adv_secret = Secret::generate(&mut self.rng);
+        turn.absorb(self.device.to_writes());
+        self.draw_code(turn, left);
     }
 
     /// `<pair-success>`: a phone vouches for us. Checked, stored, signed by us, and answered.
@@ -125,6 +202,8 @@ impl Router {
         turn.absorb(self.device.to_writes());
         self.linking = None;
         self.view.code = None;
+        self.view.pairing_code = None;
+        self.view.passkey = None;
         self.show_link();
         let identity = Node::new("device-identity").attr("key-index", u64::from(key_index)).bytes(signed);
         self.write(turn, result_of(iq).child(Node::new("pair-device-sign").child(identity)));

@@ -1,0 +1,162 @@
+//! Linking by an eight-character code, and what else can happen while a device is being linked.
+
+use crate::net::Net;
+use std::time::Duration;
+use wharf::account::{AccountState, Command, Refusal, Reply};
+use wharf::wire::{Jid, Node};
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+
+fn with_phone() -> Net {
+    let mut net = Net::new();
+    net.account("alice");
+    net.world.create_phone(ALICE, Some("Alice")).unwrap();
+    net
+}
+
+/// Asks for a code to type into Alice's phone.
+fn code(net: &mut Net) -> String {
+    net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
+    net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
+    match net.reply("alice") {
+        Some(Reply::LinkCode(code)) => code.text,
+        other => panic!("no code: {other:?}"),
+    }
+}
+
+fn reason(net: &Net) -> String {
+    net.view("alice").reason.clone().unwrap_or_default()
+}
+
+#[test]
+fn a_code_that_is_typed_links_the_account() {
+    let mut net = with_phone();
+    let code = code(&mut net);
+    assert_eq!((code.len(), &code[4..5]), (9, "-"));
+    net.world.enter_code(ALICE, &code).unwrap();
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+    assert_eq!(net.view("alice").pairing_code, None);
+    net.world.create_phone(BOB, None).unwrap();
+    net.send("alice", BOB, "linked by code");
+    net.settle();
+    assert_eq!(net.world.phone_messages(BOB).unwrap().len(), 1);
+}
+
+#[test]
+fn an_account_that_is_linked_gets_no_code() {
+    let mut net = with_phone();
+    let code = code(&mut net);
+    net.world.enter_code(ALICE, &code).unwrap();
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+    let reply = net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
+    assert_eq!(reply, Some(Reply::Refused(Refusal::AlreadyLinked)));
+}
+
+#[test]
+fn a_number_that_nobody_has_gets_no_code() {
+    let mut net = with_phone();
+    net.command("alice", Command::PairingCode(Jid::pn(BOB)));
+    net.settle();
+    assert_eq!(net.reply("alice"), Some(Reply::Refused(Refusal::NoCode(404))));
+    assert!(net.code("alice").is_some(), "the qr code can be scanned still");
+}
+
+#[test]
+fn a_wrong_code_can_be_corrected_twice() {
+    let mut net = with_phone();
+    let code = code(&mut net);
+    for _ in 0..2 {
+        net.world.enter_code(ALICE, "1111-1111").unwrap();
+        net.settle();
+        assert_eq!(net.state("alice"), AccountState::Linking);
+    }
+    net.world.enter_code(ALICE, &code).unwrap();
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+
+    let mut net = with_phone();
+    self::code(&mut net);
+    for _ in 0..3 {
+        net.world.enter_code(ALICE, "1111-1111").unwrap();
+        net.settle();
+    }
+    assert_eq!((net.state("alice"), reason(&net)), (AccountState::Stopped, "link_code_wrong".into()));
+}
+
+#[test]
+fn a_code_is_good_for_three_minutes_and_outlives_the_qr_codes() {
+    let mut net = with_phone();
+    let code = code(&mut net);
+    net.pass(Duration::from_secs(170));
+    assert_eq!((net.state("alice"), net.code("alice")), (AccountState::Linking, None));
+    net.world.enter_code(ALICE, &code).unwrap();
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+
+    let mut net = with_phone();
+    self::code(&mut net);
+    net.pass(Duration::from_secs(181));
+    assert_eq!((net.state("alice"), reason(&net)), (AccountState::Stopped, "link_expired".into()));
+    assert_eq!(net.view("alice").pairing_code, None);
+}
+
+#[test]
+fn a_qr_code_that_is_scanned_while_a_code_is_shown_links_as_well() {
+    let mut net = with_phone();
+    code(&mut net);
+    let qr = net.code("alice").unwrap();
+    net.world.scan(ALICE, &qr).unwrap();
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+}
+
+#[test]
+fn stop_tells_who_waits_for_a_code() {
+    let mut net = with_phone();
+    net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
+    net.command("alice", Command::Stop);
+    assert!(matches!(net.reply("alice"), Some(Reply::Refused(Refusal::NoCode(_)))));
+}
+
+#[test]
+fn a_refresh_draws_the_same_reference_with_another_secret() {
+    let mut net = with_phone();
+    net.command("alice", Command::Start);
+    net.until("a code is shown", |net| net.code("alice").is_some());
+    let fields = |net: &Net| net.code("alice").unwrap().split(',').map(str::to_owned).collect::<Vec<_>>();
+    let before = fields(&net);
+    let refresh = |child: &'static str| {
+        let notification = Node::new("notification").attr("type", "companion_reg_refresh").attr("id", "1");
+        notification.attr("from", Jid::service()).child(Node::new(child))
+    };
+    net.stanza("alice", refresh("something-else"));
+    assert_eq!(fields(&net), before);
+    for child in ["companion_reg_refresh", "pair-device-rotate-qr"] {
+        let before = fields(&net);
+        net.stanza("alice", refresh(child));
+        let after = fields(&net);
+        assert_eq!(before[..3], after[..3]);
+        assert_ne!(before[3], after[3]);
+    }
+    let qr = net.code("alice").unwrap();
+    net.world.scan(ALICE, &qr).unwrap();
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+}
+
+#[test]
+fn a_phone_that_does_not_vouch_in_time_ends_the_attempt() {
+    let mut net = with_phone();
+    let code = code(&mut net);
+    net.world.enter_code(ALICE, &code).unwrap();
+    // The notification of the phone has come; what the service would send after it does not.
+    net.carry_one();
+    let proof = |net: &Net| {
+        net.asked
+            .iter()
+            .any(|iq| iq.find("link_code_companion_reg").is_some_and(|it| it.is("stage", "companion_finish")))
+    };
+    while !proof(&net) {
+        assert!(net.carry_one());
+    }
+    net.silence("alice");
+    net.pass(Duration::from_secs(61));
+    assert_ne!(net.state("alice"), AccountState::Online);
+}

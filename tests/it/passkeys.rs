@@ -1,0 +1,222 @@
+//! Linking with a passkey: the whole ceremony, and each way in which it fails.
+
+use crate::net::Net;
+use std::time::Duration;
+use wharf::account::{AccountState, Assertion, Command, Refusal, Reply};
+use wharf::sandbox::world::{PasskeyFault, PasskeyPolicy, PasskeyStep};
+use wharf::wire::Jid;
+
+const ALICE: &str = "15550001111";
+
+/// Alice's phone demands a passkey; her account has been scanned.
+fn scanned(change: impl FnOnce(&mut PasskeyPolicy)) -> Net {
+    let mut net = demanding(change);
+    net.command("alice", Command::Start);
+    net.until("a code is shown", |net| net.code("alice").is_some());
+    let qr = net.code("alice").unwrap();
+    net.world.scan(ALICE, &qr).unwrap();
+    net
+}
+
+fn demanding(change: impl FnOnce(&mut PasskeyPolicy)) -> Net {
+    let mut net = Net::new();
+    net.account("alice");
+    net.world.create_phone(ALICE, Some("Alice")).unwrap();
+    let mut policy = PasskeyPolicy { required: true, ..PasskeyPolicy::default() };
+    change(&mut policy);
+    net.world.set_passkey(ALICE, policy).unwrap();
+    net
+}
+
+fn asked(net: &mut Net) {
+    net.until("a passkey is asked for", |net| net.state("alice") == AccountState::PasskeyRequired);
+}
+
+/// The person proves themselves in a browser.
+fn assertion(net: &mut Net) -> Assertion {
+    let options = net.view("alice").passkey.as_ref().unwrap().options.clone().unwrap();
+    assert_eq!(options["rpId"], "whatsapp.com");
+    Assertion::parse(net.world.sign_with_passkey(ALICE, &options).unwrap().to_string()).unwrap()
+}
+
+fn prove(net: &mut Net) {
+    let assertion = assertion(net);
+    assert_eq!(net.command("alice", Command::Passkey(Box::new(assertion))), Some(Reply::Done));
+}
+
+fn online(net: &mut Net) {
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+    assert_eq!(net.view("alice").passkey, None);
+}
+
+fn fault(fault: PasskeyFault) -> impl FnOnce(&mut PasskeyPolicy) {
+    move |policy| policy.fault = Some(fault)
+}
+
+fn stopped_with(net: &mut Net, reason: &str) {
+    net.until("the account has stopped", |net| net.state("alice") == AccountState::Stopped);
+    assert_eq!(net.view("alice").reason.as_deref(), Some(reason));
+    assert_eq!(net.view("alice").passkey, None);
+}
+
+#[test]
+fn a_scanned_code_and_a_passkey_link_the_account_without_another_code() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    assert_eq!(net.code("alice"), None, "the qr codes rest");
+    prove(&mut net);
+    online(&mut net);
+    let states: Vec<_> =
+        net.events("alice", "account.state").iter().map(|it| it["state"].as_str().unwrap().to_owned()).collect();
+    assert!(states.contains(&"passkey_required".to_owned()) && !states.contains(&"passkey_confirmation".to_owned()));
+}
+
+#[test]
+fn the_options_are_asked_for_where_the_demand_has_none() {
+    let mut net = scanned(|policy| policy.ask_for_options = true);
+    asked(&mut net);
+    prove(&mut net);
+    online(&mut net);
+}
+
+#[test]
+fn a_code_that_was_typed_is_followed_by_the_passkey() {
+    let mut net = demanding(|policy| policy.hello_first = true);
+    net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
+    net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
+    let code = net.view("alice").pairing_code.clone().unwrap().text;
+    net.world.enter_code(ALICE, &code).unwrap();
+    asked(&mut net);
+    prove(&mut net);
+    online(&mut net);
+}
+
+#[test]
+fn after_five_minutes_the_codes_are_compared() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    net.pass(Duration::from_secs(310));
+    prove(&mut net);
+    net.until("a code is to be compared", |net| net.state("alice") == AccountState::PasskeyConfirmation);
+    net.settle();
+    let shown = net.view("alice").passkey.as_ref().unwrap().code.clone().unwrap();
+    assert_eq!(net.world.passkey_code(ALICE).unwrap(), shown);
+    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Done));
+    net.settle();
+    assert_ne!(net.state("alice"), AccountState::Online, "the phone has not said so yet");
+    net.world.decide_passkey(ALICE, true).unwrap();
+    online(&mut net);
+}
+
+#[test]
+fn a_phone_that_shows_another_code_is_declined_and_linking_begins_anew() {
+    let mut net = scanned(fault(PasskeyFault::Mismatch));
+    asked(&mut net);
+    net.pass(Duration::from_secs(310));
+    prove(&mut net);
+    net.until("a code is to be compared", |net| net.state("alice") == AccountState::PasskeyConfirmation);
+    net.settle();
+    let shown = net.view("alice").passkey.as_ref().unwrap().code.clone();
+    assert_ne!(net.world.passkey_code(ALICE).ok(), shown);
+    net.world.decide_passkey(ALICE, false).unwrap();
+    net.until("another code is shown", |net| net.code("alice").is_some());
+    assert_eq!((net.state("alice"), &net.view("alice").passkey), (AccountState::Linking, &None));
+}
+
+#[test]
+fn a_confirmation_that_comes_too_early_does_not_drop_the_attempt() {
+    let mut net = scanned(|_| {});
+    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Refused(Refusal::NoPasskey)));
+    asked(&mut net);
+    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Refused(Refusal::PasskeyUnderWay)));
+    prove(&mut net);
+    online(&mut net);
+}
+
+#[test]
+fn a_second_assertion_is_refused_while_the_first_is_under_way() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    let assertion = assertion(&mut net);
+    net.command("alice", Command::Passkey(Box::new(assertion.clone())));
+    let second = net.command("alice", Command::Passkey(Box::new(assertion)));
+    assert_eq!(second, Some(Reply::Refused(Refusal::PasskeyUnderWay)));
+    online(&mut net);
+}
+
+#[test]
+fn a_phone_that_does_not_go_on_is_a_failure_of_its_own() {
+    let mut net = scanned(fault(PasskeyFault::Silence));
+    asked(&mut net);
+    prove(&mut net);
+    net.pass(Duration::from_secs(46));
+    stopped_with(&mut net, "passkey_no_answer");
+}
+
+#[test]
+fn a_challenge_that_nobody_answers_expires() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    net.pass(Duration::from_secs(601));
+    stopped_with(&mut net, "passkey_expired");
+}
+
+#[test]
+fn what_the_service_refuses_is_named() {
+    for (step, reason) in [
+        (PasskeyStep::Reference, "passkey_refused: reference (429)"),
+        (PasskeyStep::Assertion, "passkey_refused: assertion (429)"),
+        (PasskeyStep::Nonce, "passkey_refused: nonce (429)"),
+        (PasskeyStep::Confirmation, "passkey_refused: confirmation (429)"),
+    ] {
+        let mut net = scanned(fault(PasskeyFault::Refuse { step, code: 429 }));
+        asked(&mut net);
+        prove(&mut net);
+        stopped_with(&mut net, reason);
+    }
+    let mut net = scanned(|policy| {
+        policy.ask_for_options = true;
+        policy.fault = Some(PasskeyFault::Refuse { step: PasskeyStep::Options, code: 404 });
+    });
+    stopped_with(&mut net, "passkey_refused: options (404)");
+    let mut net = scanned(fault(PasskeyFault::Expired));
+    asked(&mut net);
+    prove(&mut net);
+    stopped_with(&mut net, "passkey_refused: assertion (410)");
+}
+
+#[test]
+fn an_assertion_for_another_challenge_is_refused() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    let mut options = net.view("alice").passkey.as_ref().unwrap().options.clone().unwrap();
+    options["challenge"] = "AAAA".into();
+    let wrong = net.world.sign_with_passkey(ALICE, &options).unwrap().to_string();
+    net.command("alice", Command::Passkey(Box::new(Assertion::parse(wrong).unwrap())));
+    stopped_with(&mut net, "passkey_refused: assertion (401)");
+}
+
+#[test]
+fn a_connection_that_ends_ends_the_attempt_and_another_begins() {
+    let mut net = scanned(fault(PasskeyFault::Disconnect));
+    asked(&mut net);
+    prove(&mut net);
+    net.until("another code is shown", |net| net.code("alice").is_some());
+    assert_eq!(net.view("alice").passkey, None);
+    net.world.set_passkey(ALICE, PasskeyPolicy { required: true, ..PasskeyPolicy::default() }).unwrap();
+    let qr = net.code("alice").unwrap();
+    net.world.scan(ALICE, &qr).unwrap();
+    asked(&mut net);
+    prove(&mut net);
+    online(&mut net);
+}
+
+#[test]
+fn nothing_of_the_ceremony_is_printed() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    let view = net.view("alice").clone();
+    let challenge = view.passkey.as_ref().unwrap().options.as_ref().unwrap()["challenge"].as_str().unwrap().to_owned();
+    let printed = format!("{view:?} {:?}", net.events("alice", "account.state"));
+    assert!(!printed.contains(&challenge) && !printed.contains(&view.passkey.unwrap().token));
+}
