@@ -1,6 +1,6 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
-use crate::account::{AccountError, Pacing, Retention, Settings};
+use crate::account::{AccountError, Pacing, Retention, Settings, SharedVersion};
 use crate::actors::{ActorError, Failure, FreeSpace, GroupCache, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
@@ -133,7 +133,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         network: Network::new(config.url(), extra_roots(config)?)?,
         settings: Settings {
             root_key,
-            version: config.client_version()?,
+            version: Arc::new(SharedVersion::new(config.client_version()?)),
             device_name: config.accounts.device_name.clone(),
             prekey_batch: config.accounts.prekey_batch,
             jump_limit: JumpLimit(config.accounts.forward_jumps),
@@ -145,6 +145,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
                 sent: Duration::from_secs(config.retention.sent_minutes * 60),
             },
         },
+        version_source: config.version_source(),
         allow_private_webhooks: config.allow_private_webhooks(),
         clock: Arc::new(SystemClock::start()),
         entropy,

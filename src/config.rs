@@ -10,6 +10,7 @@ use std::path::Path;
 /// The root of the real service's certificates (`wire-protocol.md` 1.3).
 const WHATSAPP_ROOT: &str = "142375574d0a587166aae71ebe516437c4a28b73e3695c6ce1f7f9545da8ee6b";
 const WHATSAPP_URL: &str = "wss://web.whatsapp.com/ws/chat";
+const VERSION_URL: &str = "https://web.whatsapp.com/sw.js";
 const SANDBOX_URL: &str = "ws://127.0.0.1:7070/ws/chat";
 
 /// A setting that cannot be used.
@@ -65,6 +66,7 @@ pub struct NetworkConfig {
     pub url: Option<String>,
     pub root_key: Option<String>,
     pub client_version: Option<String>,
+    pub version_url: Option<String>,
     pub ca_file: Option<String>,
     pub connects_per_second: u32,
 }
@@ -99,6 +101,7 @@ impl Default for Config {
                 url: None,
                 root_key: None,
                 client_version: None,
+                version_url: None,
                 ca_file: None,
                 connects_per_second: 50,
             },
@@ -185,6 +188,12 @@ impl Config {
             return Err(invalid("storage.cache_mib must be 1 to 65536".into()));
         }
         Ok(config)
+    }
+
+    /// Where the client version is asked for; `None` where it is set, and in a sandbox, which has no such place.
+    pub fn version_source(&self) -> Option<String> {
+        let default = (self.network.kind == NetworkKind::Whatsapp).then(|| VERSION_URL.to_owned());
+        self.network.version_url.clone().or(default).filter(|_| self.network.client_version.is_none())
     }
 
     pub fn url(&self) -> &str {

@@ -154,7 +154,7 @@ enum OwnPhone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{Link, Local, Pacing, Retention, Settings};
+    use crate::account::{Link, Local, Pacing, Retention, Settings, SharedVersion};
     use crate::base::ids::{AccountId, AccountKey};
     use crate::base::time::Timestamp;
     use crate::signal::testing::rng;
@@ -168,7 +168,7 @@ mod tests {
     fn the_login_check_tells_where_the_session_with_our_own_phone_is() {
         let settings = Settings {
             root_key: PublicKey::from_bytes([9; 32]),
-            version: ClientVersion::DEFAULT,
+            version: Arc::new(SharedVersion::new(ClientVersion::DEFAULT)),
             device_name: "Wharf".into(),
             prekey_batch: 5,
             jump_limit: JumpLimit::default(),

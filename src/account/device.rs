@@ -75,20 +75,35 @@ impl Device {
         if let Some(device) = Self::load(store)? {
             return Ok((device, changes));
         }
+        let device = Self::generate(rng);
+        device.stage(store, rng, &mut changes);
+        Ok((device, changes))
+    }
+
+    /// A new device in place of the old one, whose records are gone.
+    pub fn create(store: &AccountStore, rng: &mut StdRng) -> Changes {
+        let mut changes = Changes::default();
+        Self::generate(rng).stage(store, rng, &mut changes);
+        changes
+    }
+
+    fn generate(rng: &mut StdRng) -> Self {
         let identity = IdentityKeyPair::generate(rng);
-        let device = Self {
+        Self {
             noise: KeyPair::generate(rng),
             local: LocalParty { identity, registration_id: rng.next_u32() % 0x7fff_fffe + 1 },
             adv_secret: Secret::generate(rng),
             link: None,
             login_counter: 0,
             routing_info: None,
-        };
-        changes.absorb(device.to_writes());
+        }
+    }
+
+    fn stage(&self, store: &AccountStore, rng: &mut StdRng, changes: &mut Changes) {
+        changes.absorb(self.to_writes());
         let mut prekeys = super::PreKeys::new(store.clone(), StdRng::from_rng(rng));
-        let (_, writes) = prekeys.create_signed(&device.local.identity);
+        let (_, writes) = prekeys.create_signed(&self.local.identity);
         changes.absorb(writes);
-        Ok((device, changes))
     }
 
     /// The record of this device.

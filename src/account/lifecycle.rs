@@ -4,7 +4,7 @@ use super::Children;
 use super::drain::Drain;
 use super::error::AccountError;
 use super::iq::{Pending, Purpose};
-use super::router::{Effect, Reply, Router, Turn};
+use super::router::{Effect, LOGGED_OUT, Reply, Router, Turn};
 use super::view::AccountState;
 use crate::base::ids::{Generation, random_hex};
 use crate::base::time::Monotonic;
@@ -135,7 +135,7 @@ impl Router {
     }
 
     async fn open_connection<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
-        let version = self.settings.version;
+        let version = self.settings.version.get();
         let payload = match &self.device.link {
             Some(link) => login(&link.jid, version, self.device.login_counter)?,
             None => {
@@ -176,6 +176,9 @@ impl Router {
     /// Ends the connection for good, with a state and a reason.
     pub(super) fn stop<C>(&mut self, turn: &mut Turn<'_, C>, state: AccountState, reason: Option<&str>) {
         self.end_connection(turn);
+        if state == AccountState::LoggedOut {
+            self.intend(turn, LOGGED_OUT);
+        }
         self.connection.phase = Phase::Idle;
         self.connection.attempts = 0;
         self.deaf = false;

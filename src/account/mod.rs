@@ -41,6 +41,7 @@ mod sessions;
 mod targets;
 mod tokens;
 mod upload;
+mod version;
 mod view;
 
 pub use device::{Device, Link};
@@ -59,6 +60,7 @@ pub use retention::Retention;
 pub use router::{Command, Effect, Input, Refusal, Reply, Router, Settings, Turn};
 pub use sender_keys::{KeepAll, Recency, SenderKeys};
 pub use sessions::SessionCipher;
+pub use version::SharedVersion;
 pub use view::{AccountState, AccountView, LinkCode, PasskeyView};
 
 use crate::base::counts::Counts;

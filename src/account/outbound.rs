@@ -13,6 +13,7 @@ use super::outbox::{Outgoing, Stage, lane, put_outgoing};
 use super::router::{Refusal, Reply, Router, Turn};
 use super::sessions::Enciphered;
 use super::targets::Targets;
+use super::view::AccountState;
 use super::{Children, Incident, codec};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::{Fingerprint, MessageId, random_hex};
@@ -85,7 +86,7 @@ impl Router {
         turn: &mut Turn<'_, C>,
         mut request: SendRequest,
     ) -> Result<Reply, AccountError> {
-        if self.device.link.is_none() {
+        if self.device.link.is_none() || self.view.state == AccountState::LoggedOut {
             return Ok(Reply::Refused(Refusal::NotLinked));
         }
         if let Some(fingerprint) = &request.idempotency
@@ -528,6 +529,15 @@ impl Router {
             })
             .await??;
         writes.into_iter().for_each(|writes| turn.absorb(writes));
+        Ok(())
+    }
+
+    /// The device is logged out for good: what waits has failed.
+    pub(super) fn give_up_queue<C>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+        let waiting: Vec<_> = self.outbox.entries.iter().map(|(seq, entry)| (*seq, entry.id.clone())).collect();
+        for (seq, id) in waiting {
+            self.fail(turn, seq, &id, "logged_out", "the account was logged out before the message could be sent")?;
+        }
         Ok(())
     }
 

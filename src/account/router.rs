@@ -14,13 +14,14 @@ use super::pacing::Pacing;
 use super::restore::Restored;
 use super::retention::{Retention, Sweep};
 use super::upload::Uploads;
+use super::version::SharedVersion;
 use super::view::{AccountState, AccountView, LinkCode};
 use super::{Children, Counts, Incident, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
 use crate::base::time::{Moment, Monotonic, Timestamp};
 use crate::signal::{JumpLimit, PublicKey};
 use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
-use crate::wire::payload::{ClientVersion, NoiseKeys};
+use crate::wire::payload::NoiseKeys;
 use crate::wire::{Jid, Node};
 use rand::rngs::StdRng;
 use std::collections::{BTreeSet, HashMap};
@@ -31,7 +32,7 @@ use std::sync::Arc;
 pub struct Settings {
     /// The root that the service's certificate must lead to.
     pub root_key: PublicKey,
-    pub version: ClientVersion,
+    pub version: Arc<SharedVersion>,
     /// The name shown under "linked devices".
     pub device_name: String,
     /// One-time prekeys uploaded at a time.
@@ -84,6 +85,8 @@ pub enum Command {
     Forget(Jid),
     /// Have the service remove this device, if it can be told now.
     Logout,
+    /// Nothing that waits can be sent any more.
+    GiveUpQueue,
 }
 
 /// The answer to a command.
@@ -94,6 +97,8 @@ pub enum Reply {
     Accepted(Box<MessageRecord>),
     Message(Option<Box<MessageRecord>>),
     LinkCode(LinkCode),
+    /// The device was logged out: the account needs a new one first.
+    LoggedOut,
     /// Whether there are more records to look at.
     Swept {
         more: bool,
@@ -209,6 +214,7 @@ fn wants_answer(effect: &Effect) -> bool {
 
 const STARTED: &[u8] = b"\x01started";
 const STOPPED: &[u8] = b"\x01stopped";
+pub(super) const LOGGED_OUT: &[u8] = b"\x01logged out";
 
 impl Router {
     /// Loads the router's part of the account.
@@ -310,12 +316,16 @@ impl Router {
         match command {
             Command::Resume => {
                 self.settle_restored(turn)?;
-                if self.store.get(kind::INTENT, b"")?.as_deref() == Some(STARTED) && self.device.link.is_some() {
-                    self.connect(turn).await?;
-                } else if self.store.get(kind::INTENT, b"")?.is_some() {
-                    self.view.state = AccountState::Stopped;
+                match self.store.get(kind::INTENT, b"")?.as_deref() {
+                    Some(STARTED) if self.device.link.is_some() => self.connect(turn).await?,
+                    Some(LOGGED_OUT) => self.view.state = AccountState::LoggedOut,
+                    Some(_) => self.view.state = AccountState::Stopped,
+                    None => {}
                 }
                 turn.reply(token, Reply::Done);
+            }
+            Command::Start | Command::PairingCode(_) if self.view.state == AccountState::LoggedOut => {
+                turn.reply(token, Reply::LoggedOut);
             }
             Command::Start => {
                 self.start(turn).await?;
@@ -356,6 +366,10 @@ impl Router {
                 turn.absorb(writes);
                 turn.reply(token, Reply::Done);
             }
+            Command::GiveUpQueue => {
+                self.give_up_queue(turn)?;
+                turn.reply(token, Reply::Done);
+            }
             Command::Logout => self.log_out(turn, token),
             Command::Message(id) => {
                 let record = self.message(&id)?.map(Box::new);
@@ -373,7 +387,7 @@ impl Router {
         Ok(())
     }
 
-    fn intend<C>(&self, turn: &mut Turn<'_, C>, intent: &[u8]) {
+    pub(super) fn intend<C>(&self, turn: &mut Turn<'_, C>, intent: &[u8]) {
         let mut writes = ChangeSet::<owner::Router>::default();
         writes.put(kind::INTENT, "", intent);
         turn.absorb(writes);

@@ -3,7 +3,7 @@
 use super::boundary::guard_future;
 use super::child::Tree;
 use super::committer::Store;
-use super::fleet::{Fleet, TreeDown};
+use super::fleet::{AccountOptions, Fleet, TreeDown};
 use super::link::{Dial, Link};
 use super::metrics::Metrics;
 use super::pulse::Pulse;
@@ -76,6 +76,7 @@ pub(super) struct Account {
     key: AccountKey,
     generation: Generation,
     environment: Environment,
+    options: AccountOptions,
     fleet: Addr<Fleet>,
     view: watch::Sender<AccountView>,
     overlay: Overlay,
@@ -111,17 +112,18 @@ impl Drop for Account {
 impl Account {
     pub(super) fn new(
         id: AccountId,
-        key: AccountKey,
-        generation: Generation,
+        (key, generation): (AccountKey, Generation),
         environment: Environment,
         fleet: Addr<Fleet>,
         (view, pulse): (watch::Sender<AccountView>, Pulse),
+        options: AccountOptions,
     ) -> Self {
         Self {
             id,
             key,
             generation,
             environment,
+            options,
             fleet,
             view,
             overlay: Overlay::default(),
@@ -154,7 +156,11 @@ impl Account {
             environment.group_cache,
             (&environment.hooks, &self.pulse),
         );
-        let router = Router::load(self.id.clone(), store, environment.settings.clone(), device, rng)?;
+        let mut settings = environment.settings.clone();
+        if let Some(name) = &self.options.device_name {
+            settings = Arc::new(Settings { device_name: name.clone(), ..(*settings).clone() });
+        }
+        let router = Router::load(self.id.clone(), store, settings, device, rng)?;
         Ok((router, tree))
     }
 
@@ -262,7 +268,7 @@ impl Account {
                     let dial = Dial {
                         account: self.id.clone(),
                         generation,
-                        network: self.environment.network.clone(),
+                        network: self.environment.network.through(self.options.proxy.as_ref()),
                         keys,
                         payload,
                         routing_info,

@@ -1,9 +1,10 @@
 //! What the layers above can ask for: one handle over the fleet, the store and the dispatcher.
 
 use super::account::Environment;
+use super::client_version::Refresher;
 use super::committer::{EventRow, Store, load_endpoints, open_store};
 use super::dispatcher::{Dispatcher, Stop};
-use super::fleet::{AccountInfo, Call, Create, Fleet, KeyOf, List, ShutDown, Watch};
+use super::fleet::{AccountInfo, Create, Fleet, KeyOf, List, ShutDown};
 use super::metrics::Metrics;
 use super::operations::FreeSpace;
 use super::recency::GroupCache;
@@ -12,7 +13,7 @@ use super::transport::Network;
 use super::upkeep::LOG_START;
 use super::vital::Vitals;
 use super::{ActorError, ActorError as Error};
-use crate::account::{AccountState, Command, LinkCode, Settings};
+use crate::account::Settings;
 use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, AccountKey, EndpointId, random_hex};
@@ -46,6 +47,8 @@ pub struct ServiceConfig {
     pub records: Records,
     pub network: Network,
     pub settings: Settings,
+    /// Where the client version is asked for; `None` where it is set.
+    pub version_source: Option<String>,
     pub allow_private_webhooks: bool,
     /// The waits between attempts of a webhook delivery.
     pub retry_steps: Vec<Duration>,
@@ -138,6 +141,10 @@ impl Service {
             patience: config.patience,
             group_cache: config.group_cache,
         };
+        if let Some(source) = config.version_source {
+            let version = environment.settings.version.clone();
+            actix::spawn(Refresher { store: store.clone(), clock: clock.clone(), version, source }.run());
+        }
         let fleet = Fleet::load(environment, config.arbiters, vitals.guard("fleet"))?.start();
         let (free_space, keep_free) = (config.free_space, config.keep_free);
         let epoch = epoch.unwrap_or_default();
@@ -220,34 +227,6 @@ impl Service {
 
     pub async fn account(&self, id: &AccountId) -> Result<AccountInfo, Error> {
         self.ask(List(Some(id.clone()))).await?.pop().ok_or_else(|| Error::NoAccount(id.to_string()))
-    }
-
-    pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.ask(Call(id.clone(), Command::Start)).await?.map(|_| ())
-    }
-
-    pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.ask(Call(id.clone(), Command::Stop)).await?.map(|_| ())
-    }
-
-    /// The code to scan; waits until there is one, while the account is on its way to show one.
-    pub async fn link_code(&self, id: &AccountId, wait: Duration) -> Result<Option<LinkCode>, Error> {
-        let mut view = self.ask(Watch(id.clone())).await??;
-        let shown = async {
-            loop {
-                {
-                    let view = view.borrow_and_update();
-                    let on_its_way = matches!(view.state, AccountState::Linking | AccountState::Reconnecting);
-                    if view.code.is_some() || view.jid.is_some() || !on_its_way {
-                        return view.code.clone();
-                    }
-                }
-                if view.changed().await.is_err() {
-                    return None;
-                }
-            }
-        };
-        Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
     }
 
     /// Events after the cursor; waits for the first when there is none yet.

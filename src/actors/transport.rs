@@ -1,6 +1,8 @@
 //! The WebSocket to the service (`wire-protocol.md` 1.1), with or without TLS.
 
 use super::ActorError;
+use super::proxy::Proxy;
+use crate::base::secret_text::SecretText;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
 pub struct Network {
     url: Url,
     tls: Arc<ClientConfig>,
+    proxy: Option<Proxy>,
 }
 
 impl Network {
@@ -45,7 +48,12 @@ impl Network {
             .map_err(|error| bad(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { url, tls: Arc::new(tls) })
+        Ok(Self { url, tls: Arc::new(tls), proxy: None })
+    }
+
+    /// The same through a proxy. One that cannot be used was refused when it was set.
+    pub(super) fn through(&self, proxy: Option<&SecretText>) -> Self {
+        Self { proxy: proxy.and_then(|text| Proxy::parse(text).ok()), ..self.clone() }
     }
 
     pub(super) async fn connect(&self) -> Result<WebSocketStream<Box<dyn Socket>>, ActorError> {
@@ -58,14 +66,20 @@ impl Network {
         let failed = |error: String| ActorError::Network(format!("{}: {error}", self.url));
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.url.port_or_known_default().unwrap_or(443);
-        let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|error| failed(error.to_string()))?;
-        tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+        let tcp: Box<dyn Socket> = match &self.proxy {
+            Some(proxy) => proxy.connect(&host, port).await?,
+            None => {
+                let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|error| failed(error.to_string()))?;
+                tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+                Box::new(tcp)
+            }
+        };
         let socket: Box<dyn Socket> = if self.url.scheme() == "wss" {
             let name = ServerName::try_from(host).map_err(|error| failed(error.to_string()))?;
             let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp);
             Box::new(tls.await.map_err(|error| failed(error.to_string()))?)
         } else {
-            Box::new(tcp)
+            tcp
         };
         let mut request = self.url.as_str().into_client_request().map_err(|error| failed(error.to_string()))?;
         request.headers_mut().insert("origin", HeaderValue::from_static(ORIGIN));

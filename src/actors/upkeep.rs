@@ -9,7 +9,7 @@ use super::remembered::{is_kept, read_remembered};
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
-use crate::storage::{Batch, ChangeSet, Rotation, StorageError, kind, kind_name, owner};
+use crate::storage::{AccountStore, Batch, ChangeSet, Kind, Overlay, Rotation, StorageError, kind, kind_name, owner};
 use crate::webhook::delivery_key;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -60,6 +60,16 @@ impl Store {
         writes.delete(kind::ACCOUNT, id.as_str());
         writes.put(kind::META, [ERASING, &account.as_bytes()[..]].concat(), id.as_str());
         self.commit_server(writes).await
+    }
+
+    /// Forgets a page of what belongs to an account's old device; true when there is more.
+    pub(super) async fn forget_device(&self, account: AccountKey) -> Result<bool, StorageError> {
+        self.alone(move |committer, batch| committer.forget_device(batch, account)).await
+    }
+
+    /// The records of an account as they are stored.
+    pub(super) fn account(&self, account: AccountKey) -> AccountStore {
+        AccountStore::new(self.records.clone(), account, Overlay::default())
     }
 
     /// The accounts whose erasure is not done.
@@ -161,6 +171,39 @@ impl Committer {
         }
         self.records.stage_set(batch, AccountKey::SERVER, global)?;
         Ok(deliveries)
+    }
+
+    fn forget_device(&mut self, batch: &mut Batch, account: AccountKey) -> Result<bool, StorageError> {
+        let mut left = PAGE;
+        self.forget(batch, account, kind::SESSION, &mut left)?;
+        self.forget(batch, account, kind::IDENTITY, &mut left)?;
+        self.forget(batch, account, kind::PN_PEER, &mut left)?;
+        self.forget(batch, account, kind::SENDER_KEY, &mut left)?;
+        self.forget(batch, account, kind::OWN_SENDER_KEY, &mut left)?;
+        self.forget(batch, account, kind::KEY_HOLDERS, &mut left)?;
+        self.forget(batch, account, kind::PREKEY_BLOCK, &mut left)?;
+        self.forget(batch, account, kind::SIGNED_PREKEY, &mut left)?;
+        self.forget(batch, account, kind::PREKEY_MARKS, &mut left)?;
+        self.forget(batch, account, kind::OUTBOX, &mut left)?;
+        self.forget(batch, account, kind::SENT, &mut left)?;
+        self.forget(batch, account, kind::RESTORED, &mut left)?;
+        self.forget(batch, account, kind::TOKEN_SALT, &mut left)?;
+        // Whom we gave tokens knows the old device's; theirs are for the account, but come again.
+        self.forget(batch, account, kind::PRIVACY_TOKEN, &mut left)?;
+        self.forget(batch, account, kind::INTENT, &mut left)?;
+        Ok(left == 0)
+    }
+
+    fn forget<O>(
+        &mut self,
+        batch: &mut Batch,
+        account: AccountKey,
+        kind: Kind<O>,
+        left: &mut usize,
+    ) -> Result<(), StorageError> {
+        let page = self.records.scan(account, kind, &[], None, *left)?;
+        *left -= page.len();
+        page.iter().try_for_each(|(key, _)| self.records.restage(batch, account, kind, key, None))
     }
 
     fn erase(&mut self, batch: &mut Batch, account: AccountKey) -> Result<(Counts, bool), StorageError> {

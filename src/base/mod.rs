@@ -9,4 +9,5 @@ pub mod entropy;
 pub mod hooks;
 pub mod ids;
 pub mod secret;
+pub mod secret_text;
 pub mod time;

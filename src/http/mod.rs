@@ -9,6 +9,7 @@ mod body;
 mod events;
 mod health;
 mod idempotency;
+mod linking;
 mod messages;
 mod problem;
 mod qr;
@@ -52,16 +53,24 @@ pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
 fn routes(app: &mut web::ServiceConfig) {
     app.route("/healthz", web::get().to(health::live)).route("/readyz", web::get().to(health::ready));
     app.route("/metrics", web::get().to(health::metrics));
+    linking::routes(app);
     app.service(
         web::scope("/v1")
             .route("/accounts", web::get().to(accounts::list))
             .route("/accounts", web::post().to(accounts::create))
             .route("/accounts/{account}", web::get().to(accounts::get))
+            .route("/accounts/{account}", web::patch().to(accounts::change))
             .route("/accounts/{account}", web::delete().to(accounts::delete))
             .route("/accounts/{account}/contacts/{contact}", web::delete().to(accounts::erase_contact))
             .route("/accounts/{account}/start", web::post().to(accounts::start))
             .route("/accounts/{account}/stop", web::post().to(accounts::stop))
+            .route("/accounts/{account}/restart", web::post().to(accounts::restart))
+            .route("/accounts/{account}/logout", web::post().to(accounts::log_out))
             .route("/accounts/{account}/qr", web::get().to(qr::get))
+            .route("/accounts/{account}/pairing-code", web::post().to(linking::pairing_code))
+            .route("/accounts/{account}/passkey", web::get().to(linking::passkey))
+            .route("/accounts/{account}/passkey", web::post().to(linking::assertion))
+            .route("/accounts/{account}/passkey/confirm", web::post().to(linking::confirm))
             .route("/accounts/{account}/messages", web::post().to(messages::send))
             .route("/accounts/{account}/messages/{message}", web::get().to(messages::get))
             .route("/accounts/{account}/signal/prekeys/refresh", web::post().to(signal::refresh_prekeys))

@@ -80,7 +80,20 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "sandbox/world",
         &["base", "signal", "wire"],
-        &["base64", "flate2", "hex", "prost", "rand", "serde", "serde_json", "sha2", "thiserror", "tracing", "zeroize"],
+        &[
+            "base64",
+            "flate2",
+            "hex",
+            "prost",
+            "rand",
+            "ring",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "tracing",
+            "zeroize",
+        ],
     ),
     (
         "sandbox/serve",
@@ -106,6 +119,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["account", "base", "signal", "storage", "webhook", "wire"],
         &[
             "actix",
+            "base64",
             "futures_util",
             "hex",
             "moka",
@@ -115,9 +129,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "rustls",
             "serde",
             "serde_json",
+            "subtle",
             "thiserror",
             "tokio",
             "tokio_rustls",
+            "tokio_socks",
             "tokio_tungstenite",
             "tracing",
             "url",
@@ -134,6 +150,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 /// Crates that a path may begin with.
 const CRATES: &[&str] = &[
     "prometheus_client",
+    "ring",
+    "tokio_socks",
     "ctr",
     "moka",
     "fs2",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wharf::account::{
     AccountState, AccountView, Command, Effect, Incident, Input, Local, MessageRecord, Pacing, Reply, Retention,
-    SendRequest, Settings, prepare_restored,
+    SendRequest, Settings, SharedVersion, prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
 use wharf::base::time::{Moment, Timestamp};
@@ -52,7 +52,7 @@ impl Net {
         let world = World::new(1, now);
         let settings = Settings {
             root_key: *world.root_key(),
-            version: ClientVersion::DEFAULT,
+            version: Arc::new(SharedVersion::new(ClientVersion::DEFAULT)),
             device_name: "Wharf".into(),
             prekey_batch: 40,
             jump_limit: JumpLimit(2000),

@@ -3,9 +3,12 @@
 //! Inside an account it is all for one: the tree is loaded anew. Between accounts one for one. A tree that keeps going down
 //! is quarantined, with the reason shown, until somebody starts it again.
 
+mod renewal;
 mod supervision;
 mod upkeep;
 
+pub use renewal::AccountOptions;
+pub(super) use renewal::{Change, Renew, Restart};
 pub(super) use supervision::{ShutDown, TreeDown};
 pub(super) use upkeep::{Delete, RotateDataKeys};
 
@@ -17,7 +20,7 @@ use crate::actors::remembered::{Remembered, put_remembered};
 use crate::actors::vital::Vital;
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Timestamp;
-use crate::storage::{AccountStore, ChangeSet, Overlay, Records, StorageError, kind, owner};
+use crate::storage::{AccountStore, Overlay, Records, StorageError, kind};
 use actix::{
     Actor, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
@@ -40,6 +43,8 @@ struct AccountRecord {
     label: Option<String>,
     metadata: Map<String, Value>,
     created_at: Timestamp,
+    #[serde(default)]
+    options: AccountOptions,
 }
 
 /// An account as the outside sees it.
@@ -49,6 +54,7 @@ pub struct AccountInfo {
     pub label: Option<String>,
     pub metadata: Map<String, Value>,
     pub created_at: Timestamp,
+    pub options: AccountOptions,
     /// Trees that went down within the last minute.
     pub restarts: usize,
     pub view: AccountView,
@@ -129,6 +135,7 @@ impl Fleet {
             label: entry.record.label.clone(),
             metadata: entry.record.metadata.clone(),
             created_at: entry.record.created_at,
+            options: entry.record.options.clone(),
             restarts: entry.restarts.len(),
             view: entry.view.borrow().clone(),
         }
@@ -158,9 +165,9 @@ impl Fleet {
         let (environment, fleet, view) = (self.environment.clone(), ctx.address(), entry.view.clone());
         let pulse = Pulse::default();
         let signs = pulse.clone();
-        let (account, key) = (id.clone(), entry.record.key);
+        let (account, key, options) = (id.clone(), entry.record.key, entry.record.options.clone());
         let address = Account::start_in_arbiter(&self.arbiters[self.next_arbiter].handle(), move |_| {
-            Account::new(account, key, generation, environment, fleet, (view, signs))
+            Account::new(account, (key, generation), environment, fleet, (view, signs), options)
         });
         for waiting in entry.waiting.drain(..) {
             // A caller that has gone needs no tree.
@@ -237,7 +244,13 @@ impl Handler<Create> for Fleet {
         }
         let Environment { store, clock, entropy, .. } = self.environment.clone();
         let mut rng = entropy.fork();
-        let record = AccountRecord { key: AccountKey::generate(&mut rng), label, metadata, created_at: clock.now() };
+        let record = AccountRecord {
+            key: AccountKey::generate(&mut rng),
+            label,
+            metadata,
+            created_at: clock.now(),
+            options: AccountOptions::default(),
+        };
         // Its place is taken at once, so that a second request for the same id is refused.
         let entry = Entry::new(record.clone());
         let info = Self::info(&id, &entry);
@@ -248,12 +261,7 @@ impl Handler<Create> for Fleet {
             let records = AccountStore::new(store.records.clone(), record.key, Overlay::default());
             let (_, changes) = Device::load_or_create(&records, &mut rng)?;
             store.commit(record.key, Generation::default(), changes).await?;
-            let mut value = vec![FORMAT];
-            let json = serde_json::to_vec(&record)
-                .map_err(|error| StorageError::Engine { action: "write an account", why: error.to_string() })?;
-            value.extend(json);
-            let mut writes = ChangeSet::<owner::Server>::default();
-            writes.put(kind::ACCOUNT, named.as_str(), value);
+            let mut writes = record.to_writes(&named)?;
             put_remembered(&mut writes, remembered);
             store.commit_server(writes).await?;
             Ok::<_, ActorError>(())
