@@ -98,7 +98,7 @@ fn read_revision(source: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"client_revision";
     let at = source.windows(NAME.len()).position(|window| window == NAME)?;
     let rest = source.get(at + NAME.len()..)?;
-    let between = rest.iter().take_while(|byte| br#"\: "#.contains(byte)).count();
+    let between = rest.iter().take_while(|byte| b"\\: \"".contains(byte)).count();
     let rest = rest.get(between..)?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
