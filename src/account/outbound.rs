@@ -130,6 +130,7 @@ impl Router {
             looked_up: false,
             unreachable: HashSet::new(),
             key: None,
+            again_to: None,
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         put_outgoing(&mut writes, self.outbox.next, &entry, None);
@@ -463,8 +464,15 @@ impl Router {
         self.last_ack = Some(turn.steady);
         self.hears(turn);
         let id = node.require_text("id")?;
-        let found = self.outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id);
-        let Some((seq, id)) = found.map(|(seq, entry)| (*seq, entry.id.clone())) else { return Ok(()) };
+        let found = self.outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id && is_answered(entry, node));
+        let Some((seq, id, again)) = found.map(|(seq, entry)| (*seq, entry.id.clone(), entry.again_to.is_some()))
+        else {
+            return Ok(());
+        };
+        if again {
+            self.finish(turn, seq);
+            return Ok(());
+        }
         if let Some(code) = node.text("error") {
             turn.count(Incident::MessageRefused);
             let (code, meaning) = (format!("service_{code}"), refusal_meaning(&code));
@@ -549,8 +557,9 @@ impl Router {
         code: &str,
         meaning: &str,
     ) -> Result<(), AccountError> {
+        let again = self.outbox.entries.get(&seq).is_some_and(|entry| entry.again_to.is_some());
         self.finish(turn, seq);
-        let Some(mut record) = self.message_in(turn, id)? else { return Ok(()) };
+        let Some(mut record) = self.message_in(turn, id)?.filter(|_| !again) else { return Ok(()) };
         record.status = MessageStatus::Failed;
         record.failure = Some((code.to_owned(), meaning.to_owned()));
         self.put_message(turn, &record);
@@ -565,6 +574,12 @@ impl Router {
         writes.delete(kind::OUTBOX, seq.to_be_bytes());
         turn.absorb(writes);
     }
+}
+
+/// Whether an acknowledgement with the entry's id is for it: one that goes to a device again is answered by that device's name.
+fn is_answered(entry: &Outgoing, ack: &Node) -> bool {
+    let to_device = ack.jid("participant").or_else(|| ack.jid("from"));
+    entry.again_to.is_none() || to_device.is_none() || entry.again_to == to_device
 }
 
 /// What later add-ons to a message, and its reporting token, are keyed by.

@@ -44,6 +44,8 @@ pub(super) struct Outgoing {
     pub(super) unreachable: HashSet<Jid>,
     /// The devices that the stanza brings our sender key: they have it when the service has acknowledged it.
     pub(super) key: Option<KeyDelivery>,
+    /// The device that it is sent to again: the message itself has its record, and this is none of its business.
+    pub(super) again_to: Option<Jid>,
 }
 
 /// The queue, by sequence number.
@@ -75,6 +77,7 @@ impl Outbox {
                 looked_up: false,
                 unreachable: HashSet::new(),
                 key: read_key(&record)?,
+                again_to: record.again_to.as_deref().map(Jid::parse).transpose()?,
             };
             outbox.entries.insert(seq, entry);
             outbox.next = seq + 1;
@@ -148,6 +151,7 @@ pub(super) fn put_outgoing(writes: &mut ChangeSet<owner::Router>, seq: u64, entr
         text: serde_json::to_string(&entry.text).ok(),
         stanza: stanza.map(encode_frame),
         key_chain: entry.key.as_ref().map(|key| key.chain.0),
+        again_to: entry.again_to.as_ref().map(Jid::to_string),
         recipients: entry.recipients.iter().map(Jid::to_string).collect(),
         key_devices: entry.key.iter().flat_map(|key| &key.devices).map(Jid::to_string).collect(),
     };
@@ -170,6 +174,7 @@ mod tests {
             looked_up: false,
             unreachable: HashSet::new(),
             key,
+            again_to: None,
         };
         let mut writes = ChangeSet::<owner::Router>::default();
         put_outgoing(&mut writes, 1, &entry, Some(&Node::new("message").attr("id", "3EB0AA")));

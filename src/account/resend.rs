@@ -5,17 +5,18 @@
 use super::error::AccountError;
 use super::iq::Purpose;
 use super::outbound::device_identity;
-use super::outbox::Outgoing;
+use super::outbox::{Outgoing, Stage, put_outgoing};
 use super::router::{Router, Turn};
 use super::{Children, Incident, codec, proto};
 use crate::base::ids::MessageId;
 use crate::signal::{IdentityKey, PreKeyBundle, PublicKey};
 use crate::storage::{ChangeSet, kind, owner};
-use crate::wire::message::{device_sent, sender_key_message};
+use crate::wire::message::{OutgoingText, device_sent, sender_key_message};
 use crate::wire::prekeys::{read_key, read_skey, read_user};
 use crate::wire::proto::Message;
 use crate::wire::{Jid, Node, Server, WireError};
 use prost::Message as _;
+use std::collections::HashSet;
 
 /// A message is sent again this often to one device.
 const MAX_RESENDS: u64 = 5;
@@ -234,8 +235,33 @@ impl Router {
             .maybe("recipient", own.then_some(&to))
             .child(enc.attr("count", resend.count));
         turn.count(Incident::RetryAnswered);
-        self.write(turn, stanza.children(sealed.begins.then(|| device_identity(&link))));
+        let stanza = stanza.children(sealed.begins.then(|| device_identity(&link)));
+        self.queue_again(turn, resend, to, stanza);
         Ok(())
+    }
+}
+
+impl Router {
+    /// Kept until the service has it, as every message.
+    fn queue_again<C>(&mut self, turn: &mut Turn<'_, C>, resend: &Resend, to: Jid, stanza: Node) {
+        let entry = Outgoing {
+            id: resend.id.clone(),
+            lane: to.clone(),
+            to,
+            recipients: Vec::new(),
+            text: OutgoingText::default(),
+            stage: Stage::Sealed { stanza: Box::new(stanza.clone()), written: None, times: 0 },
+            tries: 0,
+            looked_up: true,
+            unreachable: HashSet::new(),
+            key: None,
+            again_to: Some(resend.device.clone()),
+        };
+        let mut writes = ChangeSet::<owner::Router>::default();
+        put_outgoing(&mut writes, self.outbox.next, &entry, Some(&stanza));
+        turn.absorb(writes);
+        self.outbox.entries.insert(self.outbox.next, entry);
+        self.outbox.next += 1;
     }
 }
 

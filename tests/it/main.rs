@@ -31,6 +31,7 @@ mod sandbox_groups;
 mod sealing;
 mod served;
 mod signals;
+mod soak;
 mod status;
 mod storm;
 mod supervision;

@@ -3,6 +3,7 @@
 //! `docs/coverage.md` has the table of causes.
 
 use crate::net::Net;
+use std::time::Duration;
 use wharf::account::Incident;
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::storage::kind;
@@ -264,4 +265,21 @@ fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
     net.stanza("alice", receipt.attr("from", device).child(retry));
     net.settle();
     assert_eq!((counted(&net, Incident::RetryAnswered), counted(&net, Incident::RetryUnanswered)), (0, 1));
+}
+
+#[test]
+fn what_is_sent_again_is_kept_until_the_service_has_it() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Corrupt, ALICE, 1);
+    net.send("bob", ALICE, "at the second attempt");
+    while counted(&net, Incident::RetryAsked) == 0 {
+        assert!(net.carry_one(), "it was not asked for again");
+    }
+    fault(&mut net, FaultKind::Swallow, BOB, 1);
+    net.pass(Duration::from_secs(2));
+    assert_eq!(read(&net, "alice", "at the second attempt"), 0, "what is sent again is lost");
+    net.restart("bob");
+    net.settle();
+    assert_eq!(read(&net, "alice", "at the second attempt"), 1);
+    assert!(net.events("bob", "message.status").iter().all(|data| data["status"] != "failed"));
 }

@@ -146,6 +146,12 @@ impl World {
     fn phone_lists(&mut self, number: &str, message: PhoneMessage) {
         let Some(account) = self.accounts.get_mut(number) else { return };
         let messages = &mut account.phone.messages;
+        // Sent again, it comes in another ciphertext: what was read is not listed twice.
+        if let Some(at) = messages.iter().position(|old| old.id == message.id && old.kind != "undecryptable") {
+            messages[at].copies += u32::from(message.kind != "undecryptable");
+            self.touch(|| Row::Message(number.to_owned(), at));
+            return;
+        }
         let waiting = messages.iter().position(|old| old.id == message.id && old.kind == "undecryptable");
         let at = waiting.unwrap_or(messages.len());
         match waiting {
