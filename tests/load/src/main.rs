@@ -32,6 +32,9 @@ struct Arguments {
     /// Measure fairness only.
     #[arg(long)]
     fairness: bool,
+    /// Measure how accounts come back after the network was down for so many seconds.
+    #[arg(long)]
+    storm: Option<u64>,
 }
 
 async fn memory_and_start(arguments: &Arguments) -> Result<(), Failed> {
@@ -65,13 +68,51 @@ async fn memory_and_start(arguments: &Arguments) -> Result<(), Failed> {
     it.stop().await
 }
 
+/// The network goes away under all accounts at once, and comes back.
+async fn storm(arguments: &Arguments, down: u64) -> Result<(), Failed> {
+    let mut it = It::start(arguments.prekeys).await?;
+    until("the server is ready", async || it.is_ready().await).await?;
+    let linked = iter(0..arguments.accounts).map(|number| it.link(number)).buffer_unordered(AT_ONCE);
+    for linked in linked.collect::<Vec<_>>().await {
+        linked?;
+    }
+    let before = it.resident_kib()?;
+    it.network_down().await?;
+    until("all have lost their connections", async || it.online().await == 0).await?;
+    tokio::time::sleep(Duration::from_secs(down)).await;
+    it.network_up().await?;
+    let begun = Instant::now();
+    let (mut seen, mut peak) = (vec![(begun, 0)], before);
+    while seen.last().is_some_and(|(_, online)| *online < arguments.accounts) {
+        if begun.elapsed() > Duration::from_secs(1200) {
+            return Err("not all came back within twenty minutes".into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen.push((Instant::now(), it.online().await));
+        peak = peak.max(it.resident_kib()?);
+    }
+    let in_a_second = |at: usize| {
+        let end = seen[at].0 + Duration::from_secs(1);
+        seen[at..].iter().take_while(|(when, _)| *when <= end).map(|(_, online)| online - seen[at].1).max()
+    };
+    let fastest = (0..seen.len()).filter_map(in_a_second).max().unwrap_or_default();
+    println!(
+        "{} accounts, the network down for {down} s: all online {:.1} s after it came back, at most {fastest} in a second; \
+         resident {before} KiB before, {peak} KiB at most",
+        arguments.accounts,
+        begun.elapsed().as_secs_f64(),
+    );
+    it.stop().await
+}
+
 #[actix_web::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let measured = match arguments.fairness {
-        true => fairness::measure(arguments.prekeys).await,
-        false => memory_and_start(&arguments).await,
+    let measured = match (arguments.fairness, arguments.storm) {
+        (true, _) => fairness::measure(arguments.prekeys).await,
+        (_, Some(down)) => storm(&arguments, down).await,
+        _ => memory_and_start(&arguments).await,
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

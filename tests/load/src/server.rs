@@ -16,7 +16,7 @@ pub struct It {
     prekeys: u32,
     port: u16,
     sandbox_port: u16,
-    _sandbox: Child,
+    sandbox: Option<Child>,
     server: Option<Child>,
     client: reqwest::Client,
 }
@@ -32,18 +32,34 @@ impl It {
             return Err(format!("{} is missing: cargo build --release", program.display()).into());
         }
         let (port, sandbox_port) = (port()?, port()?);
-        let sandbox = Command::new(&program)
-            .args(["sandbox", "--media", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{sandbox_port}")])
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let folder = tempfile::tempdir_in("target")?;
+        let mut it = Self { folder, program, prekeys, port, sandbox_port, sandbox: None, server: None, client };
+        it.network_up().await?;
+        it.serve()?;
+        Ok(it)
+    }
+
+    /// Starts the network, as it was when it went down.
+    pub async fn network_up(&mut self) -> Result<(), Failed> {
+        let sandbox = Command::new(&self.program)
+            .args(["sandbox", "--media", "127.0.0.1:0", "--listen", &format!("127.0.0.1:{}", self.sandbox_port)])
+            .arg("--data")
+            .arg(self.folder.path().join("network"))
             .env("RUST_LOG", "error")
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
-        let folder = tempfile::tempdir_in("target")?;
-        let mut it = Self { folder, program, prekeys, port, sandbox_port, _sandbox: sandbox, server: None, client };
-        until("the sandbox answers", async || it.control("GET", "/phones", None).await.is_ok()).await?;
-        it.serve()?;
-        Ok(it)
+        self.sandbox = Some(sandbox);
+        until("the sandbox answers", async || self.control("GET", "/faults", None).await.is_ok()).await
+    }
+
+    /// Takes the network down without a word.
+    pub async fn network_down(&mut self) -> Result<(), Failed> {
+        if let Some(mut sandbox) = self.sandbox.take() {
+            sandbox.kill().await?;
+        }
+        Ok(())
     }
 
     fn data(&self) -> PathBuf {
