@@ -4,7 +4,7 @@ use crate::net::Net;
 use std::sync::Arc;
 use std::time::Duration;
 use wharf::account::{AccountState, Command, Pacing};
-use wharf::wire::Node;
+use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 
@@ -164,4 +164,43 @@ fn accounts_that_lost_their_connections_together_come_back_one_after_the_other()
     assert!(added <= 2 && online[0] <= 3, "{online:?}");
     net.pass(Duration::from_secs(2));
     assert!(NAMES.iter().all(|name| net.state(name) == AccountState::Online));
+}
+
+#[test]
+fn every_notification_is_acknowledged_known_or_not_sound_or_not() {
+    let mut net = online();
+    let kinds = [
+        "devices",
+        "encrypt",
+        "w:gp2",
+        "account_sync",
+        "server_sync",
+        "privacy_token",
+        "picture",
+        "status",
+        "contacts",
+        "business",
+        "psa",
+        "mediaretry",
+        "link_code_companion_reg",
+        "companion_reg_refresh",
+        "passkey_prologue_request",
+        "crsc_continuation",
+        "disappearing_mode",
+        "newsletter",
+        "mex",
+        "of-tomorrow",
+    ];
+    for (at, kind) in kinds.iter().enumerate() {
+        let id = format!("N{at}");
+        let notification = Node::new("notification").attr("type", *kind).attr("id", id.clone());
+        net.stanza("alice", notification.attr("from", Jid::service()).child(Node::new(*kind)));
+        let acknowledged = net.world.stanzas().any(|log| {
+            log.direction == "received"
+                && log.stanza.starts_with("<ack")
+                && log.stanza.contains(&format!("id=\"{id}\""))
+        });
+        assert!(acknowledged, "{kind}");
+    }
+    assert_eq!(net.state("alice"), AccountState::Online);
 }
