@@ -29,6 +29,7 @@ mod opening;
 mod outbound;
 mod outbound_group;
 mod outbox;
+mod outcome;
 mod pacing;
 mod poison;
 mod prekeys;
