@@ -1,7 +1,7 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
 use crate::account::{AccountError, Pacing, Retention, Settings, SharedVersion};
-use crate::actors::{ActorError, Failure, FreeSpace, GroupCache, Network, Service, ServiceConfig};
+use crate::actors::{ActorError, Failure, GroupCache, Measure, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
@@ -90,7 +90,7 @@ pub struct Parts {
     /// The waits between attempts of a webhook delivery.
     pub retry_steps: Vec<Duration>,
     /// `None` asks the file system of the data folder.
-    pub free_space: Option<FreeSpace>,
+    pub free_space: Option<Measure>,
 }
 
 impl Default for Parts {
@@ -153,6 +153,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
         free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
+        store_size: size_of(&config.data),
         patience: Duration::from_secs(config.accounts.stuck_seconds),
         group_cache: GroupCache {
             groups: config.accounts.cached_groups,
@@ -178,7 +179,16 @@ const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 60 * 60)
 }
 
-fn free_space_of(data: &str) -> FreeSpace {
+/// The bytes of the files in a folder. sled keeps no folders of its own there that grow.
+fn size_of(data: &str) -> Measure {
+    let data = data.to_owned();
+    Arc::new(move || {
+        let files = std::fs::read_dir(&data).ok()?.flatten();
+        Some(files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum())
+    })
+}
+
+fn free_space_of(data: &str) -> Measure {
     let data = data.to_owned();
     Arc::new(move || fs2::available_space(&data).ok())
 }

@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::demo::{self, DemoError};
 use crate::operate;
 use crate::storage::{MasterKey, StorageError};
+mod probe;
 mod tools;
 
 use clap::{Parser, Subcommand};
@@ -56,9 +57,16 @@ enum Command {
     /// The master key, which the data on disk are sealed under.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Back up the data of a stopped server, or of a running one, into a new file.
+    /// Say whether a running server is ready to accept sends.
+    Health(probe::Health),
+    /// Try a running server with its sandbox: link an account, send a message each way, erase the account.
+    RoundTrip(probe::RoundTrip),
+    /// Back up the data of a stopped server, or of a running one, into a new file; in a folder it is named by the time.
     Backup {
         file: PathBuf,
+        /// Delete the oldest backups of the folder, and keep so many.
+        #[arg(long)]
+        keep: Option<usize>,
         /// This account only.
         #[arg(long)]
         account: Option<String>,
@@ -191,7 +199,10 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             }
             Ok(())
         }
-        Command::Backup { file, account, server, verify, config } => {
+        Command::Health(health) => probe::health(&health).await,
+        Command::RoundTrip(at) => probe::round_trip(&at).await,
+        Command::Backup { file, keep, account, server, verify, config } => {
+            let file = tools::file_for(file, now());
             let account = account.as_deref().map(AccountId::parse).transpose()?;
             if !verify {
                 match server {
@@ -208,7 +219,7 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             }
             let (manifest, extent) = operate::verify(&file)?;
             println!("{}: {}", file.display(), tools::describe(&manifest, extent));
-            Ok(())
+            keep.map_or(Ok(()), |keep| tools::keep_newest(&file, keep))
         }
         Command::Restore { file, account, config } => {
             let account = account.as_deref().map(AccountId::parse).transpose()?;

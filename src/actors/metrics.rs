@@ -15,6 +15,11 @@ pub(super) struct StateLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabel {
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IncidentLabel {
     kind: &'static str,
 }
@@ -34,6 +39,23 @@ pub struct Metrics {
     accounts: Family<StateLabel, Gauge>,
     incidents: Family<IncidentLabel, Counter>,
     free_bytes: Gauge,
+    store_bytes: Gauge,
+    deliveries: Family<DeliveryLabel, Gauge>,
+    delivery_oldest_seconds: Gauge,
+    backup_timestamp: Gauge,
+}
+
+/// What is measured when the metrics are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    pub(super) free_bytes: Option<u64>,
+    pub(super) store_bytes: Option<u64>,
+    pub(super) pending: u64,
+    pub(super) dead: u64,
+    /// The age of the oldest event that an endpoint has not accepted.
+    pub(super) oldest_seconds: u64,
+    /// When the last backup was made, in seconds since the epoch.
+    pub(super) backup: Option<u64>,
 }
 
 impl Default for Metrics {
@@ -50,6 +72,10 @@ impl Default for Metrics {
             accounts: Family::default(),
             incidents: Family::default(),
             free_bytes: Gauge::default(),
+            store_bytes: Gauge::default(),
+            deliveries: Family::default(),
+            delivery_oldest_seconds: Gauge::default(),
+            backup_timestamp: Gauge::default(),
         };
         metrics.registered()
     }
@@ -76,6 +102,12 @@ impl Metrics {
         );
         registry.register("incidents", "What should be rare, by kind", self.incidents.clone());
         registry.register("accounts", "Accounts by state", self.accounts.clone());
+        registry.register("store_bytes", "Bytes of the data folder", self.store_bytes.clone());
+        registry.register("deliveries", "Webhook deliveries that are not done, by status", self.deliveries.clone());
+        let oldest = "Age in seconds of the oldest event that an endpoint has not accepted";
+        registry.register("delivery_oldest_seconds", oldest, self.delivery_oldest_seconds.clone());
+        let backup = "When the last backup was made, in seconds since the epoch; 0 if never";
+        registry.register("backup_timestamp_seconds", backup, self.backup_timestamp.clone());
         registry.register("free_bytes", "Bytes free where the data lie", self.free_bytes.clone());
         self
     }
@@ -90,12 +122,19 @@ impl Metrics {
     }
 
     /// All of them as text, with what is measured at this moment.
-    pub(super) fn render(&self, states: impl Iterator<Item = AccountState>, free: Option<u64>) -> String {
+    pub(super) fn render(&self, states: impl Iterator<Item = AccountState>, measured: &Measured) -> String {
         self.accounts.clear();
         for state in states {
             self.accounts.get_or_create(&StateLabel { state: state.as_str() }).inc();
         }
-        self.free_bytes.set(free.and_then(|free| free.try_into().ok()).unwrap_or(-1));
+        let gauge = |bytes: Option<u64>| bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or(-1);
+        self.free_bytes.set(gauge(measured.free_bytes));
+        self.store_bytes.set(gauge(measured.store_bytes));
+        for (status, count) in [("pending", measured.pending), ("dead", measured.dead)] {
+            self.deliveries.get_or_create(&DeliveryLabel { status }).set(gauge(Some(count)));
+        }
+        self.delivery_oldest_seconds.set(gauge(Some(measured.oldest_seconds)));
+        self.backup_timestamp.set(gauge(Some(measured.backup.unwrap_or_default())));
         let mut text = String::new();
         let written = encode(&mut text, &self.registry);
         debug_assert!(written.is_ok(), "a string takes everything");

@@ -39,7 +39,7 @@ pub use fleet::{AccountInfo, AccountOptions, Fleet, stored_accounts};
 pub use linking::PasskeyLink;
 pub use messages::SendText;
 pub use metrics::Metrics;
-pub use operations::{FreeSpace, manifest_of};
+pub use operations::{Measure, manifest_of};
 pub use proxy::Proxy;
 pub use recency::GroupCache;
 pub use remembered::Remembered;

@@ -1,20 +1,23 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
 use super::ActorError as Error;
+use super::committer::{EventRow, decode_delivery};
 use super::fleet::{Call, Delete, KeyOf, RotateDataKeys, stored_accounts};
+use super::metrics::Measured;
 use super::service::Service;
 use crate::account::{Command, Reply};
 use crate::base::counts::Counts;
-use crate::base::ids::AccountId;
+use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
-use crate::storage::{DATA_FORMAT, Manifest, Records, format_of, write_backup};
+use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind, owner, write_backup};
+use crate::webhook::{DeliveryStatus, position_of};
 use crate::wire::{Jid, WireError};
 use std::io::{self, Write};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Tells the bytes that are free where the data lie; `None` where that cannot be known.
-pub type FreeSpace = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+/// Tells a number of bytes of the machine; `None` where that cannot be known.
+pub type Measure = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// The manifest for a backup of these records: of one account, or of everything.
 pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestamp) -> Result<Manifest, Error> {
@@ -34,11 +37,50 @@ pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestam
     })
 }
 
+/// Under this name, among the server's facts: when the last backup was made.
+const BACKED_UP: &str = "backed up";
+/// Deliveries that one look at the metrics counts, at most.
+const MAX_COUNTED: usize = 100_000;
+
+fn read_secs(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 impl Service {
     /// All metrics in the Prometheus text format.
     pub async fn metrics(&self) -> Result<String, Error> {
         let accounts = self.accounts().await?;
-        Ok(self.metrics.render(accounts.iter().map(|account| account.view.state), (self.free_space)()))
+        Ok(self.metrics.render(accounts.iter().map(|account| account.view.state), &self.measure()?))
+    }
+
+    fn measure(&self) -> Result<Measured, Error> {
+        let records = &self.store.records;
+        let mut measured = Measured {
+            free_bytes: (self.free_space)(),
+            store_bytes: (self.store_size)(),
+            backup: records.get(AccountKey::SERVER, kind::META, BACKED_UP.as_bytes())?.as_deref().and_then(read_secs),
+            ..Measured::default()
+        };
+        let mut oldest = None;
+        for (key, value) in records.scan(AccountKey::SERVER, kind::DELIVERY, &[], None, MAX_COUNTED)? {
+            match decode_delivery(&value).map(|delivery| delivery.status) {
+                Some(DeliveryStatus::Pending) => {
+                    measured.pending += 1;
+                    oldest = oldest.into_iter().chain(position_of(&key).map(|(_, position)| position)).min();
+                }
+                Some(DeliveryStatus::Dead) => measured.dead += 1,
+                None => {}
+            }
+        }
+        if let Some(position) = oldest {
+            let position = position.to_be_bytes();
+            let owner = records.get(AccountKey::SERVER, kind::EVENT_INDEX, &position)?;
+            let owner = owner.and_then(|owner| owner.as_slice().try_into().ok()).map(AccountKey::from_bytes);
+            let event = owner.map(|owner| records.get(owner, kind::EVENT, &position)).transpose()?.flatten();
+            let at = event.as_deref().and_then(EventRow::decode).map(|event| event.at);
+            measured.oldest_seconds = at.map_or(0, |at| self.now().after(at).as_secs());
+        }
+        Ok(measured)
     }
 
     /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
@@ -69,14 +111,24 @@ impl Service {
     pub fn backup(&self, account: Option<&AccountId>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Error> {
         let manifest = manifest_of(&self.store.records, account, self.now())?;
         let (sender, pieces) = mpsc::channel(PIECES);
-        let records = self.store.records.clone();
+        let (records, store, now) = (self.store.records.clone(), self.store.clone(), self.now());
+        let runtime = tokio::runtime::Handle::current();
         let write = move || {
             let mut out = io::BufWriter::with_capacity(PIECE, Pieces(sender.clone()));
             let written = write_backup(records.engine(), &manifest, &mut out).map_err(io::Error::other);
-            if let Err(error) = written {
-                tracing::error!(%error, "a backup broke off");
-                // Whoever wanted it may have gone.
-                let _ = sender.blocking_send(Err(error));
+            match written {
+                Ok(_) => {
+                    let mut writes = ChangeSet::<owner::Server>::default();
+                    writes.put(kind::META, BACKED_UP, now.secs().to_string());
+                    if let Err(error) = runtime.block_on(store.commit_server(writes)) {
+                        tracing::warn!(%error, "that a backup was made cannot be noted");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a backup broke off");
+                    // Whoever wanted it may have gone.
+                    let _ = sender.blocking_send(Err(error));
+                }
             }
         };
         std::thread::Builder::new()

@@ -6,7 +6,7 @@ use super::committer::{EventRow, Store, load_endpoints, open_store};
 use super::dispatcher::{Dispatcher, Stop};
 use super::fleet::{AccountInfo, Create, Fleet, KeyOf, List, ShutDown};
 use super::metrics::Metrics;
-use super::operations::FreeSpace;
+use super::operations::Measure;
 use super::recency::GroupCache;
 use super::remembered::{Remembered, is_kept, put_remembered, read_remembered};
 use super::transport::Network;
@@ -57,7 +57,9 @@ pub struct ServiceConfig {
     pub hooks: Arc<dyn Hooks>,
     /// Threads that account trees are spread over.
     pub arbiters: usize,
-    pub free_space: FreeSpace,
+    pub free_space: Measure,
+    /// The size of the data folder.
+    pub store_size: Measure,
     /// How long events stay in the log.
     pub keep_events: Duration,
     /// An account that does not move for so long is loaded anew.
@@ -77,7 +79,8 @@ pub struct Service {
     allow_private: bool,
     epoch: String,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) free_space: FreeSpace,
+    pub(super) free_space: Measure,
+    pub(super) store_size: Measure,
     pub(super) keep_free: u64,
     vitals: Vitals,
 }
@@ -158,6 +161,7 @@ impl Service {
             epoch,
             metrics,
             free_space,
+            store_size: config.store_size,
             keep_free,
             vitals,
         })

@@ -3,9 +3,15 @@
 use super::CliError;
 use crate::app::AppError;
 use crate::base::ids::AccountId;
+use crate::base::time::Timestamp;
 use crate::operate::NewFile;
 use crate::storage::{Extent, Manifest};
-use std::path::Path;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// How backups are named that have no name.
+const PREFIX: &str = "wharf-";
+const SUFFIX: &str = ".backup";
 
 pub(super) const AFTER_RESTORE: &str = "with the next start sessions are set up anew, prekeys replaced, and what waited to be \
      sent is failed with outcome_unknown";
@@ -26,6 +32,25 @@ pub(super) async fn ask(
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<reqwest::Response, CliError> {
+    send(server, method, path, query, None).await
+}
+
+/// The same with a body, for an answer that is JSON, or nothing.
+pub(super) async fn call(server: &str, method: &str, path: &str, body: Option<Value>) -> Result<Value, CliError> {
+    let failed = |why: String| CliError::Server { server: server.to_owned(), why };
+    let method = method.parse().map_err(|_| failed(format!("{method} is no method")))?;
+    let answer = send(server, method, path, &[], body).await?;
+    let bytes = answer.bytes().await.map_err(|error| failed(error.to_string()))?;
+    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+async fn send(
+    server: &str,
+    method: reqwest::Method,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<Value>,
+) -> Result<reqwest::Response, CliError> {
     let failed = |why: String| CliError::Server { server: server.to_owned(), why };
     // That one is installed already is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -35,8 +60,11 @@ pub(super) async fn ask(
         url.query_pairs_mut().append_pair(name, value);
     }
     let key = std::env::var("WHARF_ADMIN_KEY").unwrap_or_default();
-    let answer =
-        client.request(method, url).bearer_auth(key).send().await.map_err(|error| failed(error.to_string()))?;
+    let mut request = client.request(method, url).bearer_auth(key);
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.map_err(|error| failed(error.to_string()))?;
     match answer.status().is_success() {
         true => Ok(answer),
         false => {
@@ -44,6 +72,33 @@ pub(super) async fn ask(
             Err(failed(format!("{status} {}", answer.text().await.unwrap_or_default())))
         }
     }
+}
+
+/// A name for a backup in this folder, by the time; a file is itself.
+pub(super) fn file_for(path: PathBuf, now: Timestamp) -> PathBuf {
+    if !path.is_dir() {
+        return path;
+    }
+    let time: String = now.rfc3339().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    path.join(format!("{PREFIX}{time}Z{SUFFIX}"))
+}
+
+/// Deletes the oldest backups beside this one, so that so many are left. Only files that bear our names are looked at.
+pub(super) fn keep_newest(file: &Path, keep: usize) -> Result<(), CliError> {
+    let failed =
+        |error: std::io::Error| CliError::Server { server: file.display().to_string(), why: error.to_string() };
+    let Some(folder) = file.parent() else { return Ok(()) };
+    let mut ours = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            ours.push(entry.path());
+        }
+    }
+    ours.sort();
+    let old = ours.len().saturating_sub(keep.max(1));
+    ours.iter().take(old).try_for_each(|path| std::fs::remove_file(path).map_err(failed))
 }
 
 /// Downloads a backup of a running server.
@@ -56,4 +111,24 @@ pub(super) async fn backup_from(server: &str, account: Option<&AccountId>, file:
         out.write(&piece).map_err(AppError::from)?;
     }
     Ok(out.finish().map_err(AppError::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_backups_in_a_folder_the_newest_are_kept_and_other_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "").unwrap();
+        let at = |day: u64| file_for(folder.path().to_owned(), Timestamp(1_760_000_000_000 + day * 86_400_000));
+        let files: Vec<PathBuf> = (0..4).map(at).collect();
+        files.iter().for_each(|file| std::fs::write(file, "").unwrap());
+        assert!(files[0].ends_with("wharf-20251009T085320Z.backup"), "{:?}", files[0]);
+        keep_newest(&files[3], 2).unwrap();
+        let left: Vec<bool> = files.iter().map(|file| file.exists()).collect();
+        assert_eq!(left, [false, false, true, true]);
+        assert!(folder.path().join("notes.txt").exists());
+        assert_eq!(file_for(files[3].clone(), Timestamp(0)), files[3]);
+    }
 }

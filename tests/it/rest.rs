@@ -213,7 +213,7 @@ async fn a_webhook_and_its_answer_are_one_commit_and_a_repetition_makes_no_secon
 async fn below_the_free_space_mark_sends_are_refused_and_above_it_taken_again() {
     let free = Arc::new(AtomicU64::new(1 << 40));
     let measured = free.clone();
-    let free_space: wharf::actors::FreeSpace = Arc::new(move || Some(measured.load(Ordering::SeqCst)));
+    let free_space: wharf::actors::Measure = Arc::new(move || Some(measured.load(Ordering::SeqCst)));
     let it = Served::with(Parts { free_space: Some(free_space), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;
@@ -244,4 +244,26 @@ async fn metrics_tell_of_commits_and_states() {
     assert_eq!(value("wharf_commit_seconds_count"), turns);
     let without = it.client.http.get(format!("{}/metrics", it.client.wharf)).send().await.unwrap();
     assert_eq!(without.status().as_u16(), 401);
+}
+
+#[actix_web::test]
+async fn what_alerts_are_made_of_is_measured() {
+    let it = Served::start().await;
+    it.client.linked("alice", ALICE).await;
+    let dead_end = json!({ "url": "http://127.0.0.1:9/", "events": ["*"] });
+    assert_eq!(it.client.post("/v1/webhooks", dead_end).await.status, 201);
+    it.client.phone(BOB).await;
+    it.client.control("POST", &format!("/phones/{BOB}/messages"), Some(json!({ "to": ALICE, "text": "hi" }))).await;
+    let backup = it.client.try_send(it.client.request("GET", "/v1/admin/backup")).await.unwrap();
+    assert_eq!(backup.status, 200);
+    until("it shows in the metrics", async || {
+        let text = it.client.try_send(it.client.request("GET", "/metrics")).await.unwrap();
+        let text = String::from_utf8(text.bytes).unwrap();
+        let value =
+            |name: &str| -> Option<f64> { text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok() };
+        let waiting = value("wharf_deliveries{status=\"pending\"}")? >= 1.0;
+        (waiting && value("wharf_backup_timestamp_seconds")? > 1.7e9 && value("wharf_store_bytes").is_some())
+            .then_some(())
+    })
+    .await;
 }
