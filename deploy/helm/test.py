@@ -1,0 +1,231 @@
+"""Checks the chart without a cluster: strict lint, a render matrix against several versions of Kubernetes, assertions on what is
+rendered, wrong values that must be refused, checkov, and that README.md is what values.yaml says.
+
+`python3 deploy/helm/test.py [--write]`, with helm-python-sdk, kubernetes-validate and checkov installed (see .ci/run). What cannot be
+checked here is said at the end. `--write` writes README.md anew.
+"""
+import base64
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import yaml
+from helm_python import Chart, chart
+
+HERE = pathlib.Path(__file__).parent
+CHART = HERE / "wharf"
+VERSIONS = ["1.31", "1.34", "1.37"]
+# What is not a part of Kubernetes itself has no schema in kubernetes-validate.
+FOREIGN = {"HTTPRoute", "ServiceMonitor", "PrometheusRule"}
+EVERYTHING = {
+    "ingress": {"enabled": True, "tlsSecret": "tls"},
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
+    "metrics": {name: {"enabled": True} for name in ("serviceMonitor", "rules", "dashboard")},
+    "backup": {"enabled": True, "existingClaim": "backups"},
+    "networkPolicy": {"webhookPorts": [8443], "ingressFrom": [{"namespaceSelector": {}}]},
+    "sandbox": {"enabled": True},
+    "podLabels": {"team": "bots"},
+    "podAnnotations": {"a": "b"},
+    "extraEnv": [{"name": "TZ", "value": "UTC"}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra", "namespace": "bots"}}],
+}
+CASES = {
+    "default": {},
+    "everything": EVERYTHING,
+    "restore": {"restore": {"enabled": True, "file": "wharf-1.backup"}, "backup": {"existingClaim": "backups"}},
+    "existing secret": {"secrets": {"existing": "mine"}, "image": {"digest": "sha256:" + "a" * 64}},
+}
+WRONG = {
+    "an unknown value": ({"replicas": 3}, "replicas"),
+    "an unknown setting": ({"config": {"netwrok": {}}}, "netwrok"),
+    "a size that is none": ({"persistence": {"size": "much"}}, "size"),
+    "a shared volume": ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "accessModes"),
+    "a port that is none": ({"service": {"port": 0}}, "port"),
+    "a backup without a claim": ({"backup": {"enabled": True}}, "backup.existingClaim"),
+    "a restore without a file": ({"restore": {"enabled": True}, "backup": {"existingClaim": "b"}}, "restore.file"),
+}
+# Why these are not followed: each names its objects.
+SKIPPED = {
+    "CKV_K8S_35": "the admin key is an environment variable; the master key, which is worth more, is a file",
+    "CKV_K8S_43": "the image is pinned by image.digest, which the default does not know",
+    "CKV_K8S_15": "a tag is a version and is never moved; pulling always would make the registry part of every restart",
+}
+failed = []
+
+
+def check(holds, what):
+    if not holds:
+        failed.append(what)
+        print(f"FAILED  {what}")
+
+
+def render(values):
+    files = Chart.load(str(CHART)).render(values=values, name="demo", namespace="bots")
+    objects = []
+    for path, text in files.items():
+        if path.endswith("NOTES.txt"):
+            continue
+        objects += [it for it in yaml.safe_load_all(text) if it]
+    return objects, next((text for path, text in files.items() if path.endswith("NOTES.txt")), "")
+
+
+def find(objects, kind, suffix=""):
+    return next((it for it in objects if it["kind"] == kind and it["metadata"]["name"].endswith(suffix)), None)
+
+
+def pods(objects):
+    for it in objects:
+        spec = it.get("spec") or {}
+        if it["kind"] == "Pod":
+            yield it["metadata"]["name"], spec
+        elif it["kind"] == "CronJob":
+            yield it["metadata"]["name"], spec["jobTemplate"]["spec"]["template"]["spec"]
+        elif it["kind"] in ("StatefulSet", "Deployment", "Job"):
+            yield it["metadata"]["name"], spec["template"]["spec"]
+
+
+def lint():
+    for version in VERSIONS:
+        result = chart.lint(str(CHART), strict=True, kube_version=f"v{version}.0")
+        errors = result.get("errors") if isinstance(result, dict) else getattr(result, "errors", None)
+        check(not errors, f"lint for {version}: {errors}")
+
+
+def matrix(folder):
+    for name, values in CASES.items():
+        objects, notes = render(values)
+        out = folder / name.replace(" ", "-")
+        out.mkdir()
+        known = []
+        for at, it in enumerate(objects):
+            file = out / f"{at:02}-{it['kind'].lower()}.yaml"
+            file.write_text(yaml.safe_dump(it))
+            if it["kind"] not in FOREIGN:
+                known.append(str(file))
+        for version in VERSIONS:
+            done = subprocess.run(
+                ["kubernetes-validate", "--strict", "-k", version, *known], capture_output=True, text=True, check=False
+            )
+            check(done.returncode == 0, f"{name}, Kubernetes {version}: {done.stdout} {done.stderr}")
+        assert_objects(name, objects, notes)
+    print(f"rendered {len(CASES)} sets of values, validated for {', '.join(VERSIONS)}")
+
+
+def assert_objects(name, objects, notes):
+    for pod, spec in pods(objects):
+        what = f"{name}, pod of {pod}"
+        check(spec.get("automountServiceAccountToken") is False, f"{what}: a service account token")
+        security = spec["securityContext"]
+        check(security["runAsNonRoot"] and security["seccompProfile"]["type"] == "RuntimeDefault", f"{what}: {security}")
+        for container in spec["containers"]:
+            own = container["securityContext"]
+            check(own["readOnlyRootFilesystem"] and not own["allowPrivilegeEscalation"], f"{what}: {own}")
+            check(own["capabilities"]["drop"] == ["ALL"], f"{what}: capabilities")
+            check({"requests", "limits"} <= container["resources"].keys(), f"{what}: resources")
+    server = find(objects, "StatefulSet")
+    template = server["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    check(server["spec"]["replicas"] == (0 if name == "restore" else 1), f"{name}: replicas")
+    check(container["readinessProbe"]["httpGet"]["path"] == "/readyz", f"{name}: readiness")
+    check(container["livenessProbe"]["httpGet"]["path"] == "/healthz", f"{name}: liveness")
+    config = yaml.safe_load(find(objects, "ConfigMap", "wharf")["data"]["config.yaml"])
+    grace = template["spec"]["terminationGracePeriodSeconds"]
+    stop = container["lifecycle"]["preStop"]["sleep"]["seconds"] + config["drain_seconds"]
+    check(grace > stop, f"{name}: {grace} s to end, and {stop} s needed")
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    check(config["data"].startswith(mounts["data"] + "/"), f"{name}: the data are a folder of the volume, not the volume")
+    key = config["storage"]["master_key_file"]
+    check(key.startswith(mounts["master-key"] + "/"), f"{name}: the master key is a file of the secret")
+    claim = server["spec"]["volumeClaimTemplates"][0]["spec"]
+    check(claim["accessModes"] == ["ReadWriteOncePod"], f"{name}: {claim}")
+    check(server["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain", f"{name}: the claim is kept")
+    secret = find(objects, "Secret")
+    check((secret is None) == (name == "existing secret"), f"{name}: secret")
+    if secret:
+        master = base64.b64decode(secret["data"]["master-key"]).decode()
+        admin = base64.b64decode(secret["data"]["admin-key"]).decode()
+        check(re.fullmatch("[0-9a-f]{64}", master) and len(admin) >= 32, f"{name}: keys of the right form")
+        check(secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep", f"{name}: the secret outlives")
+    check("no autoscaler" in notes and "curl" in notes, f"{name}: notes")
+    if name == "everything":
+        egress = find(objects, "NetworkPolicy", "wharf")["spec"]["egress"]
+        ports = sorted({port["port"] for rule in egress for port in rule["ports"]})
+        check(ports == [53, 443, 7070, 7443, 8443], f"{name}: egress to {ports}")
+        rules = find(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+        alerts = {rule["alert"] for rule in rules}
+        documented = set(re.findall(r"^### (Wharf\w+)", (HERE.parents[1] / "docs/operations.md").read_text(), re.M))
+        check(alerts == documented, f"alerts and their entries in docs/operations.md differ: {alerts ^ documented}")
+        check(find(objects, "HorizontalPodAutoscaler") is None, "an autoscaler")
+    old = find(render({"config": {"log": "debug"}})[0], "StatefulSet")["spec"]["template"]["metadata"]["annotations"]
+    check(old["checksum/config"] != template["metadata"]["annotations"]["checksum/config"], f"{name}: checksum")
+
+
+def wrong():
+    for what, (values, said) in WRONG.items():
+        try:
+            render(values)
+        except Exception as error:  # whatever the SDK raises
+            check(said in str(error), f"{what}: refused without naming {said}: {error}")
+        else:
+            check(False, f"{what} was taken")
+    print(f"refused {len(WRONG)} sets of wrong values")
+
+
+def checkov(folder):
+    command = ["checkov", "-d", str(folder / "everything"), "--framework", "kubernetes", "--compact", "--quiet"]
+    command += ["--skip-download", "--skip-check", ",".join(SKIPPED)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "BC_SKIP_DOWNLOAD": "1"})
+    check(done.returncode == 0, f"checkov:\n{done.stdout[-4000:]}{done.stderr[-500:]}")
+    print(f"checkov: skipped {', '.join(f'{code} ({why})' for code, why in SKIPPED.items())}")
+
+
+def readme(write):
+    rows, path, about = [], [], []
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        indent = (len(line) - len(line.lstrip())) // 2
+        text = line.strip()
+        if text.startswith("# --"):
+            about.append(text.removeprefix("# --").strip())
+        elif ":" in text and not text.startswith(("#", "-")):
+            key, _, value = text.partition(":")
+            path = path[:indent] + [key]
+            if about:
+                rows.append(f"| `{'.'.join(path)}` | {' '.join(about)} | {f'`{value.strip()}`' if value.strip() else ''} |")
+                about = []
+    text = f"""# The chart's values
+
+Made from `values.yaml` by `python3 deploy/helm/test.py --write`.
+
+```sh
+helm install wharf deploy/helm/wharf
+```
+
+| value | | default |
+|---|---|---|
+{chr(10).join(rows)}
+"""
+    file = CHART / "README.md"
+    if write:
+        file.write_text(text)
+    check(file.read_text() == text, "deploy/helm/wharf/README.md is not what values.yaml says: --write")
+
+
+def main():
+    readme("--write" in sys.argv)
+    lint()
+    wrong()
+    with tempfile.TemporaryDirectory() as folder:
+        matrix(pathlib.Path(folder))
+        checkov(pathlib.Path(folder))
+    print("NOT checked: an installation, for there is no cluster; objects of other APIs (" + ", ".join(sorted(FOREIGN)) + ")")
+    if failed:
+        sys.exit(f"{len(failed)} checks failed")
+    print("the chart is sound")
+
+
+main()
