@@ -165,6 +165,21 @@ def assert_objects(name, objects, notes):
     check(old["checksum/config"] != template["metadata"]["annotations"]["checksum/config"], f"{name}: checksum")
 
 
+def settings():
+    wharf = os.environ.get("WHARF")
+    if not wharf:
+        print("NOT checked: whether Wharf takes the rendered settings; set WHARF to its program")
+        return
+    for name, values in CASES.items():
+        config = find(render(values)[0], "ConfigMap", "wharf")["data"]["config.yaml"]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(config)
+            file.flush()
+            done = subprocess.run([wharf, "check-config", "--config", file.name], capture_output=True, text=True, check=False)
+            check(done.returncode == 0, f"{name}: Wharf refuses the settings: {done.stderr}")
+    print(f"Wharf takes the settings of {len(CASES)} sets of values")
+
+
 def wrong():
     for what, (values, said) in WRONG.items():
         try:
@@ -219,6 +234,7 @@ def main():
     readme("--write" in sys.argv)
     lint()
     wrong()
+    settings()
     with tempfile.TemporaryDirectory() as folder:
         matrix(pathlib.Path(folder))
         checkov(pathlib.Path(folder))
