@@ -18,8 +18,8 @@ const BATCH: u64 = 200;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// A connection of which nothing comes for so long is deaf.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a message is written that is not acknowledged.
-const MAX_WRITES: u32 = 3;
+/// A message that so often had no answer in time is given up.
+const MAX_SILENCES: u32 = 3;
 
 /// Where the drain of the backlog stands.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -89,16 +89,19 @@ impl Router {
             self.drain.next = None;
             self.ask_for_batch(turn);
         }
-        for (seq, written, times) in self.outbox.written_before(turn.steady.minus(PATIENCE)) {
-            if times >= MAX_WRITES {
+        let mut is_deaf = false;
+        for (seq, written) in self.outbox.written_before(turn.steady.minus(PATIENCE)) {
+            if self.outbox.count_silence(seq) >= MAX_SILENCES {
                 self.give_up(turn, seq)?;
             } else if self.last_ack.is_some_and(|ack| ack > written) {
                 // Others were acknowledged since: this one alone is written again.
                 self.outbox.write_again(seq);
             } else {
-                self.is_deaf(turn, "the service does not acknowledge messages");
-                break;
+                is_deaf = true;
             }
+        }
+        if is_deaf {
+            self.is_deaf(turn, "the service does not acknowledge messages");
         }
         Ok(())
     }

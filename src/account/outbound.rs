@@ -170,7 +170,7 @@ impl Router {
                         let mut writes = ChangeSet::<owner::Router>::default();
                         put_outgoing(&mut writes, seq, &entry, Some(&stanza));
                         turn.absorb(writes);
-                        entry.stage = Stage::Sealed { stanza, written: None, times: 0 };
+                        entry.stage = Stage::Sealed { stanza, written: None, silences: 0 };
                     }
                     Step::Failed { code, meaning } => {
                         self.fail(turn, seq, &entry.id, code, meaning)?;
@@ -179,8 +179,8 @@ impl Router {
                 }
             }
             match &mut entry.stage {
-                Stage::Sealed { stanza, written, times } if written.is_none() => {
-                    (*written, *times) = (Some(turn.steady), *times + 1);
+                Stage::Sealed { stanza, written, .. } if written.is_none() => {
+                    *written = Some(turn.steady);
                     self.write(turn, (**stanza).clone());
                 }
                 Stage::Sealed { .. } => {}

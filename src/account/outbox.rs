@@ -22,8 +22,8 @@ pub(super) enum Stage {
         stanza: Box<Node>,
         /// When it was written on the present connection.
         written: Option<Monotonic>,
-        /// How often it was written since the account was loaded.
-        times: u32,
+        /// How often no answer came to it in time, since the account was loaded.
+        silences: u32,
     },
 }
 
@@ -63,7 +63,7 @@ impl Outbox {
             let seq = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
             let record: proto::Outgoing = codec::decode(&value, "outgoing message")?;
             let stage = match &record.stanza {
-                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: None, times: 0 },
+                Some(bytes) => Stage::Sealed { stanza: Box::new(decode_frame(bytes)?), written: None, silences: 0 },
                 None => Stage::Queued,
             };
             let entry = Outgoing {
@@ -91,21 +91,32 @@ impl Outbox {
         self.entries.iter().filter(|(_, entry)| !is_written(entry)).map(|(seq, _)| *seq).collect()
     }
 
-    fn written(&self) -> impl Iterator<Item = (u64, Monotonic, u32)> {
+    fn written(&self) -> impl Iterator<Item = (u64, Monotonic)> {
         self.entries.iter().filter_map(|(seq, entry)| match entry.stage {
-            Stage::Sealed { written: Some(at), times, .. } => Some((*seq, at, times)),
+            Stage::Sealed { written: Some(at), .. } => Some((*seq, at)),
             _ => None,
         })
     }
 
     /// When that was written which has waited longest for its acknowledgement.
     pub(super) fn oldest_written(&self) -> Option<Monotonic> {
-        self.written().map(|(_, at, _)| at).min()
+        self.written().map(|(_, at)| at).min()
     }
 
-    /// What was written until then and is not acknowledged: when, and how often.
-    pub(super) fn written_before(&self, until: Monotonic) -> Vec<(u64, Monotonic, u32)> {
-        self.written().filter(|(_, at, _)| *at <= until).collect()
+    /// What was written until then and is not acknowledged, and when it was.
+    pub(super) fn written_before(&self, until: Monotonic) -> Vec<(u64, Monotonic)> {
+        self.written().filter(|(_, at)| *at <= until).collect()
+    }
+
+    /// Counts that no answer came in time; returns how often that was.
+    pub(super) fn count_silence(&mut self, seq: u64) -> u32 {
+        match self.entries.get_mut(&seq).map(|entry| &mut entry.stage) {
+            Some(Stage::Sealed { silences, .. }) => {
+                *silences += 1;
+                *silences
+            }
+            _ => 0,
+        }
     }
 
     pub(super) fn write_again(&mut self, seq: u64) {

@@ -171,7 +171,7 @@ impl PreKeys {
             return self.generate(count);
         }
         let mut writes = Writes::default();
-        put_marks(&mut writes, &PreKeyMarks { next_id: marks.next_id, ..PreKeyMarks::default() });
+        put_marks(&mut writes, &PreKeyMarks { given_back: None, given_back_count: None, ..marks });
         Ok((keys, writes))
     }
 
@@ -182,6 +182,18 @@ impl PreKeys {
             &mut writes,
             &PreKeyMarks { given_back: Some(first.get()), given_back_count: Some(count), ..self.marks()? },
         );
+        Ok(writes)
+    }
+
+    /// Whether this digest was found right before.
+    pub fn is_checked(&self, digest: &[u8]) -> Result<bool, AccountError> {
+        Ok(self.marks()?.checked_digest.as_deref() == Some(digest))
+    }
+
+    /// This digest was found right: while the service says the same, it need not be made again.
+    pub fn checked(&mut self, digest: &[u8]) -> Result<Writes, AccountError> {
+        let mut writes = Writes::default();
+        put_marks(&mut writes, &PreKeyMarks { checked_digest: Some(digest.to_vec()), ..self.marks()? });
         Ok(writes)
     }
 

@@ -250,7 +250,7 @@ impl Router {
             to,
             recipients: Vec::new(),
             text: OutgoingText::default(),
-            stage: Stage::Sealed { stanza: Box::new(stanza.clone()), written: None, times: 0 },
+            stage: Stage::Sealed { stanza: Box::new(stanza.clone()), written: None, silences: 0 },
             tries: 0,
             looked_up: true,
             unreachable: HashSet::new(),

@@ -215,6 +215,11 @@ impl Router {
         iq: &Node,
     ) -> Result<(), AccountError> {
         let digest = iq.require_child("digest")?;
+        let hash = digest.require_child("hash")?.content_bytes().to_vec();
+        let said = hash.clone();
+        if turn.children.prekeys(move |keys| keys.is_checked(&said)).await?? {
+            return Ok(());
+        }
         let ids = read_digest_ids(digest)?;
         let (signed, listed) = turn
             .children
@@ -224,7 +229,10 @@ impl Router {
             })
             .await??;
         let found = compare(digest, &self.device.local, &signed, &listed)?;
-        if !found.is_empty() {
+        if found.is_empty() {
+            let writes = turn.children.prekeys(move |keys| keys.checked(&hash)).await??;
+            turn.absorb(writes);
+        } else {
             turn.count(Incident::PreKeysDiffer);
             tracing::warn!(account = %self.id, ?found, "the service holds other keys of ours than we do");
         }
