@@ -130,7 +130,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     };
     let mut service = Service::start(ServiceConfig {
         records,
-        network: Network::new(config.url(), extra_roots(config)?)?,
+        network: Network::new(config.url(), extra_roots(config)?, config.allow_private_proxies())?,
         settings: Settings {
             root_key,
             version: Arc::new(SharedVersion::new(config.client_version()?)),

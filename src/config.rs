@@ -69,6 +69,7 @@ pub struct NetworkConfig {
     pub version_url: Option<String>,
     pub ca_file: Option<String>,
     pub connects_per_second: u32,
+    pub allow_private_proxies: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,7 @@ impl Default for Config {
                 version_url: None,
                 ca_file: None,
                 connects_per_second: 50,
+                allow_private_proxies: None,
             },
             accounts: AccountsConfig {
                 device_name: "Wharf".into(),
@@ -188,6 +190,11 @@ impl Config {
             return Err(invalid("storage.cache_mib must be 1 to 65536".into()));
         }
         Ok(config)
+    }
+
+    /// Whether an account's proxy may be at a private or loopback address.
+    pub fn allow_private_proxies(&self) -> bool {
+        self.network.allow_private_proxies.unwrap_or(self.network.kind == NetworkKind::Sandbox)
     }
 
     /// Where the client version is asked for; `None` where it is set, and in a sandbox, which has no such place.

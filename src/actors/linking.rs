@@ -2,7 +2,6 @@
 
 use super::ActorError as Error;
 use super::fleet::{AccountOptions, Call, Change, List, Renew, Restart, Watch};
-use super::proxy::Proxy;
 use super::service::Service;
 use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
 use crate::base::ids::AccountId;
@@ -63,7 +62,7 @@ impl Service {
         options: Option<AccountOptions>,
     ) -> Result<(), Error> {
         if let Some(proxy) = options.as_ref().and_then(|options| options.proxy.as_ref()) {
-            Proxy::parse(proxy)?;
+            self.network.proxy(proxy)?;
         }
         self.ask(Change { id: id.clone(), label, metadata, options }).await?
     }

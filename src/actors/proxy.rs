@@ -3,26 +3,31 @@
 use super::ActorError;
 use super::transport::Socket;
 use crate::base::secret_text::SecretText;
+use crate::webhook::is_public;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io;
+use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_socks::tcp::Socks5Stream;
 use url::Url;
 
 /// The head of a proxy's answer may be so long.
 const MAX_HEAD: usize = 8 * 1024;
+const PRIVATE: &str = "is at a private address; network.allow_private_proxies would allow that";
 
 /// A proxy, with its password where it has one.
 #[derive(Clone)]
 pub struct Proxy {
     url: Url,
+    /// Whether it may be at a private, loopback or link-local address.
+    allow_private: bool,
 }
 
 impl Proxy {
     /// `socks5://` or `http://`, with a host, and a user and a password where the proxy wants them.
-    pub fn parse(text: &SecretText) -> Result<Self, ActorError> {
+    pub fn parse(text: &SecretText, allow_private: bool) -> Result<Self, ActorError> {
         let bad = |why: &str| ActorError::BadField { field: "proxy", why: why.to_owned() };
         let url = Url::parse(text.expose()).map_err(|_| bad("is no URL"))?;
         if !matches!(url.scheme(), "socks5" | "http") {
@@ -31,7 +36,16 @@ impl Proxy {
         if url.host_str().is_none_or(str::is_empty) || !matches!(url.path(), "" | "/") || url.query().is_some() {
             return Err(bad("must be a scheme, a host and a port, and nothing else"));
         }
-        Ok(Self { url })
+        let proxy = Self { url, allow_private };
+        let literal = proxy.host().0.parse::<IpAddr>();
+        if literal.is_ok_and(|address| !proxy.may_be_at(address)) {
+            return Err(bad(PRIVATE));
+        }
+        Ok(proxy)
+    }
+
+    fn may_be_at(&self, address: IpAddr) -> bool {
+        self.allow_private || is_public(address)
     }
 
     /// As it may be shown: without the password.
@@ -58,7 +72,13 @@ impl Proxy {
     /// A connection to the target through the proxy. Names are looked up by the proxy.
     pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Socket>, ActorError> {
         let failed = |why: String| ActorError::Network(format!("the proxy {}: {why}", self.shown()));
-        let tcp = TcpStream::connect(self.host()).await.map_err(|error| failed(error.to_string()))?;
+        // The address that was looked at is the one that is connected to.
+        let found = lookup_host(self.host()).await.map_err(|error| failed(error.to_string()))?;
+        let allowed: Vec<_> = found.filter(|address| self.may_be_at(address.ip())).collect();
+        if allowed.is_empty() {
+            return Err(failed(PRIVATE.to_owned()));
+        }
+        let tcp = TcpStream::connect(&*allowed).await.map_err(|error| failed(error.to_string()))?;
         tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
         if self.url.scheme() == "http" {
             let tunnel = self.tunnel(tcp, host, port).await.map_err(|error| failed(error.to_string()))?;
@@ -123,7 +143,7 @@ mod tests {
     use super::*;
 
     fn proxy(text: &str) -> Result<Proxy, ActorError> {
-        Proxy::parse(&SecretText::new(text.into()))
+        Proxy::parse(&SecretText::new(text.into()), false)
     }
 
     #[test]
@@ -132,6 +152,15 @@ mod tests {
         assert_eq!(proxy.login(), Some(("bot".into(), "p@ss".into())));
         assert_eq!(proxy.host(), ("proxy.example", 1081));
         assert_eq!(format!("{proxy:?}"), "socks5://bot:***@proxy.example:1081");
+    }
+
+    #[test]
+    fn a_private_address_is_refused_unless_that_is_allowed() {
+        for private in ["http://127.0.0.1:3128", "socks5://[::1]", "http://10.0.0.7", "http://169.254.169.254"] {
+            assert!(proxy(private).is_err(), "{private}");
+            assert!(Proxy::parse(&SecretText::new(private.into()), true).is_ok(), "{private}");
+        }
+        assert!(proxy("http://9.9.9.9:3128").is_ok());
     }
 
     #[test]

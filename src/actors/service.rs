@@ -81,6 +81,7 @@ pub struct Service {
     pub(super) metrics: Arc<Metrics>,
     pub(super) free_space: Measure,
     pub(super) store_size: Measure,
+    pub(super) network: Network,
     pub(super) keep_free: u64,
     vitals: Vitals,
 }
@@ -132,6 +133,7 @@ impl Service {
         )
         .map_err(|error| Error::Network(error.to_string()))?
         .start();
+        let network = config.network.clone();
         let environment = Environment {
             store: store.clone(),
             network: config.network,
@@ -162,6 +164,7 @@ impl Service {
             metrics,
             free_space,
             store_size: config.store_size,
+            network,
             keep_free,
             vitals,
         })

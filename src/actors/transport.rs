@@ -27,12 +27,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
 pub struct Network {
     url: Url,
     tls: Arc<ClientConfig>,
-    proxy: Option<Proxy>,
+    /// One that cannot be used is never left out: nothing is connected without it.
+    proxy: Option<Result<Proxy, ActorError>>,
+    allow_private_proxies: bool,
 }
 
 impl Network {
     /// `extra_roots` are DER certificates of an authority of one's own.
-    pub fn new(url: &str, extra_roots: Vec<Vec<u8>>) -> Result<Self, ActorError> {
+    pub fn new(url: &str, extra_roots: Vec<Vec<u8>>, allow_private_proxies: bool) -> Result<Self, ActorError> {
         let bad = |why: String| ActorError::Network(why);
         let url = Url::parse(url).map_err(|error| bad(format!("network.url {url:?}: {error}")))?;
         if !matches!(url.scheme(), "ws" | "wss") || url.host_str().is_none() {
@@ -48,12 +50,18 @@ impl Network {
             .map_err(|error| bad(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { url, tls: Arc::new(tls), proxy: None })
+        Ok(Self { url, tls: Arc::new(tls), proxy: None, allow_private_proxies })
     }
 
-    /// The same through a proxy. One that cannot be used was refused when it was set.
+    /// The same through a proxy.
     pub(super) fn through(&self, proxy: Option<&SecretText>) -> Self {
-        Self { proxy: proxy.and_then(|text| Proxy::parse(text).ok()), ..self.clone() }
+        let proxy = proxy.map(|text| self.proxy(text));
+        Self { proxy, ..self.clone() }
+    }
+
+    /// Reads a proxy, and refuses one that may not be used.
+    pub(super) fn proxy(&self, text: &SecretText) -> Result<Proxy, ActorError> {
+        Proxy::parse(text, self.allow_private_proxies)
     }
 
     pub(super) async fn connect(&self) -> Result<WebSocketStream<Box<dyn Socket>>, ActorError> {
@@ -67,7 +75,8 @@ impl Network {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = self.url.port_or_known_default().unwrap_or(443);
         let tcp: Box<dyn Socket> = match &self.proxy {
-            Some(proxy) => proxy.connect(&host, port).await?,
+            Some(Ok(proxy)) => proxy.connect(&host, port).await?,
+            Some(Err(error)) => return Err(error.clone()),
             None => {
                 let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|error| failed(error.to_string()))?;
                 tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;

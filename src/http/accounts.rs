@@ -47,7 +47,7 @@ pub(super) fn render(info: &AccountInfo) -> Value {
         "linked_at": view.linked_at.map(|at| at.rfc3339()),
         "restarts": info.restarts,
         "device_name": info.options.device_name,
-        "proxy": info.options.proxy.as_ref().and_then(|proxy| Proxy::parse(proxy).ok()).map(|proxy| proxy.shown()),
+        "proxy": info.options.proxy.as_ref().and_then(|proxy| Proxy::parse(proxy, true).ok()).map(|proxy| proxy.shown()),
     })
 }
 
