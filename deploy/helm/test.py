@@ -161,6 +161,9 @@ def assert_objects(name, objects, notes):
         documented = set(re.findall(r"^### (Wharf\w+)", (HERE.parents[1] / "docs/operations.md").read_text(), re.M))
         check(alerts == documented, f"alerts and their entries in docs/operations.md differ: {alerts ^ documented}")
         check(find(objects, "HorizontalPodAutoscaler") is None, "an autoscaler")
+        wanted = find(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+        scraped = [it for it in objects if it["kind"] == "Service" and wanted <= it["metadata"]["labels"].items()]
+        check(len(scraped) == 1, f"scraped {len(scraped)} times")
     old = find(render({"config": {"log": "debug"}})[0], "StatefulSet")["spec"]["template"]["metadata"]["annotations"]
     check(old["checksum/config"] != template["metadata"]["annotations"]["checksum/config"], f"{name}: checksum")
 
