@@ -9,10 +9,10 @@ use super::outbox::{Outgoing, Stage, put_outgoing};
 use super::router::{Router, Turn};
 use super::{Children, Incident, codec, proto};
 use crate::base::ids::MessageId;
-use crate::signal::{IdentityKey, PreKeyBundle, PublicKey};
+use crate::signal::PreKeyBundle;
 use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, sender_key_message};
-use crate::wire::prekeys::{read_key, read_skey, read_user};
+use crate::wire::prekeys::{read_bundle, read_user};
 use crate::wire::proto::Message;
 use crate::wire::{Jid, Node, Server, WireError};
 use prost::Message as _;
@@ -263,18 +263,4 @@ impl Router {
         self.outbox.entries.insert(self.outbox.next, entry);
         self.outbox.next += 1;
     }
-}
-
-fn read_bundle(receipt: &Node, keys: &Node) -> Result<PreKeyBundle, WireError> {
-    let (signed_pre_key_id, signed_pre_key, signature) = read_skey(keys.require_child("skey")?)?;
-    let registration = receipt.require_child("registration")?.array("registration id")?;
-    let identity = PublicKey::parse(keys.require_child("identity")?.content_bytes(), "identity key")?;
-    Ok(PreKeyBundle {
-        registration_id: u32::from_be_bytes(registration),
-        identity: IdentityKey(identity),
-        signed_pre_key_id,
-        signed_pre_key,
-        signature,
-        one_time: keys.find("key").map(read_key).transpose()?,
-    })
 }

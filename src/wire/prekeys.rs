@@ -37,6 +37,21 @@ pub fn read_digest_ids(digest: &Node) -> Result<Vec<PreKeyId>, WireError> {
     list.nodes().iter().map(|id| Ok(PreKeyId::from_wire(id.content_bytes())?)).collect()
 }
 
+/// A bundle (its signature not yet checked): a `<user>` holds all of it; of a retry receipt the registration id stands beside `<keys>`.
+pub fn read_bundle(head: &Node, keys: &Node) -> Result<PreKeyBundle, WireError> {
+    let (signed_pre_key_id, signed_pre_key, signature) = read_skey(keys.require_child("skey")?)?;
+    let registration = head.require_child("registration")?.array("registration id")?;
+    let identity = PublicKey::parse(keys.require_child("identity")?.content_bytes(), "identity key")?;
+    Ok(PreKeyBundle {
+        registration_id: u32::from_be_bytes(registration),
+        identity: IdentityKey(identity),
+        signed_pre_key_id,
+        signed_pre_key,
+        signature,
+        one_time: keys.find("key").map(read_key).transpose()?,
+    })
+}
+
 /// One `<user>` of an answer: its device, and its bundle or the service's error code.
 #[derive(Debug, Clone)]
 pub struct FetchedBundle {
@@ -51,17 +66,7 @@ pub fn read_user(user: &Node) -> Result<FetchedBundle, WireError> {
         let code = error.number("code").and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
         return Ok(FetchedBundle { device, result: Err(code) });
     }
-    let (signed_pre_key_id, signed_pre_key, signature) = read_skey(user.require_child("skey")?)?;
-    let registration_id = u32::from_be_bytes(user.require_child("registration")?.array("registration id")?);
-    let identity = PublicKey::parse(user.require_child("identity")?.content_bytes(), "identity key")?;
-    let bundle = PreKeyBundle {
-        registration_id,
-        identity: IdentityKey(identity),
-        signed_pre_key_id,
-        signed_pre_key,
-        signature,
-        one_time: user.find("key").map(read_key).transpose()?,
-    };
+    let bundle = read_bundle(user, user)?;
     let device_identity = user.find("device-identity").map(|node| node.content_bytes().to_vec());
     Ok(FetchedBundle { device, result: Ok((bundle, device_identity)) })
 }

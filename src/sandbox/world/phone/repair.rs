@@ -2,11 +2,11 @@
 
 use super::reading::Arrival;
 use crate::sandbox::world::{Action, DeviceId, RECEIPT_DELAY, World};
-use crate::signal::{IdentityKey, PreKeyBundle, PublicKey, SignalError};
+use crate::signal::SignalError;
 use crate::wire::message::device_sent;
-use crate::wire::prekeys::{key_node, read_key, read_skey, skey_node};
+use crate::wire::prekeys::{key_node, read_bundle, skey_node};
 use crate::wire::proto::{Message, message as fields};
-use crate::wire::{Jid, Node, Server, WireError};
+use crate::wire::{Jid, Node, Server};
 
 /// A message is asked for so often, and sent again so often.
 const TRIES: u64 = 5;
@@ -114,18 +114,4 @@ impl World {
         let is_copy = device.number == number && chat.device() == 0;
         if is_copy { device_sent(&chat.to_string(), message) } else { message }
     }
-}
-
-fn read_bundle(receipt: &Node, keys: &Node) -> Result<PreKeyBundle, WireError> {
-    let (signed_pre_key_id, signed_pre_key, signature) = read_skey(keys.require_child("skey")?)?;
-    let registration = receipt.require_child("registration")?.array("registration id")?;
-    let identity = PublicKey::parse(keys.require_child("identity")?.content_bytes(), "identity key")?;
-    Ok(PreKeyBundle {
-        registration_id: u32::from_be_bytes(registration),
-        identity: IdentityKey(identity),
-        signed_pre_key_id,
-        signed_pre_key,
-        signature,
-        one_time: keys.find("key").map(read_key).transpose()?,
-    })
 }
