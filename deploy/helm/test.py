@@ -1,5 +1,5 @@
 """Checks the chart without a cluster: strict lint, a render matrix against several versions of Kubernetes, assertions on what is
-rendered, wrong values that must be refused, checkov, and that README.md is what values.yaml says.
+rendered, wrong values that must be refused, when alerts fire, checkov, and that README.md is what values.yaml says.
 
 `python3 deploy/helm/test.py [--write]`, with helm-python-sdk, kubernetes-validate and checkov installed (see .ci/run). What cannot be
 checked here is said at the end. `--write` writes README.md anew.
@@ -8,6 +8,7 @@ import base64
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,11 @@ FOREIGN = {"HTTPRoute", "ServiceMonitor", "PrometheusRule"}
 EVERYTHING = {
     "ingress": {"enabled": True, "tlsSecret": "tls"},
     "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
-    "metrics": {name: {"enabled": True} for name in ("serviceMonitor", "rules", "dashboard")},
+    "metrics": {
+        "serviceMonitor": {"enabled": True},
+        "rules": {"enabled": True, "runbookUrl": "https://wiki/wharf"},
+        "dashboard": {"enabled": True},
+    },
     "backup": {"enabled": True, "existingClaim": "backups"},
     "networkPolicy": {"webhookPorts": [8443], "ingressFrom": [{"namespaceSelector": {}}]},
     "sandbox": {"enabled": True},
@@ -157,6 +162,10 @@ def assert_objects(name, objects, notes):
         ports = sorted({port["port"] for rule in egress for port in rule["ports"]})
         check(ports == [53, 443, 7070, 7443, 8443], f"{name}: egress to {ports}")
         rules = find(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+        for rule in rules:
+            own = rule["expr"].count('{namespace="bots",job="demo-wharf"')
+            check(own and own == rule["expr"].count("{"), f"{rule['alert']} watches others too: {rule['expr']}")
+            check(rule["annotations"]["runbook_url"] == f"https://wiki/wharf#{rule['alert'].lower()}", f"{rule['alert']}: runbook")
         alerts = {rule["alert"] for rule in rules}
         documented = set(re.findall(r"^### (Wharf\w+)", (HERE.parents[1] / "docs/operations.md").read_text(), re.M))
         check(alerts == documented, f"alerts and their entries in docs/operations.md differ: {alerts ^ documented}")
@@ -202,6 +211,19 @@ def checkov(folder):
     print(f"checkov: skipped {', '.join(f'{code} ({why})' for code, why in SKIPPED.items())}")
 
 
+def alerts():
+    if not shutil.which("promtool"):
+        print("NOT checked: when alerts fire, for there is no promtool here")
+        return
+    for command in (["check", "rules", CHART / "files/rules.yaml"], ["test", "rules", HERE / "rules_test.yaml"]):
+        done = subprocess.run(["promtool", *command], capture_output=True, text=True, check=False)
+        check(done.returncode == 0, f"promtool {command[0]}:\n{done.stdout}{done.stderr}")
+    fired = set(re.findall(r"alertname: (\w+)\n +exp_alerts", (HERE / "rules_test.yaml").read_text()))
+    named = set(re.findall(r"alert: (\w+)", (CHART / "files/rules.yaml").read_text()))
+    check(fired == named, f"no test lets these fire: {named - fired}")
+    print(f"{len(named)} alerts fire when they should, and not when they should not")
+
+
 def readme(write):
     rows, path, about = [], [], []
     for line in (CHART / "values.yaml").read_text().splitlines():
@@ -238,6 +260,7 @@ def main():
     lint()
     wrong()
     settings()
+    alerts()
     with tempfile.TemporaryDirectory() as folder:
         matrix(pathlib.Path(folder))
         checkov(pathlib.Path(folder))

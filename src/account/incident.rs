@@ -24,6 +24,18 @@ pub enum Incident {
 }
 
 impl Incident {
+    pub const ALL: [Self; 9] = [
+        Self::Undecryptable,
+        Self::RetryAsked,
+        Self::RetryAnswered,
+        Self::RetryUnanswered,
+        Self::Deaf,
+        Self::IdentityChanged,
+        Self::PreKeysRefused,
+        Self::PreKeysDiffer,
+        Self::MessageRefused,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecryptable => "undecryptable",

@@ -64,6 +64,7 @@ impl Router {
                 if left <= u64::from(PREKEY_MINIMUM) || self.uploads.wanted {
                     self.upload_prekeys(turn).await
                 } else {
+                    self.view.prekeys_due = false;
                     self.activate(turn);
                     Ok(())
                 }

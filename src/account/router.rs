@@ -459,5 +459,6 @@ impl Router {
         self.view.lid = link.and_then(|link| link.lid.clone());
         self.view.push_name = link.map(|link| link.push_name.clone()).filter(|name| !name.is_empty());
         self.view.linked_at = link.map(|link| link.linked_at);
+        self.view.prekeys_due &= link.is_some();
     }
 }

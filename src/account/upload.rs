@@ -110,6 +110,7 @@ impl Router {
             return Ok(());
         }
         self.uploads.wanted = false;
+        self.view.prekeys_due = true;
         let batch = self.settings.prekey_batch;
         let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
         let (keys, writes) = turn.children.prekeys(move |keys| keys.batch(batch)).await??;
@@ -146,6 +147,7 @@ impl Router {
         offer: Offer,
     ) -> Result<(), AccountError> {
         self.uploads.failed = 0;
+        self.view.prekeys_due = false;
         self.signed_prekey_taken(turn, offer.signed).await?;
         self.prekeys_replaced(turn);
         self.activate(turn);

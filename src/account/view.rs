@@ -31,6 +31,24 @@ pub enum AccountState {
 }
 
 impl AccountState {
+    pub const ALL: [Self; 15] = [
+        Self::Created,
+        Self::Linking,
+        Self::PasskeyRequired,
+        Self::PasskeyConfirmation,
+        Self::Connecting,
+        Self::Online,
+        Self::Deaf,
+        Self::Reconnecting,
+        Self::Stopped,
+        Self::LoggedOut,
+        Self::Replaced,
+        Self::Outdated,
+        Self::Locked,
+        Self::Banned,
+        Self::Quarantined,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -97,6 +115,8 @@ pub struct AccountView {
     /// To be typed into the phone.
     pub pairing_code: Option<LinkCode>,
     pub passkey: Option<PasskeyView>,
+    /// The service runs out of our prekeys, and has not taken new ones yet.
+    pub prekeys_due: bool,
 }
 
 impl Default for AccountView {
@@ -112,6 +132,7 @@ impl Default for AccountView {
             code: None,
             pairing_code: None,
             passkey: None,
+            prekeys_due: false,
         }
     }
 }

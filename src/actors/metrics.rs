@@ -1,6 +1,6 @@
 //! What operators can measure, in the Prometheus text format. Labels have few values each; none is an account.
 
-use crate::account::{AccountState, Incident};
+use crate::account::{AccountState, AccountView, Incident};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -37,6 +37,7 @@ pub struct Metrics {
     pub(super) quarantines: Counter,
     pub(super) stuck: Counter,
     accounts: Family<StateLabel, Gauge>,
+    prekeys_due: Gauge,
     incidents: Family<IncidentLabel, Counter>,
     free_bytes: Gauge,
     store_bytes: Gauge,
@@ -70,6 +71,7 @@ impl Default for Metrics {
             quarantines: Counter::default(),
             stuck: Counter::default(),
             accounts: Family::default(),
+            prekeys_due: Gauge::default(),
             incidents: Family::default(),
             free_bytes: Gauge::default(),
             store_bytes: Gauge::default(),
@@ -77,8 +79,17 @@ impl Default for Metrics {
             delivery_oldest_seconds: Gauge::default(),
             backup_timestamp: Gauge::default(),
         };
+        // A series that begins with its first incident hides it: an increase needs a value before.
+        for incident in Incident::ALL {
+            metrics.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc_by(0);
+        }
         metrics.registered()
     }
+}
+
+/// -1 where it cannot be known.
+fn gauge(value: Option<u64>) -> i64 {
+    value.and_then(|value| value.try_into().ok()).unwrap_or(-1)
 }
 
 impl Metrics {
@@ -102,6 +113,8 @@ impl Metrics {
         );
         registry.register("incidents", "What should be rare, by kind", self.incidents.clone());
         registry.register("accounts", "Accounts by state", self.accounts.clone());
+        let due = "Accounts whose prekeys run out at the service, which has not taken new ones yet";
+        registry.register("prekeys_due_accounts", due, self.prekeys_due.clone());
         registry.register("store_bytes", "Bytes of the data folder", self.store_bytes.clone());
         registry.register("deliveries", "Webhook deliveries that are not done, by status", self.deliveries.clone());
         let oldest = "Age in seconds of the oldest event that an endpoint has not accepted";
@@ -122,12 +135,17 @@ impl Metrics {
     }
 
     /// All of them as text, with what is measured at this moment.
-    pub(super) fn render(&self, states: impl Iterator<Item = AccountState>, measured: &Measured) -> String {
-        self.accounts.clear();
-        for state in states {
-            self.accounts.get_or_create(&StateLabel { state: state.as_str() }).inc();
+    pub(super) fn render<'a>(
+        &self,
+        views: impl Iterator<Item = &'a AccountView> + Clone,
+        measured: &Measured,
+    ) -> String {
+        for state in AccountState::ALL {
+            let count = views.clone().filter(|view| view.state == state).count();
+            self.accounts.get_or_create(&StateLabel { state: state.as_str() }).set(gauge(u64::try_from(count).ok()));
         }
-        let gauge = |bytes: Option<u64>| bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or(-1);
+        let due = views.filter(|view| view.prekeys_due).count();
+        self.prekeys_due.set(gauge(u64::try_from(due).ok()));
         self.free_bytes.set(gauge(measured.free_bytes));
         self.store_bytes.set(gauge(measured.store_bytes));
         for (status, count) in [("pending", measured.pending), ("dead", measured.dead)] {

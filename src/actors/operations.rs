@@ -50,7 +50,7 @@ impl Service {
     /// All metrics in the Prometheus text format.
     pub async fn metrics(&self) -> Result<String, Error> {
         let accounts = self.accounts().await?;
-        Ok(self.metrics.render(accounts.iter().map(|account| account.view.state), &self.measure()?))
+        Ok(self.metrics.render(accounts.iter().map(|account| &account.view), &self.measure()?))
     }
 
     fn measure(&self) -> Result<Measured, Error> {

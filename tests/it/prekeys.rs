@@ -29,9 +29,11 @@ fn a_batch_that_was_refused_is_offered_again_as_it_is_after_a_growing_while() {
     let code = net.code("alice").unwrap();
     net.world.scan(ALICE, &code).unwrap();
     net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+    assert!(net.view("alice").prekeys_due);
     net.pass(Duration::from_secs(7));
     let offered = uploads(&net);
     assert_eq!(offered.len(), 4, "at once, after 1, 2 and 3 seconds");
+    assert!(!net.view("alice").prekeys_due);
     assert!(offered.iter().all(|keys| *keys == offered[0]), "the same keys");
     net.pass(Duration::from_secs(700));
     assert_eq!(uploads(&net).len(), 4, "the last one was taken");

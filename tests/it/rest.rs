@@ -246,6 +246,37 @@ async fn metrics_tell_of_commits_and_states() {
     assert_eq!(without.status().as_u16(), 401);
 }
 
+/// Alerts and panels, which name series and values of their labels: `wharf_accounts{state="deaf"}`.
+const WATCHED: [&str; 2] = [
+    include_str!("../../deploy/helm/wharf/files/rules.yaml"),
+    include_str!("../../deploy/helm/wharf/files/dashboard.json"),
+];
+
+#[actix_web::test]
+async fn every_series_that_the_chart_watches_is_there_from_the_first_scrape() {
+    let it = Served::start().await;
+    let answer = it.client.try_send(it.client.request("GET", "/metrics")).await.unwrap();
+    let text = String::from_utf8(answer.bytes).unwrap();
+    let mut seen = 0;
+    for watched in WATCHED {
+        let words = watched.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for name in words.filter(|word| word.starts_with("wharf_")) {
+            let shown = ["{", " "].iter().any(|next| text.contains(&format!("\n{name}{next}")));
+            assert!(shown, "{name} is watched, and not shown");
+            seen += 1;
+        }
+        for label in ["state", "kind", "status"] {
+            let named = format!(",{label}=");
+            let values = watched.split(&named).skip(1).filter_map(|rest| rest.split('"').nth(1));
+            for value in values.flat_map(|values| values.split('|')) {
+                assert!(text.contains(&format!("{label}=\"{value}\"")), "{label} {value} is watched, and not shown");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
 #[actix_web::test]
 async fn what_alerts_are_made_of_is_measured() {
     let it = Served::start().await;
