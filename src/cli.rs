@@ -64,8 +64,8 @@ enum Command {
     /// Back up the data of a stopped server, or of a running one, into a new file; in a folder it is named by the time.
     Backup {
         file: PathBuf,
-        /// Delete the oldest backups of the folder, and keep so many.
-        #[arg(long)]
+        /// Delete the oldest backups of the folder, and keep so many. A folder that is not there is made.
+        #[arg(long, conflicts_with = "verify")]
         keep: Option<usize>,
         /// This account only.
         #[arg(long)]
@@ -157,6 +157,8 @@ pub enum CliError {
         "a server uses these data; have it make the backup: --server http://{0}, with its admin key in WHARF_ADMIN_KEY"
     )]
     ServerRuns(String),
+    #[error("{path} is no folder for backups: {why}", path = path.display())]
+    Folder { path: PathBuf, why: std::io::Error },
     #[error("{server}: {why}")]
     Server { server: String, why: String },
     #[error("signals cannot be handled: {0}")]
@@ -202,7 +204,10 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
         Command::Health(health) => probe::health(&health).await,
         Command::RoundTrip(at) => probe::round_trip(&at).await,
         Command::Backup { file, keep, account, server, verify, config } => {
-            let file = tools::file_for(file, now());
+            if keep.is_some() {
+                tools::make_folder(&file)?;
+            }
+            let file = if verify { file } else { tools::file_for(file, now()) };
             let account = account.as_deref().map(AccountId::parse).transpose()?;
             if !verify {
                 match server {

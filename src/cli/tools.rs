@@ -83,11 +83,14 @@ pub(super) fn file_for(path: PathBuf, now: Timestamp) -> PathBuf {
     path.join(format!("{PREFIX}{time}Z{SUFFIX}"))
 }
 
+pub(super) fn make_folder(path: &Path) -> Result<(), CliError> {
+    std::fs::create_dir_all(path).map_err(|why| CliError::Folder { path: path.to_owned(), why })
+}
+
 /// Deletes the oldest backups beside this one, so that so many are left. Only files that bear our names are looked at.
 pub(super) fn keep_newest(file: &Path, keep: usize) -> Result<(), CliError> {
-    let failed =
-        |error: std::io::Error| CliError::Server { server: file.display().to_string(), why: error.to_string() };
     let Some(folder) = file.parent() else { return Ok(()) };
+    let failed = |why: std::io::Error| CliError::Folder { path: folder.to_owned(), why };
     let mut ours = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -120,6 +123,7 @@ mod tests {
     #[test]
     fn of_backups_in_a_folder_the_newest_are_kept_and_other_files_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
+        assert!(make_folder(&folder.path().join("deeper/down")).is_ok());
         std::fs::write(folder.path().join("notes.txt"), "").unwrap();
         let at = |day: u64| file_for(folder.path().to_owned(), Timestamp(1_760_000_000_000 + day * 86_400_000));
         let files: Vec<PathBuf> = (0..4).map(at).collect();
@@ -129,6 +133,8 @@ mod tests {
         let left: Vec<bool> = files.iter().map(|file| file.exists()).collect();
         assert_eq!(left, [false, false, true, true]);
         assert!(folder.path().join("notes.txt").exists());
+        let refused = make_folder(&files[3]).unwrap_err().to_string();
+        assert!(refused.contains(".backup is no folder for backups"), "{refused}");
         assert_eq!(file_for(files[3].clone(), Timestamp(0)), files[3]);
     }
 }
