@@ -1,4 +1,4 @@
-"""Checks the chart without a cluster: strict lint, a render matrix against several versions of Kubernetes, assertions on what is
+"""Checks the chart without a cluster: its life on a pretend API server, strict lint, a render matrix against several versions of Kubernetes, assertions on what is
 rendered, wrong values that must be refused, when alerts fire, checkov, and that README.md is what values.yaml says.
 
 `python3 deploy/helm/test.py [--write]`, with helm-python-sdk, kubernetes-validate and checkov installed (see .ci/run). What cannot be
@@ -14,7 +14,9 @@ import sys
 import tempfile
 
 import yaml
-from helm_python import Chart, chart
+from helm_python import Chart, Config, chart
+
+import pretend
 
 HERE = pathlib.Path(__file__).parent
 CHART = HERE / "wharf"
@@ -192,6 +194,38 @@ def settings():
     print(f"Wharf takes the settings of {len(CASES)} sets of values")
 
 
+def life(folder):
+    """Install, upgrade, test, uninstall and install again, against a pretend API server."""
+    newer = folder / "newer"
+    shutil.copytree(CHART, newer)
+    about = (newer / "Chart.yaml").read_text()
+    (newer / "Chart.yaml").write_text(re.sub(r"(?m)^(version|appVersion): .*", r"\1: 99.0.0", about))
+    with pretend.cluster() as (cluster, kubeconfig):
+        helm = Config(kubeconfig_content=kubeconfig, namespace="bots", storage_driver="memory")
+        common = {"namespace": "bots", "timeout": 30}
+        helm.install(str(CHART), "demo", EVERYTHING, **common)
+        made = cluster.named("Secret")["demo-wharf"]["data"]
+        before = cluster.named("StatefulSet")["demo-wharf"]["spec"]
+        helm.test("demo", timeout=30)
+        helm.upgrade(str(newer), "demo", {"config": {"log": "debug"}, "podLabels": {"team": "others"}}, **common)
+        after = cluster.named("StatefulSet")["demo-wharf"]["spec"]
+        check(after["template"] != before["template"], "an upgrade changes the pod")
+        for field in ("selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy"):
+            check(after.get(field) == before.get(field), f"an upgrade changes {field} of the StatefulSet, which is immutable")
+        check(cluster.named("Secret")["demo-wharf"]["data"] == made, "an upgrade keeps the keys")
+        helm.upgrade(str(CHART), "demo", CASES["restore"], **common)
+        check(len(cluster.named("Job")) == 1 and "demo-wharf" in cluster.named("StatefulSet"), "an upgrade restores")
+        helm.uninstall("demo", timeout=30)
+        left = sorted(f"{it['kind']}/{it['metadata']['name']}" for it in cluster.objects.values())
+        check("Secret/demo-wharf" in left, f"the keys outlive the release: {left}")
+        check(all(it.startswith(("Secret/", "Job/", "Pod/")) for it in left), f"left behind: {left}")
+        helm.install(str(CHART), "demo", {}, **common)
+        check(cluster.named("Secret")["demo-wharf"]["data"] == made, "a new installation takes the keys that are there")
+        helm.install(str(CHART), "other", {}, **common)
+        check(cluster.named("Secret")["other-wharf"]["data"] != made, "each release has keys of its own")
+    print("installed, tested, upgraded, restored, uninstalled and installed again, with the keys kept, on a pretend API server")
+
+
 def wrong():
     for what, (values, said) in WRONG.items():
         try:
@@ -264,7 +298,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         matrix(pathlib.Path(folder))
         checkov(pathlib.Path(folder))
-    print("NOT checked: an installation, for there is no cluster; objects of other APIs (" + ", ".join(sorted(FOREIGN)) + ")")
+        life(pathlib.Path(folder))
+    print("NOT checked: pods that run, for there is no cluster; objects of other APIs (" + ", ".join(sorted(FOREIGN)) + ")")
     if failed:
         sys.exit(f"{len(failed)} checks failed")
     print("the chart is sound")
