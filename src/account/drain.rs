@@ -37,6 +37,11 @@ impl Drain {
         self.over
     }
 
+    /// Whether a batch is coming, the end of which is seen.
+    pub(super) fn is_coming(&self) -> bool {
+        self.next.is_some()
+    }
+
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         [self.next, self.until].into_iter().flatten().min()
     }
@@ -56,11 +61,13 @@ impl Router {
         self.ask_for_batch(turn);
     }
 
-    fn ask_for_batch<C>(&self, turn: &mut Turn<'_, C>) {
+    fn ask_for_batch<C>(&mut self, turn: &mut Turn<'_, C>) {
+        self.tell_receipts(turn);
         self.write(turn, Node::new("ib").child(Node::new("offline_batch").attr("count", BATCH)));
     }
 
     pub(super) fn drained<C>(&mut self, turn: &mut Turn<'_, C>) {
+        self.tell_receipts(turn);
         self.drain = Drain { over: true, ..Drain::default() };
         self.hears(turn);
     }

@@ -33,7 +33,7 @@ pub(super) struct Envelope {
     timestamp: Timestamp,
     name: Option<String>,
     pub(super) own: bool,
-    peer: bool,
+    pub(super) peer: bool,
 }
 
 impl Envelope {
@@ -267,33 +267,6 @@ impl Router {
         Ok(())
     }
 
-    /// Tells that a message has been taken: by a receipt, a status by an acknowledgement alone.
-    fn answer<C>(&self, turn: &mut Turn<'_, C>, node: &Node, envelope: &Envelope, extra: Option<&'static str>) {
-        if envelope.chat == Jid::status() {
-            return self.acknowledge(turn, node);
-        }
-        self.receipt(turn, envelope, extra);
-    }
-
-    /// The delivery receipt, which is also the acknowledgement of a message.
-    fn receipt<C>(&self, turn: &mut Turn<'_, C>, envelope: &Envelope, extra: Option<&'static str>) {
-        let (kind, recipient) = match (envelope.peer, envelope.own) {
-            (true, _) => (Some("peer_msg"), None),
-            (false, true) => (Some("sender"), Some(&envelope.chat).filter(|_| !envelope.is_shared())),
-            (false, false) => (None, None),
-        };
-        let shared = envelope.is_shared();
-        for kind in [kind].into_iter().chain(extra.map(Some)) {
-            let receipt = Node::new("receipt")
-                .attr("to", if shared { &envelope.chat } else { &envelope.from })
-                .maybe("participant", shared.then_some(&envelope.from))
-                .attr("id", envelope.id.as_str().to_owned())
-                .maybe("type", kind)
-                .maybe("recipient", recipient);
-            self.write(turn, receipt);
-        }
-    }
-
     /// A user as the outside knows them: by phone number where we know it.
     pub(super) async fn shown<C: Children>(&self, turn: &mut Turn<'_, C>, jid: &Jid) -> Result<String, AccountError> {
         let asked = jid.clone();
@@ -305,57 +278,6 @@ impl Router {
         let asked = jid.clone();
         let canonical = turn.children.devices(move |devices| devices.canonical(&asked)).await??;
         Ok((canonical.server() == crate::wire::Server::Lid).then(|| canonical.to_string()))
-    }
-
-    /// A receipt tells how far messages of ours have come.
-    pub(super) async fn on_receipt<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-    ) -> Result<(), AccountError> {
-        let status = match node.text("type").as_deref() {
-            None | Some("inactive") => Some(MessageStatus::Delivered),
-            Some("read") => Some(MessageStatus::Read),
-            Some("played") => Some(MessageStatus::Played),
-            _ => None,
-        };
-        if node.is("type", "retry") {
-            return self.on_retry(turn, node).await;
-        }
-        let from = node.require_jid("from")?;
-        let by = node.jid("participant").unwrap_or(from).bare();
-        let own = self.device.link.as_ref().is_some_and(|link| link.is_own_user(&by));
-        if let Some(status) = status.filter(|_| !own) {
-            let by = self.shown(turn, &by).await?;
-            let listed = node.find("list").map(Node::nodes).unwrap_or_default();
-            let ids = listed.iter().filter_map(|item| item.text("id")).chain(node.text("id"));
-            for id in ids.map(|id| MessageId::new(id.into_owned())).collect::<Vec<_>>() {
-                self.advance(turn, &id, &by, status)?;
-            }
-        }
-        self.acknowledge(turn, node);
-        Ok(())
-    }
-
-    fn advance<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        id: &MessageId,
-        by: &str,
-        status: MessageStatus,
-    ) -> Result<(), AccountError> {
-        let Some(mut record) = self.message_in(turn, id)? else { return Ok(()) };
-        let before = record.clone();
-        let further = record.reach(by, status, turn.now);
-        if record != before {
-            self.put_message(turn, &record);
-        }
-        if further {
-            let data = json!({ "id": id.as_str(), "chat": record.to, "status": status, "recipient": by });
-            let chat = record.to.clone();
-            self.event(turn, "message.status", &chat, &data);
-        }
-        Ok(())
     }
 
     /// Notifications are always acknowledged; some make us act.

@@ -4,6 +4,7 @@ use super::Children;
 use super::drain::Drain;
 use super::error::AccountError;
 use super::iq::{Pending, Purpose};
+use super::receipts::Kept;
 use super::router::{Effect, LOGGED_OUT, Reply, Router, Turn};
 use super::view::AccountState;
 use crate::base::ids::{Generation, random_hex};
@@ -198,6 +199,7 @@ impl Router {
         self.drop_code_request(turn);
         self.view.passkey = None;
         self.drain = Drain::default();
+        self.receipts = Kept::default();
         self.uploads.disconnected();
         self.outbox.disconnected();
         self.view.code = None;

@@ -33,6 +33,7 @@ mod outcome;
 mod pacing;
 mod poison;
 mod prekeys;
+mod receipts;
 mod resend;
 mod restore;
 mod retention;

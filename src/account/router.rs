@@ -11,6 +11,7 @@ use super::linking::{Assertion, CodeRequest, Linking};
 use super::outbound::SendRequest;
 use super::outbox::Outbox;
 use super::pacing::Pacing;
+use super::receipts::Kept;
 use super::restore::Restored;
 use super::retention::{Retention, Sweep};
 use super::upload::Uploads;
@@ -182,6 +183,7 @@ pub struct Router {
     pub(super) view: AccountView,
     pub(super) connection: Connection,
     pub(super) drain: Drain,
+    pub(super) receipts: Kept,
     pub(super) uploads: Uploads,
     /// Whether nothing came of the last connection.
     pub(super) deaf: bool,
@@ -237,6 +239,7 @@ impl Router {
             view: AccountView::default(),
             connection: Connection::default(),
             drain: Drain::default(),
+            receipts: Kept::default(),
             uploads: Uploads::default(),
             deaf: false,
             last_ack: None,

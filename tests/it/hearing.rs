@@ -4,9 +4,11 @@ use crate::net::Net;
 use std::time::Duration;
 use wharf::account::{AccountState, Command, MessageStatus};
 use wharf::sandbox::world::{FaultKind, NewFault};
+use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
+const CAROL: &str = "15550003333";
 
 /// Alice's account, and Bob's phone, who have talked before.
 fn talking() -> Net {
@@ -51,6 +53,70 @@ fn a_backlog_is_asked_for_in_batches_until_it_has_come() {
     net.world.write_text(BOB, ALICE, "live").unwrap();
     net.settle();
     assert_eq!(received(&net), 231);
+}
+
+/// How many messages each receipt of the account is for.
+fn told(net: &Net) -> Vec<usize> {
+    let items = |receipt: &Node| receipt.find("list").map_or(0, |list| list.nodes().len());
+    net.receipts.iter().map(|receipt| 1 + items(receipt)).collect()
+}
+
+#[test]
+fn receipts_of_a_backlog_are_told_together() {
+    let mut net = talking();
+    net.command("alice", Command::Stop);
+    for at in 0..300 {
+        net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
+    }
+    net.receipts.clear();
+    net.command("alice", Command::Start);
+    net.settle();
+    assert_eq!(told(&net), [256, 44]);
+    net.world.write_text(BOB, ALICE, "live").unwrap();
+    net.settle();
+    assert_eq!(told(&net), [256, 44, 1]);
+    assert_eq!(received(&net), 301);
+}
+
+#[test]
+fn receipts_that_a_cut_connection_took_with_it_are_told_on_the_next_one() {
+    let mut net = talking();
+    net.command("alice", Command::Stop);
+    for at in 0..10 {
+        net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
+    }
+    net.receipts.clear();
+    net.command("alice", Command::Start);
+    net.until("the backlog is there", |net| received(net) == 10);
+    assert!(told(&net).is_empty(), "more may come");
+    net.cut("alice");
+    net.pass(Duration::from_secs(120));
+    assert_eq!(told(&net), [10]);
+    assert_eq!(received(&net), 10);
+}
+
+#[test]
+fn a_receipt_of_many_members_is_taken_for_each_of_them() {
+    let mut net = talking();
+    net.world.create_phone(CAROL, None).unwrap();
+    let group = net.world.create_group("crew", ALICE, &[BOB.into(), CAROL.into()]).unwrap().id;
+    let id = net.send("alice", &group, "to all");
+    net.until("it is sent", |net| !net.events("alice", "message.status").is_empty());
+    let user = |number: &str, kind: Option<&str>| {
+        Node::new("user")
+            .attr("jid", Jid::parse(&format!("{number}@s.whatsapp.net")).unwrap())
+            .maybe("type", kind.map(str::to_owned))
+            .attr("t", 1_760_000_000_u64)
+    };
+    let participants = Node::new("participants").attr("key", id.as_str().to_owned());
+    let receipt = Node::new("receipt").attr("id", id.as_str().to_owned()).attr("from", Jid::parse(&group).unwrap());
+    let each = participants.children([user(BOB, Some("read")), user(CAROL, None)]);
+    net.stanza("alice", receipt.child(each));
+    let record = net.message("alice", &id);
+    let mut reached: Vec<_> = record.recipients.iter().map(|it| (it.jid.clone(), it.status)).collect();
+    reached.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [(BOB, MessageStatus::Read), (CAROL, MessageStatus::Delivered)];
+    assert_eq!(reached, expected.map(|(number, status)| (format!("{number}@s.whatsapp.net"), status)));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Net {
     pub accounts: BTreeMap<&'static str, Account>,
     /// Questions that accounts have asked the service, in order.
     pub asked: Vec<Node>,
+    /// Receipts that accounts have written.
+    pub receipts: Vec<Node>,
     /// What accounts have counted.
     pub incidents: Vec<Incident>,
     /// Runs every turn of an account: benches measure it.
@@ -70,6 +72,7 @@ impl Net {
             world,
             accounts: BTreeMap::new(),
             asked: Vec::new(),
+            receipts: Vec::new(),
             incidents: Vec::new(),
             around_turn,
             settings,
@@ -274,8 +277,10 @@ impl Net {
                     && *connected == generation
                 {
                     link.send(&node).unwrap();
-                    if node.tag == "iq" {
-                        self.asked.push((*node).clone());
+                    match &*node.tag {
+                        "iq" => self.asked.push((*node).clone()),
+                        "receipt" => self.receipts.push((*node).clone()),
+                        _ => {}
                     }
                     let (id, bytes) = (*id, link.take_output());
                     self.world.received(id, &bytes);
