@@ -179,9 +179,7 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
         let phone = network.sandbox("GET", &format!("/phones/{}", b.number), None).ok()?;
         phone["online"].as_array()?.is_empty().then_some(())
     })?;
-    for text in &texts {
-        a.send_text(network, &b.jid(), text)?;
-    }
+    let ids: Vec<String> = texts.iter().map(|text| a.send_text(network, &b.jid(), text)).collect::<Result<_, _>>()?;
     match b.kind {
         Kind::Wharf => {
             network.wharf("POST", &format!("/accounts/{}/start", b.account), None)?;
@@ -198,6 +196,17 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
     for text in &texts {
         b.receive(network, text)?;
         ensure(b.told(text).len() <= 1, "it came twice")?;
+    }
+    network.until("its device has told that it has each of them", || {
+        let told = network.sent_by(&b.number);
+        let receipts: Vec<&String> = told.iter().filter(|stanza| stanza.starts_with("<receipt")).collect();
+        ids.iter().all(|id| receipts.iter().any(|receipt| receipt.contains(id))).then_some(())
+    })?;
+    if (a.kind, b.kind) == (Kind::WhatsappRust, Kind::Wharf) {
+        a.wait("one receipt for all of them", |event| {
+            let named = event["ids"].as_array().map(|named| named.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+            event["event"] == "receipt" && named.is_some_and(|named| ids.iter().all(|id| named.contains(&id.as_str())))
+        })?;
     }
     Ok(())
 }
