@@ -49,10 +49,22 @@ impl Router {
         issued: u64,
         bytes: Vec<u8>,
     ) -> Result<(), AccountError> {
+        self.learn_token(
+            turn,
+            contact,
+            proto::PrivacyToken { token: Some(bytes), issued: Some(issued), ours_issued: None },
+        )
+    }
+
+    fn learn_token<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        contact: &Jid,
+        told: proto::PrivacyToken,
+    ) -> Result<(), AccountError> {
         let known = self.token_of(contact)?;
-        // One that is older than what we have is a late copy.
-        if known.token.is_none() || issued >= known.issued() {
-            let token = proto::PrivacyToken { token: Some(bytes), issued: Some(issued), ..known };
+        let token = merged(known.clone(), told);
+        if token != known {
             self.put_token(turn, contact, &token);
         }
         Ok(())
@@ -146,23 +158,41 @@ impl Router {
         for chat in &history.conversations {
             let Some(contact) = Jid::parse(&chat.id).ok().filter(Jid::is_user) else { continue };
             let contact = self.canonical(turn, &contact).await?;
-            let known = self.token_of(&contact)?;
-            let token = proto::PrivacyToken {
-                token: chat.tc_token.clone().or(known.token),
-                issued: chat.tc_token_timestamp.or(known.issued),
-                ours_issued: known.ours_issued.max(chat.tc_token_sender_timestamp),
+            let told = proto::PrivacyToken {
+                token: chat.tc_token.clone(),
+                issued: chat.tc_token_timestamp,
+                ours_issued: chat.tc_token_sender_timestamp,
             };
-            if token != proto::PrivacyToken::default() {
-                self.put_token(turn, &contact, &token);
-            }
+            self.learn_token(turn, &contact, told)?;
         }
         Ok(())
     }
 }
 
+/// What is known with what was told. A token that is older than the known one is a late copy.
+fn merged(known: proto::PrivacyToken, told: proto::PrivacyToken) -> proto::PrivacyToken {
+    let ours_issued = known.ours_issued.max(told.ours_issued);
+    let is_newer = told.token.is_some() && (known.token.is_none() || told.issued() >= known.issued());
+    proto::PrivacyToken { ours_issued, ..if is_newer { told } else { known } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_tokens_the_one_that_was_issued_later_is_kept() {
+        let token = |byte: u8, issued, ours_issued| proto::PrivacyToken {
+            token: Some(vec![byte]),
+            issued: Some(issued),
+            ours_issued,
+        };
+        let nothing = proto::PrivacyToken { token: None, issued: Some(9), ours_issued: Some(7) };
+        assert_eq!(merged(token(1, 5, Some(3)), token(2, 6, None)), token(2, 6, Some(3)));
+        assert_eq!(merged(token(1, 5, None), token(2, 4, Some(2))), token(1, 5, Some(2)), "a late copy");
+        assert_eq!(merged(token(1, 5, None), nothing), token(1, 5, Some(7)));
+        assert_eq!(merged(proto::PrivacyToken::default(), token(1, 0, None)), token(1, 0, None));
+    }
 
     #[test]
     fn a_privacy_token_has_the_golden_form() {

@@ -4,7 +4,7 @@ use crate::net::Net;
 use std::time::Duration;
 use wharf::account::{AccountState, Assertion, Command, Refusal, Reply};
 use wharf::sandbox::world::{PasskeyFault, PasskeyPolicy, PasskeyStep};
-use wharf::wire::Jid;
+use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 
@@ -130,6 +130,26 @@ fn a_confirmation_that_comes_too_early_does_not_drop_the_attempt() {
     asked(&mut net);
     assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Refused(Refusal::PasskeyUnderWay)));
     prove(&mut net);
+    online(&mut net);
+}
+
+#[test]
+fn a_continuation_that_belongs_to_nothing_does_not_drop_the_attempt() {
+    let mut net = scanned(|_| {});
+    asked(&mut net);
+    let identity = [&[0x0a, 32][..], &[9; 32], &[0x12, 32], &[7; 32]].concat();
+    let continuation = Node::new("notification")
+        .attr("type", "crsc_continuation")
+        .attr("from", Jid::service())
+        .attr("id", "1")
+        .child(Node::new("primary_ephemeral_identity").bytes(identity));
+    net.stanza("alice", continuation.clone());
+    net.pass(Duration::from_secs(310));
+    prove(&mut net);
+    net.until("a code is to be compared", |net| net.state("alice") == AccountState::PasskeyConfirmation);
+    net.stanza("alice", continuation);
+    net.world.decide_passkey(ALICE, true).unwrap();
+    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Done));
     online(&mut net);
 }
 

@@ -239,9 +239,13 @@ impl Router {
         let Some(identity) = notification.find("primary_ephemeral_identity") else { return Ok(()) };
         let phone = PhoneIdentity::read(identity.content_bytes())?;
         let Some(ceremony) = self.ceremony() else { return Ok(()) };
-        let Stage::Phone { attempt, proven, .. } = std::mem::replace(&mut ceremony.stage, Stage::Done) else {
-            tracing::warn!(account = %self.id, "the phone goes on with nothing");
-            return Ok(());
+        let (attempt, proven) = match std::mem::replace(&mut ceremony.stage, Stage::Done) {
+            Stage::Phone { attempt, proven, .. } => (attempt, proven),
+            other => {
+                ceremony.stage = other;
+                tracing::warn!(account = %self.id, "the phone goes on with nothing");
+                return Ok(());
+            }
         };
         let (nonce, code) = (*attempt.nonce(), attempt.code(&phone).to_string());
         self.ask_for(turn, Question::Nonce, "set", Node::new("companion_nonce").bytes(nonce));
