@@ -29,6 +29,9 @@ pub struct VerifiedDeviceIdentity {
     pub key_index: u32,
 }
 
+/// The container was made with another secret than the one on our screen.
+pub const HMAC_MISMATCH: WireError = WireError::DeviceIdentity { why: "hmac-mismatch" };
+
 fn refuse(why: &'static str) -> WireError {
     WireError::DeviceIdentity { why }
 }
@@ -44,7 +47,7 @@ pub fn verify_pairing(
     let mut mac = keyed(adv_secret);
     mac.update(prefix);
     mac.update(container.details());
-    mac.verify_slice(container.hmac()).map_err(|_| refuse("hmac-mismatch"))?;
+    mac.verify_slice(container.hmac()).map_err(|_| HMAC_MISMATCH)?;
     verify_account(container.details(), ours, None)
 }
 
@@ -243,7 +246,7 @@ mod tests {
         let v = &vectors()["adv"];
         let (companion, _) = parties(v);
         let result = verify_pairing(&container(v), &Secret::new([0; 32]), &companion.public());
-        assert_eq!(result.err(), Some(refuse("hmac-mismatch")));
+        assert_eq!(result.err(), Some(HMAC_MISMATCH));
     }
 
     #[test]

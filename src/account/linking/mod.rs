@@ -154,7 +154,7 @@ impl Router {
         match self.accept_link(turn, iq).await {
             Err(AccountError::Wire(error)) => {
                 tracing::warn!(account = %self.id, %error, "linking was refused");
-                let text = if error.to_string().contains("hmac") { "hmac-mismatch" } else { "signature-mismatch" };
+                let text = if error == adv::HMAC_MISMATCH { "hmac-mismatch" } else { "signature-mismatch" };
                 let refusal = Node::new("iq")
                     .attr("to", Jid::service())
                     .attr("type", "error")
