@@ -16,6 +16,11 @@ use std::time::Duration;
 /// After a refused rotation (`wire-protocol.md` 1.10).
 const ROTATION_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A refusal that is not for good: of the service's own trouble, or for too many questions.
+const fn may_pass(code: u64) -> bool {
+    code >= 500 || code == 429
+}
+
 impl Router {
     pub(super) async fn on_iq<C: Children>(&mut self, turn: &mut Turn<'_, C>, iq: &Node) -> Result<(), AccountError> {
         let id = iq.text("id").unwrap_or_default();
@@ -133,6 +138,10 @@ impl Router {
         match purpose {
             Purpose::PreKeyUpload(offer) => self.upload_refused(turn, offer).await,
             Purpose::DigestCheck => self.digest_refused(turn, code).await,
+            Purpose::Resend(resend) if !may_pass(code) => {
+                self.resend_refused(turn, &resend);
+                Ok(())
+            }
             Purpose::CodeHello(request) => {
                 self.code_refused(turn, &request, code);
                 Ok(())
@@ -151,7 +160,7 @@ impl Router {
             Purpose::Usync { seq } | Purpose::Bundles { seq, .. } | Purpose::Group { seq, .. } => {
                 self.retry_later(turn, seq)
             }
-            // The device asks again; the user's next message asks again.
+            // The request is not acknowledged, and comes again with the next login; the user's next message asks again.
             Purpose::Resend(_) | Purpose::Refresh(_) => Ok(()),
             // A login that the service does not finish is still a login: messages flow.
             Purpose::Active => {

@@ -1,6 +1,7 @@
 //! Sending again to the one device that could not read (`wire-protocol.md` 1.14).
 //!
-//! Invariant: a message is sent again only to a device of those that it was for, encrypted for that device alone, under its id.
+//! Invariants: a message is sent again only to a device of those that it was for, encrypted for that device alone, under its id.
+//! A request is acknowledged when it has been done or refused: until then the service keeps it, also while we are down.
 
 use super::error::AccountError;
 use super::iq::Purpose;
@@ -14,7 +15,7 @@ use crate::storage::{ChangeSet, kind, owner};
 use crate::wire::message::{OutgoingText, device_sent, sender_key_message};
 use crate::wire::prekeys::{read_bundle, read_user};
 use crate::wire::proto::Message;
-use crate::wire::{Jid, Node, Server, WireError};
+use crate::wire::{Content, Jid, Node, Server, WireError};
 use prost::Message as _;
 use std::collections::HashSet;
 
@@ -37,6 +38,8 @@ pub(super) struct Resend {
     id: MessageId,
     device: Jid,
     count: u64,
+    /// The request, without its content: what its acknowledgement echoes.
+    request: Box<Node>,
 }
 
 impl Router {
@@ -70,7 +73,6 @@ impl Router {
         let device = receipt.jid("participant").unwrap_or_else(|| from.clone());
         let id = MessageId::new(receipt.require_text("id")?.into_owned());
         let count = receipt.find("retry").and_then(|retry| retry.number("count")).unwrap_or(1);
-        self.acknowledge(turn, receipt);
         // Repair comes before anything else: the next message must be readable, whatever becomes of this one.
         if from.is_shared() {
             let (group, lost) = (from.clone(), device.clone());
@@ -95,12 +97,12 @@ impl Router {
             Some(sent) if !self.budget.take(&sent.to, turn.steady) => Some("too many are asked for in this chat"),
             Some(_) => None,
         };
+        let request = Box::new(Node { content: Content::None, ..receipt.clone() });
+        let resend = Resend { id, device: device.clone(), count, request };
         if let Some(why) = refusal {
-            turn.count(Incident::RetryUnanswered);
-            tracing::warn!(account = %self.id, device = %device.redacted(), count, why, "a message is not sent again");
+            self.not_again(turn, &resend, why);
             return Ok(());
         }
-        let resend = Resend { id, device: device.clone(), count };
         if let Some(keys) = receipt.find("keys") {
             let bundle = read_bundle(receipt, keys)?;
             let identity = keys.find("device-identity").map(|node| node.content_bytes().to_vec());
@@ -117,6 +119,19 @@ impl Router {
         let iq = self.ask(turn, Purpose::Resend(resend), "encrypt", "get");
         self.write(turn, iq.child(Node::new("key").child(user)));
         Ok(())
+    }
+
+    /// A message is not sent again, and need not be asked for any more.
+    fn not_again<C>(&mut self, turn: &mut Turn<'_, C>, resend: &Resend, why: &'static str) {
+        turn.count(Incident::RetryUnanswered);
+        let (device, count) = (resend.device.redacted(), resend.count);
+        tracing::warn!(account = %self.id, %device, count, why, "a message is not sent again");
+        self.acknowledge(turn, &resend.request);
+    }
+
+    /// The service does not give prekeys of the device that asks.
+    pub(super) fn resend_refused<C>(&mut self, turn: &mut Turn<'_, C>, resend: &Resend) {
+        self.not_again(turn, resend, "the service has no prekeys of that device");
     }
 
     async fn is_known<C: Children>(&self, turn: &mut Turn<'_, C>, device: &Jid) -> Result<bool, AccountError> {
@@ -195,15 +210,21 @@ impl Router {
         resend: Resend,
         iq: &Node,
     ) -> Result<(), AccountError> {
-        let Some(user) = iq.require_child("list")?.find("user") else { return Ok(()) };
-        let Ok((bundle, identity)) = read_user(user)?.result else { return Ok(()) };
+        let user = iq.require_child("list")?.find("user").map(read_user).transpose()?;
+        let Some(Ok((bundle, identity))) = user.map(|user| user.result) else {
+            self.resend_refused(turn, &resend);
+            return Ok(());
+        };
         if self.begin_anew(turn, &resend.device, bundle, identity.as_deref()).await? {
-            self.send_again(turn, &resend).await?;
+            self.send_again(turn, &resend).await
+        } else {
+            self.not_again(turn, &resend, "its prekeys make no session");
+            Ok(())
         }
-        Ok(())
     }
 
     async fn send_again<C: Children>(&mut self, turn: &mut Turn<'_, C>, resend: &Resend) -> Result<(), AccountError> {
+        self.acknowledge(turn, &resend.request);
         let (Some(Sent { to, message, .. }), Some(link)) = (self.sent(&resend.id)?, self.device.link.clone()) else {
             return Ok(());
         };

@@ -292,11 +292,6 @@ impl Net {
         }
     }
 
-    /// Carries every byte that is under way; no time passes.
-    fn carry(&mut self) {
-        while self.carry_one() {}
-    }
-
     /// Carries one output of the service; false when there is none.
     pub fn carry_one(&mut self) -> bool {
         let Some(output) = self.world.next_output() else { return false };
@@ -345,34 +340,31 @@ impl Net {
         }
     }
 
-    /// Moves to the next deadline, if one comes before `end`.
-    fn step(&mut self, end: Timestamp) -> bool {
-        self.carry();
-        let deadlines =
-            self.accounts.values().filter_map(|account| account.local.router.deadline().map(|at| Timestamp(at.0)));
+    /// One thing happens: an output is carried, or somebody's time has come, or time moves to the next deadline before `end`.
+    fn one_thing(&mut self, end: Timestamp) -> bool {
+        if self.carry_one() {
+            return true;
+        }
+        let deadline = |account: &Account| account.local.router.deadline().map(|at| Timestamp(at.0));
+        let due = self.accounts.iter().find(|(_, account)| deadline(account).is_some_and(|at| at <= self.now));
+        if let Some((name, _)) = due {
+            let name = *name;
+            self.input(name, Input::Tick);
+            return true;
+        }
+        let deadlines = self.accounts.values().filter_map(deadline);
         let Some(next) = deadlines.chain(self.world.deadline()).min().filter(|next| *next <= end) else {
             return false;
         };
         self.now = self.now.max(next);
         self.world.advance(self.now);
-        self.carry();
-        let due: Vec<&'static str> = self
-            .accounts
-            .iter()
-            .filter(|(_, account)| account.local.router.deadline().is_some_and(|deadline| deadline.0 <= self.now.0))
-            .map(|(name, _)| *name)
-            .collect();
-        for name in due {
-            self.input(name, Input::Tick);
-        }
-        self.carry();
         true
     }
 
     /// Lets this much time pass.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.plus(time);
-        while self.step(end) {}
+        while self.one_thing(end) {}
         self.now = end;
         self.world.advance(end);
     }
@@ -386,7 +378,7 @@ impl Net {
     pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let end = self.now.plus(Duration::from_secs(600));
         while !holds(self) {
-            assert!(self.step(end) || holds(self), "it never came about that {what}");
+            assert!(self.one_thing(end) || holds(self), "it never came about that {what}");
         }
     }
 }

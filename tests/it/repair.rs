@@ -7,6 +7,7 @@ use std::time::Duration;
 use wharf::account::Incident;
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::storage::kind;
+use wharf::wire::Node;
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -238,13 +239,9 @@ fn a_device_asks_without_end_and_is_not_answered_without_end() {
     net.settle();
     let lid = net.world.phone(CAROL).unwrap().lid;
     let retry = |count: u64| {
-        let retry = wharf::wire::Node::new("retry").attr("v", "1").attr("count", count).attr("id", id.to_string());
+        let retry = Node::new("retry").attr("v", "1").attr("count", count).attr("id", id.to_string());
         let from = wharf::wire::Jid::parse(&lid).unwrap();
-        wharf::wire::Node::new("receipt")
-            .attr("id", id.to_string())
-            .attr("type", "retry")
-            .attr("from", from)
-            .child(retry)
+        Node::new("receipt").attr("id", id.to_string()).attr("type", "retry").attr("from", from).child(retry)
     };
     for count in [6, 7, 8] {
         net.stanza("alice", retry(count));
@@ -260,11 +257,27 @@ fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
     let id = net.send("alice", CAROL, "for you");
     net.settle();
     let device = wharf::wire::Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap().with_device(77);
-    let retry = wharf::wire::Node::new("retry").attr("v", "1").attr("count", "1").attr("id", id.to_string());
-    let receipt = wharf::wire::Node::new("receipt").attr("id", id.to_string()).attr("type", "retry");
+    let retry = Node::new("retry").attr("v", "1").attr("count", "1").attr("id", id.to_string());
+    let receipt = Node::new("receipt").attr("id", id.to_string()).attr("type", "retry");
     net.stanza("alice", receipt.attr("from", device).child(retry));
     net.settle();
     assert_eq!((counted(&net, Incident::RetryAnswered), counted(&net, Incident::RetryUnanswered)), (0, 1));
+}
+
+#[test]
+fn a_device_that_asks_is_answered_though_we_go_down_before_we_have_its_prekeys() {
+    let mut net = talking();
+    fault(&mut net, FaultKind::Corrupt, ALICE, 1);
+    net.send("bob", ALICE, "at the second attempt");
+    net.until("it is asked for again", |net| counted(net, Incident::RetryAsked) == 1);
+    let without_sessions = net.backup("bob").into_iter().filter(|(key, _)| key[16] != kind::SESSION.code()).collect();
+    net.start_copy("bob", without_sessions);
+    let is_asked =
+        |iq: &Node| iq.find("key").and_then(|key| key.find("user")).is_some_and(|user| user.is("reason", "retry"));
+    net.until("bob asks for prekeys", |net| net.asked.iter().any(is_asked));
+    net.restart("bob");
+    net.settle();
+    assert_eq!(read(&net, "alice", "at the second attempt"), 1);
 }
 
 #[test]
