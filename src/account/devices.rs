@@ -243,7 +243,8 @@ fn read_user(user: &Node) -> Result<UsyncUser, WireError> {
     let Some(devices) = user.find("devices").filter(|devices| devices.find("device-list").is_some()) else {
         return Ok(UsyncUser { user: jid, lid, devices: None, raw_id: 0 });
     };
-    let indexes = devices.find("key-index-list").map(|node| read_key_indexes(node.content_bytes())).transpose()?;
+    // A phone signs what it likes: a list that makes no sense is none, and nobody else's answer is the worse for it.
+    let indexes = devices.find("key-index-list").and_then(|node| read_key_indexes(node.content_bytes()).ok());
     let mut kept = vec![(0, 0)];
     for device in devices.require_child("device-list")?.all("device") {
         // The wire has one byte for a device: a higher one could not be addressed.
@@ -323,6 +324,18 @@ mod tests {
         let signed = sign_key_indexes(&phone, (5, 1), 3, vec![0, 1], &mut rng(2));
         let user = read_usync(&answer(Some(signed))).unwrap().remove(0);
         assert_eq!(user.devices, Some(vec![(0, 0), (1, 1), (3, 9)]));
+    }
+
+    #[test]
+    fn of_a_user_with_a_malformed_or_forged_list_only_the_phone_is_kept_and_others_are_read() {
+        let phone = IdentityKeyPair::generate(&mut rng(1));
+        let mut forged = sign_key_indexes(&phone, (5, 1), 3, vec![0, 1], &mut rng(2));
+        let middle = forged.len() / 2;
+        forged[middle] ^= 1;
+        for wrong in [forged, vec![0xff; 9]] {
+            let users = read_usync(&answer(Some(wrong))).unwrap();
+            assert_eq!(users[0].devices, Some(vec![(0, 0)]));
+        }
     }
 
     #[test]

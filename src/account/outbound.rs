@@ -380,7 +380,7 @@ impl Router {
         let mut unreachable: HashSet<Jid> = asked.into_iter().collect();
         for FetchedBundle { device, result } in fetched {
             match result {
-                Err(code) => tracing::debug!(account = %self.id, device = %device.redacted(), code, "no prekeys"),
+                Err(why) => tracing::debug!(account = %self.id, device = %device.redacted(), %why, "no prekeys"),
                 Ok((bundle, identity)) => match self.verify_bundle(turn, &device, bundle, identity.as_deref()).await? {
                     Ok(bundle) => {
                         unreachable.remove(&device);

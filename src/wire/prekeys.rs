@@ -52,21 +52,51 @@ pub fn read_bundle(head: &Node, keys: &Node) -> Result<PreKeyBundle, WireError> 
     })
 }
 
-/// One `<user>` of an answer: its device, and its bundle or the service's error code.
+/// Why there is no bundle of a device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoBundle {
+    #[error("the service gives none ({0})")]
+    Refused(u16),
+    /// A device uploads what it likes.
+    #[error("it makes no sense: {0}")]
+    Malformed(WireError),
+}
+
+/// One `<user>` of an answer: its device, and its bundle.
 #[derive(Debug, Clone)]
 pub struct FetchedBundle {
     pub device: Jid,
-    pub result: Result<(PreKeyBundle, Option<Vec<u8>>), u16>,
+    pub result: Result<(PreKeyBundle, Option<Vec<u8>>), NoBundle>,
 }
 
-/// Reads `<user jid>` with a bundle, or with `<error code>`.
+/// Reads `<user jid>` with a bundle, or with `<error code>`: an error of this function is one of the service's, not of a device's.
 pub fn read_user(user: &Node) -> Result<FetchedBundle, WireError> {
     let device = user.require_jid("jid")?;
     if let Some(error) = user.find("error") {
         let code = error.number("code").and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-        return Ok(FetchedBundle { device, result: Err(code) });
+        return Ok(FetchedBundle { device, result: Err(NoBundle::Refused(code)) });
     }
-    let bundle = read_bundle(user, user)?;
     let device_identity = user.find("device-identity").map(|node| node.content_bytes().to_vec());
-    Ok(FetchedBundle { device, result: Ok((bundle, device_identity)) })
+    let bundle = read_bundle(user, user).map_err(NoBundle::Malformed);
+    Ok(FetchedBundle { device, result: bundle.map(|bundle| (bundle, device_identity)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_whose_keys_make_no_sense_is_named_with_what_is_wrong() {
+        let user = Node::new("user").attr("jid", Jid::pn("5511"));
+        let keys = [
+            Node::new("registration").bytes([0, 0, 0, 7]),
+            Node::new("identity").bytes([9; 31]),
+            skey_node(SignedPreKeyId::FIRST, &PublicKey::from_bytes([8; 32]), &[0; 64]),
+        ];
+        let read = read_user(&user.clone().children(keys)).unwrap();
+        assert_eq!(read.device, Jid::pn("5511"));
+        assert!(matches!(read.result, Err(NoBundle::Malformed(_))));
+        let refused = read_user(&user.child(Node::new("error").attr("code", "404"))).unwrap();
+        assert_eq!(refused.result.unwrap_err(), NoBundle::Refused(404));
+    }
 }
