@@ -200,6 +200,7 @@ impl Router {
         self.view.passkey = None;
         self.drain = Drain::default();
         self.receipts = Kept::default();
+        self.waiting_requests.clear();
         self.uploads.disconnected();
         self.outbox.disconnected();
         self.view.code = None;

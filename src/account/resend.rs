@@ -24,6 +24,18 @@ const MAX_RESENDS: u64 = 5;
 /// Messages and devices that are counted at a time.
 const MAX_COUNTED: usize = 10_000;
 
+/// Requests that wait at a time; what is left of them comes again with the next login.
+const MAX_WAITING: usize = 1000;
+
+/// A request of a group's device that comes while messages are on their way to the group. With the answer goes our sender key as it
+/// is now, and with that key the device could not read what was encrypted before: those messages go first.
+pub(super) struct WaitingRequest {
+    group: Jid,
+    /// Behind the messages with smaller sequence numbers.
+    behind: u64,
+    request: Node,
+}
+
 /// A message that was sent.
 struct Sent {
     to: Jid,
@@ -71,14 +83,59 @@ impl Router {
     ) -> Result<(), AccountError> {
         let from = receipt.require_jid("from")?;
         let device = receipt.jid("participant").unwrap_or_else(|| from.clone());
-        let id = MessageId::new(receipt.require_text("id")?.into_owned());
-        let count = receipt.find("retry").and_then(|retry| retry.number("count")).unwrap_or(1);
         // Repair comes before anything else: the next message must be readable, whatever becomes of this one.
         if from.is_shared() {
-            let (group, lost) = (from.clone(), device.clone());
+            let (group, lost) = (from.clone(), device);
             let writes = turn.children.sender_keys(move |keys| keys.unmark(&group, &lost)).await??;
             turn.absorb(writes);
+            if self.is_on_its_way(&from, self.outbox.next) {
+                if self.waiting_requests.len() < MAX_WAITING {
+                    let (behind, request) = (self.outbox.next, receipt.clone());
+                    self.waiting_requests.push(WaitingRequest { group: from, behind, request });
+                }
+                return Ok(());
+            }
         }
+        self.answer_request(turn, receipt).await
+    }
+
+    /// Whether the service has yet to acknowledge one of the group's messages that were encrypted before.
+    fn is_on_its_way(&self, group: &Jid, behind: u64) -> bool {
+        let mut earlier =
+            self.outbox.entries.range(..behind).map(|(_, entry)| entry).filter(|entry| entry.to == *group);
+        earlier.any(|entry| entry.again_to.is_none() && matches!(entry.stage, Stage::Sealed { .. }))
+    }
+
+    /// Answers what has waited long enough.
+    pub(super) async fn answer_waiting_requests<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+    ) -> Result<(), AccountError> {
+        for waiting in std::mem::take(&mut self.waiting_requests) {
+            if self.is_on_its_way(&waiting.group, waiting.behind) {
+                self.waiting_requests.push(waiting);
+                continue;
+            }
+            match self.answer_request(turn, &waiting.request).await {
+                Err(AccountError::Wire(error)) => {
+                    tracing::warn!(account = %self.id, %error, "a request for a message was skipped");
+                    self.acknowledge(turn, &waiting.request);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer_request<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        receipt: &Node,
+    ) -> Result<(), AccountError> {
+        let from = receipt.require_jid("from")?;
+        let device = receipt.jid("participant").unwrap_or(from);
+        let id = MessageId::new(receipt.require_text("id")?.into_owned());
+        let count = receipt.find("retry").and_then(|retry| retry.number("count")).unwrap_or(1);
         if self.resent.len() >= MAX_COUNTED {
             self.resent.clear();
         }

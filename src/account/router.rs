@@ -12,6 +12,7 @@ use super::outbound::SendRequest;
 use super::outbox::Outbox;
 use super::pacing::Pacing;
 use super::receipts::Kept;
+use super::resend::WaitingRequest;
 use super::restore::Restored;
 use super::retention::{Retention, Sweep};
 use super::upload::Uploads;
@@ -184,6 +185,7 @@ pub struct Router {
     pub(super) connection: Connection,
     pub(super) drain: Drain,
     pub(super) receipts: Kept,
+    pub(super) waiting_requests: Vec<WaitingRequest>,
     pub(super) uploads: Uploads,
     /// Whether nothing came of the last connection.
     pub(super) deaf: bool,
@@ -240,6 +242,7 @@ impl Router {
             connection: Connection::default(),
             drain: Drain::default(),
             receipts: Kept::default(),
+            waiting_requests: Vec::new(),
             uploads: Uploads::default(),
             deaf: false,
             last_ack: None,
@@ -291,6 +294,7 @@ impl Router {
             // From a connection that is no more.
             Input::Connected(_) | Input::Stanza(..) | Input::Poison(..) | Input::Disconnected(..) => {}
         }
+        self.answer_waiting_requests(&mut turn).await?;
         self.pump(&mut turn).await?;
         if turn.effects.iter().any(wants_answer) {
             self.connection.wrote(steady);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wharf::account::Incident;
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::storage::kind;
-use wharf::wire::Node;
+use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -240,7 +240,7 @@ fn a_device_asks_without_end_and_is_not_answered_without_end() {
     let lid = net.world.phone(CAROL).unwrap().lid;
     let retry = |count: u64| {
         let retry = Node::new("retry").attr("v", "1").attr("count", count).attr("id", id.to_string());
-        let from = wharf::wire::Jid::parse(&lid).unwrap();
+        let from = Jid::parse(&lid).unwrap();
         Node::new("receipt").attr("id", id.to_string()).attr("type", "retry").attr("from", from).child(retry)
     };
     for count in [6, 7, 8] {
@@ -256,7 +256,7 @@ fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
     let mut net = talking();
     let id = net.send("alice", CAROL, "for you");
     net.settle();
-    let device = wharf::wire::Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap().with_device(77);
+    let device = Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap().with_device(77);
     let retry = Node::new("retry").attr("v", "1").attr("count", "1").attr("id", id.to_string());
     let receipt = Node::new("receipt").attr("id", id.to_string()).attr("type", "retry");
     net.stanza("alice", receipt.attr("from", device).child(retry));
@@ -278,6 +278,26 @@ fn a_device_that_asks_is_answered_though_we_go_down_before_we_have_its_prekeys()
     net.restart("bob");
     net.settle();
     assert_eq!(read(&net, "alice", "at the second attempt"), 1);
+}
+
+#[test]
+fn a_group_message_on_its_way_is_not_overtaken_by_a_newer_key() {
+    let mut net = talking();
+    let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
+    let first = net.send("alice", &group, "first");
+    net.settle();
+    net.world.reinstall(CAROL).unwrap();
+    net.settle();
+    fault(&mut net, FaultKind::Swallow, ALICE, 1);
+    net.send("alice", &group, "second");
+    net.settle();
+    let carol = Jid::parse(&net.world.phone(CAROL).unwrap().lid).unwrap();
+    let retry = Node::new("retry").attr("v", "1").attr("count", "1").attr("id", first.to_string());
+    let receipt = Node::new("receipt").attr("id", first.to_string()).attr("type", "retry").child(retry);
+    net.stanza("alice", receipt.attr("from", Jid::parse(&group).unwrap()).attr("participant", carol));
+    net.pass(Duration::from_secs(90));
+    assert_eq!(phone_read(&net, CAROL, "first"), 1, "it is sent again in the end");
+    assert_eq!(phone_read(&net, CAROL, "second"), 1);
 }
 
 #[test]
