@@ -62,13 +62,8 @@ impl Router {
         };
         let opened = self.open(turn, node, &envelope).await?;
         let mark = match opened {
-            // Decrypted before its inbox record was forgotten: no second event, but an answer.
-            Err(Unreadable::Signal(SignalError::Duplicate { .. })) if !envelope.is_shared() => {
-                self.answer(turn, node, &envelope, None);
-                return Ok(());
-            }
-            // It was overtaken by a message that brought the sender's key as it is behind it: never read, and not to be read
-            // with that key.
+            // Nothing was read from a message of this id, so it is no copy: its counter has been damaged, or it was overtaken by a
+            // message that brought the sender's key as it is behind it.
             Err(why @ Unreadable::Signal(SignalError::Duplicate { .. })) => {
                 if attempts < MAX_RETRIES {
                     self.ask_again(turn, node, &envelope, &why, attempts + 1).await?;

@@ -37,6 +37,8 @@ pub struct Net {
     pub accounts: BTreeMap<&'static str, Account>,
     /// Questions that accounts have asked the service, in order.
     pub asked: Vec<Node>,
+    /// The last message that an account was sent.
+    pub heard: Option<Node>,
     /// Receipts that accounts have written.
     pub receipts: Vec<Node>,
     /// What accounts have counted.
@@ -72,6 +74,7 @@ impl Net {
             world,
             accounts: BTreeMap::new(),
             asked: Vec::new(),
+            heard: None,
             receipts: Vec::new(),
             incidents: Vec::new(),
             around_turn,
@@ -330,6 +333,11 @@ impl Net {
         let output = link.take_output();
         self.world.received(id, &output);
         for event in events {
+            if let ClientEvent::Stanza(node) = &event
+                && node.tag == "message"
+            {
+                self.heard = Some(node.clone());
+            }
             self.input(
                 name,
                 match event {

@@ -225,6 +225,24 @@ fn ciphertexts_are_corrupted_up_to_four_times() {
 }
 
 #[test]
+fn a_new_message_whose_damaged_counter_is_an_old_one_is_asked_for_again() {
+    let mut net = talking();
+    net.world.write_text(CAROL, ALICE, "earlier").unwrap();
+    net.settle();
+    let earlier = net.heard.clone().unwrap();
+    let damaged = Node::new("message")
+        .attr("from", earlier.require_jid("from").unwrap())
+        .attr("id", "3EB0DAMAGED")
+        .attr("type", "text")
+        .attr("t", "1760000000")
+        .child(earlier.find("enc").unwrap().clone());
+    net.stanza("alice", damaged);
+    assert_eq!(counted(&net, Incident::RetryAsked), 1);
+    net.stanza("alice", earlier);
+    assert_eq!(counted(&net, Incident::RetryAsked), 1, "a copy is not");
+}
+
+#[test]
 fn the_service_gives_out_no_one_time_prekeys() {
     let mut net = strangers();
     fault(&mut net, FaultKind::EmptyPrekeys, ALICE, 10);
@@ -298,6 +316,24 @@ fn a_group_message_on_its_way_is_not_overtaken_by_a_newer_key() {
     net.pass(Duration::from_secs(90));
     assert_eq!(phone_read(&net, CAROL, "first"), 1, "it is sent again in the end");
     assert_eq!(phone_read(&net, CAROL, "second"), 1);
+}
+
+#[test]
+fn a_request_that_waits_survives_our_going_down() {
+    let mut net = talking();
+    let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
+    net.send("alice", &group, "with the key");
+    net.settle();
+    fault(&mut net, FaultKind::Corrupt, BOB, 1);
+    net.send("alice", &group, "first");
+    net.until("it is asked for again", |net| counted(net, Incident::RetryAsked) == 1);
+    fault(&mut net, FaultKind::Swallow, ALICE, 1);
+    net.send("alice", &group, "second");
+    net.pass(Duration::from_secs(2));
+    assert_eq!(read(&net, "bob", "first"), 0, "the second is on its way");
+    net.restart("alice");
+    net.settle();
+    assert_eq!((read(&net, "bob", "first"), read(&net, "bob", "second")), (1, 1));
 }
 
 #[test]

@@ -7,14 +7,18 @@ impl World {
     /// A device has taken a stanza: it need not be delivered again.
     pub(super) fn acknowledged(&mut self, device: &DeviceId, ack: &Node) {
         let (Some(id), Some(class)) = (ack.text("id"), ack.text("class")) else { return };
-        self.take_off(device, &class, &id);
+        // Receipts bear the id of the message that they are for: whose they are and what they say tells them apart.
+        let is_meant = |node: &Node| {
+            let is_same = ["participant", "type"].iter().all(|key| node.text(key) == ack.text(key));
+            class != "receipt" || (is_same && node.jid("from") == ack.jid("to"))
+        };
+        self.take_off(device, &class, &id, is_meant);
     }
 
-    fn take_off(&mut self, device: &DeviceId, tag: &str, id: &str) {
+    fn take_off(&mut self, device: &DeviceId, tag: &str, id: &str, is_meant: impl Fn(&Node) -> bool) {
         let Some(companion) = self.companion_mut(device) else { return };
-        let Some(at) = companion.queue.iter().position(|kept| kept.node.tag == tag && kept.node.is("id", id)) else {
-            return;
-        };
+        let found = |node: &Node| node.tag == tag && node.is("id", id) && is_meant(node);
+        let Some(at) = companion.queue.iter().position(|kept| found(&kept.node)) else { return };
         let Some(taken) = companion.queue.remove(at) else { return };
         let ended = companion
             .backlog
@@ -33,7 +37,7 @@ impl World {
         if kind != Some("retry") {
             let more = node.find("list").map(Node::nodes).unwrap_or_default();
             for id in std::iter::once(node).chain(more).filter_map(|item| item.text("id")) {
-                self.take_off(reader, "message", &id);
+                self.take_off(reader, "message", &id, |_| true);
             }
         }
         let Some(to) = node.jid("to") else { return };
