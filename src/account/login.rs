@@ -138,6 +138,7 @@ impl Router {
         match purpose {
             Purpose::PreKeyUpload(offer) => self.upload_refused(turn, offer).await,
             Purpose::DigestCheck => self.digest_refused(turn, code).await,
+            Purpose::Group { seq, .. } if !may_pass(code) => self.group_refused(turn, seq),
             Purpose::Resend(resend) if !may_pass(code) => {
                 self.resend_refused(turn, &resend);
                 Ok(())

@@ -17,8 +17,8 @@ use crate::wire::{Jid, Node, Server, reporting};
 use prost::Message;
 use std::collections::{BTreeSet, HashSet};
 
-const NO_GROUP: Step =
-    Step::Failed { code: "group_not_found", meaning: "the service does not know the group, or we are not in it" };
+/// Code and meaning.
+const NO_GROUP: (&str, &str) = ("group_not_found", "the service does not know the group, or we are not in it");
 const NO_KEY: Step =
     Step::Failed { code: "not_encrypted", meaning: "the message could not be encrypted for the group" };
 
@@ -34,10 +34,6 @@ impl Router {
         let audience =
             if group.is_group() { self.fresh_group(&group)? } else { Some(self.readers(turn, link, entry).await?) };
         let Some(meta) = audience else {
-            if entry.tries > 1 {
-                return Ok(NO_GROUP);
-            }
-            entry.tries += 1;
             let query = Node::new("query").attr("request", "interactive");
             let id = self.pending.ask(Purpose::Group { seq, group: group.clone() }, turn.steady);
             let iq = Node::new("iq").attr("id", id).attr("xmlns", "w:g2").attr("type", "get").attr("to", &group);
@@ -45,7 +41,8 @@ impl Router {
             return Ok(Step::Asked);
         };
         if !meta.members.iter().any(|member| link.is_own_user(&member.jid)) {
-            return Ok(NO_GROUP);
+            let (code, meaning) = NO_GROUP;
+            return Ok(Step::Failed { code, meaning });
         }
         let users: Vec<Jid> = meta.members.iter().map(|member| member.jid.clone()).collect();
         let known = turn
@@ -161,6 +158,13 @@ impl Router {
     fn keys_on_their_way(&self, group: &Jid) -> Vec<KeyDelivery> {
         let entries = self.outbox.entries.values().filter(|entry| entry.to == *group);
         entries.filter_map(|entry| entry.key.clone()).collect()
+    }
+
+    /// The service knows nothing of a group.
+    pub(super) fn group_refused<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) -> Result<(), AccountError> {
+        let Some(id) = self.outbox.entries.get(&seq).map(|entry| entry.id.clone()) else { return Ok(()) };
+        let (code, meaning) = NO_GROUP;
+        self.fail(turn, seq, &id, code, meaning)
     }
 
     /// The service has told of a group.

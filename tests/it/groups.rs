@@ -2,6 +2,7 @@
 
 use crate::net::Net;
 use std::time::Duration;
+use wharf::account::Command;
 use wharf::sandbox::world::{FaultKind, MemberChange, NewFault};
 use wharf::wire::{Jid, Node};
 
@@ -89,6 +90,20 @@ fn the_key_is_sent_once_to_each_device_and_survives_a_restart() {
     send(&mut net, "alice", &group, "third");
     assert_eq!(keys_in_last(&net, ALICE, &group), 0);
     assert_eq!(received(&net, "bob"), ["first", "second", "third"]);
+}
+
+#[test]
+fn a_message_that_waits_for_what_is_known_of_its_group_outlives_connections() {
+    let (mut net, group) = crew();
+    let questions = |net: &Net| net.asked.iter().filter(|iq| iq.is("xmlns", "w:g2")).count();
+    net.send("alice", &group, "patient");
+    for round in 1..=4 {
+        net.until("the service is asked for the group", |net| questions(net) == round);
+        net.command("alice", Command::Stop);
+        net.command("alice", Command::Start);
+    }
+    net.settle();
+    assert_eq!(received(&net, "bob"), ["patient"]);
 }
 
 #[test]
