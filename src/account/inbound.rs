@@ -303,7 +303,11 @@ impl Router {
     }
 
     /// A user's devices have changed: they are asked for before the next message.
-    async fn forget_devices<C: Children>(&mut self, turn: &mut Turn<'_, C>, user: Jid) -> Result<(), AccountError> {
+    pub(super) async fn forget_devices<C: Children>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        user: Jid,
+    ) -> Result<(), AccountError> {
         let writes = turn.children.devices(move |devices| devices.forget(&user)).await??;
         turn.absorb(writes);
         // What waits for prekeys asks for the list once more.

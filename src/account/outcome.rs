@@ -88,18 +88,14 @@ impl Router {
         }
         let to = entry.to.clone();
         tracing::debug!(account = %self.id, to = %to.redacted(), "the service knows other devices");
-        let users = match self.group(&to)? {
+        let users: Vec<Jid> = match self.group(&to)? {
             Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
             None => vec![to, self.own_pn().bare()],
         };
         self.group_of_changed(turn, seq)?;
-        let writes = turn
-            .children
-            .devices(move |devices| {
-                users.iter().map(|user| devices.forget(user)).collect::<Result<Vec<_>, AccountError>>()
-            })
-            .await??;
-        writes.into_iter().for_each(|writes| turn.absorb(writes));
+        for user in users {
+            self.forget_devices(turn, user).await?;
+        }
         Ok(())
     }
 

@@ -300,6 +300,23 @@ fn a_device_list_that_changes_while_a_message_waits_for_prekeys_does_not_fail_th
 }
 
 #[test]
+fn what_one_acknowledgement_says_of_our_devices_does_not_fail_another_message() {
+    let (mut net, _) = crew();
+    send(&mut net, "alice", BOB, "hello");
+    let swallow =
+        NewFault { kind: FaultKind::Swallow, account: Some(ALICE.into()), count: Some(1), until: None, seed: 1 };
+    net.world.add_fault(swallow);
+    let first = net.send("alice", BOB, "on its way");
+    let id = net.send("alice", CAROL, "patience");
+    until_prekeys_are_asked_for(&mut net, ALICE);
+    let ack = Node::new("ack").attr("class", "message").attr("id", first.to_string()).attr("phash", "2:another");
+    net.stanza("alice", ack.attr("from", Jid::pn(BOB)));
+    net.settle();
+    assert_eq!(net.message("alice", &id).failure, None);
+    assert_eq!(phone_read(&net, CAROL), ["patience"]);
+}
+
+#[test]
 fn a_group_that_changes_again_and_again_while_a_message_waits_does_not_fail_the_message() {
     let (mut net, group) = crew();
     let id = net.send("alice", &group, "patience");
