@@ -73,7 +73,7 @@ fn hour(net: &mut Net, written: &mut Written, group: &str, rng: &mut StdRng) {
             net.restart(name);
         }
         2 => drop(net.command(name, Command::Stop)),
-        at => {
+        _ => {
             let kinds = [
                 FaultKind::Corrupt,
                 FaultKind::Duplicate,
@@ -81,8 +81,12 @@ fn hour(net: &mut Net, written: &mut Written, group: &str, rng: &mut StdRng) {
                 FaultKind::Pull,
                 FaultKind::Swallow,
                 FaultKind::RefusePrekeys { code: 503 },
+                FaultKind::EmptyPrekeys,
+                FaultKind::Delay { ms: 3000 },
+                FaultKind::Disconnect,
+                FaultKind::StreamError { code: 503 },
             ];
-            let kind = kinds[usize::try_from(at).unwrap() % kinds.len()];
+            let kind = *kinds.choose(rng).unwrap();
             let fault =
                 NewFault { kind, account: Some(number.into()), count: Some(1), until: None, seed: rng.random() };
             // Three times swallowed, a message is given up: that is told, and not what this is about.
