@@ -1,33 +1,36 @@
 //! Stored values: a format version byte, then a protobuf or JSON.
 
-use super::error::AccountError;
+use crate::account::error::AccountError;
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
 const FORMAT: u8 = 1;
 
-pub(super) fn encode(message: &impl Message) -> Vec<u8> {
+pub(in crate::account) fn encode(message: &impl Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + message.encoded_len());
     out.push(FORMAT);
     out.extend_from_slice(&message.encode_to_vec());
     out
 }
 
-pub(super) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, AccountError> {
+pub(in crate::account) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, AccountError> {
     match bytes.split_first() {
         Some((&FORMAT, body)) => M::decode(body).map_err(|_| AccountError::Record { what }),
         _ => Err(AccountError::Record { what }),
     }
 }
 
-pub(super) fn encode_json(value: &impl Serialize) -> Vec<u8> {
+pub(in crate::account) fn encode_json(value: &impl Serialize) -> Vec<u8> {
     let mut out = vec![FORMAT];
     let written = serde_json::to_writer(&mut out, value);
     debug_assert!(written.is_ok(), "our records have string keys only");
     out
 }
 
-pub(super) fn decode_json<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, AccountError> {
+pub(in crate::account) fn decode_json<T: DeserializeOwned>(
+    bytes: &[u8],
+    what: &'static str,
+) -> Result<T, AccountError> {
     match bytes.split_first() {
         Some((&FORMAT, body)) => serde_json::from_slice(body).map_err(|_| AccountError::Record { what }),
         _ => Err(AccountError::Record { what }),

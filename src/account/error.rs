@@ -1,6 +1,6 @@
 //! What ends a turn without a result. The tree is then loaded anew from what is committed.
 
-use super::ChildDown;
+use crate::account::ChildDown;
 use crate::signal::SignalError;
 use crate::storage::StorageError;
 use crate::wire::WireError;

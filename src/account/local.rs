@@ -1,9 +1,9 @@
 //! Drives an account in one thread, for tests in virtual time: the same machines, no actors.
 
-use super::device::Device;
-use super::error::AccountError;
-use super::router::{Effect, Input, Router, Settings};
-use super::{ChildDown, Children, DeviceSync, KeepAll, PreKeys, Recency, SenderKeys, SessionCipher};
+use crate::account::error::AccountError;
+use crate::account::own_device::Device;
+use crate::account::router::{Effect, Input, Router, Settings};
+use crate::account::{ChildDown, Children, DeviceSync, KeepAll, PreKeys, Recency, SenderKeys, SessionCipher};
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Moment;
 use crate::storage::{AccountStore, Changes, Engine, Overlay, Records};

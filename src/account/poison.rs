@@ -2,8 +2,8 @@
 //! panics would do so for ever: it is counted outside its turn, and after the second time it is set aside, as
 //! `message.undecryptable` with its bytes, and acknowledged (`architecture.md`, "Supervision").
 
-use super::error::AccountError;
-use super::router::{Router, Turn};
+use crate::account::error::AccountError;
+use crate::account::router::{Router, Turn};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, StorageError, kind, owner};
 use crate::wire::{Node, encode_node};
@@ -75,7 +75,7 @@ impl Poison {
 
 impl Router {
     /// Acknowledges a stanza without looking into it. Asks no child: any of them may be what it brings down.
-    pub(super) fn set_aside<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
+    pub(in crate::account) fn set_aside<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
         tracing::error!(account = %self.id, stanza = %node.tag, "a stanza has brought the account down twice, and is set aside");
         if node.tag == "message" && self.note_as_unreadable(turn, node)? {
             let bytes = encode_node(node);

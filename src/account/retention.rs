@@ -3,12 +3,12 @@
 //! Each sweep looks at a page of rows in a turn, so that others' turns come between. Invariant: what is still needed is never
 //! forgotten by age: messages that wait to be sent stay, and so do sessions, identities and keys.
 
-use super::error::AccountError;
-use super::message_record::MessageRecord;
-use super::outbound::IdempotencyRecord;
-use super::router::{Reply, Router, Turn};
-use super::{Children, Counts};
-use super::{codec, proto};
+use crate::account::error::AccountError;
+use crate::account::messages::outbound::IdempotencyRecord;
+use crate::account::messages::record::MessageRecord;
+use crate::account::router::{Reply, Router, Turn};
+use crate::account::{Children, Counts};
+use crate::account::{codec, proto};
 use crate::base::ids::Fingerprint;
 use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, Kind, kind, owner};
@@ -39,7 +39,7 @@ impl Default for Retention {
 
 /// Where the next page of a sweep begins.
 #[derive(Debug, Default)]
-pub(super) struct Sweep {
+pub(in crate::account) struct Sweep {
     stage: usize,
     after: Option<Vec<u8>>,
 }
@@ -49,7 +49,7 @@ const STAGES: [Kind<owner::Router>; 6] =
 
 impl Router {
     /// Forgets what is too old in the next page of records. Replies whether there are more to look at.
-    pub(super) fn sweep<C>(&mut self, turn: &mut Turn<'_, C>) -> Result<Reply, AccountError> {
+    pub(in crate::account) fn sweep<C>(&mut self, turn: &mut Turn<'_, C>) -> Result<Reply, AccountError> {
         let Some(stage) = STAGES.get(self.sweep.stage).copied() else {
             self.sweep = Sweep::default();
             return Ok(Reply::Swept { more: false });
@@ -90,7 +90,7 @@ impl Router {
 
     /// Forgets a contact: messages to it, answers to repeated requests, sessions, identities, devices, addresses. Events are the
     /// committer's, which is told the addresses.
-    pub(super) async fn forget_contact<C: Children>(
+    pub(in crate::account) async fn forget_contact<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
         contact: &Jid,

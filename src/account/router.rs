@@ -1,24 +1,24 @@
 //! The router: takes one input a turn, asks the children, and decides what is written and what then happens.
 
-use super::budget::Budget;
-use super::device::Device;
-use super::drain::Drain;
-use super::error::AccountError;
-use super::group_meta::GroupMeta;
-use super::iq::Pending;
-use super::lifecycle::{Connection, Ending};
-use super::linking::{Assertion, CodeRequest, Linking};
-use super::outbound::SendRequest;
-use super::outbox::Outbox;
-use super::pacing::Pacing;
-use super::receipts::Kept;
-use super::resend::WaitingRequest;
-use super::restore::Restored;
-use super::retention::{Retention, Sweep};
-use super::upload::Uploads;
-use super::version::SharedVersion;
-use super::view::{AccountState, AccountView, LinkCode};
-use super::{Children, Counts, Incident, MessageRecord};
+use crate::account::connection::backlog::Drain;
+use crate::account::connection::{Connection, Ending};
+use crate::account::error::AccountError;
+use crate::account::groups::metadata::GroupMeta;
+use crate::account::linking::{Assertion, CodeRequest, Linking};
+use crate::account::messages::budget::Budget;
+use crate::account::messages::outbound::SendRequest;
+use crate::account::messages::outbound::queue::Outbox;
+use crate::account::messages::receipts::Kept;
+use crate::account::messages::resend::WaitingRequest;
+use crate::account::own_device::Device;
+use crate::account::prekeys::Uploads;
+use crate::account::restore::Restored;
+use crate::account::retention::{Retention, Sweep};
+use crate::account::settings::client_version::SharedVersion;
+use crate::account::settings::pacing::Pacing;
+use crate::account::turn::requests::Pending;
+use crate::account::view::{AccountState, AccountView, LinkCode};
+use crate::account::{Children, Counts, Incident, MessageRecord};
 use crate::base::ids::{AccountId, Generation, MessageId, random_hex};
 use crate::base::time::{Moment, Monotonic, Timestamp};
 use crate::signal::{JumpLimit, PublicKey};
@@ -161,53 +161,53 @@ pub struct Turn<'a, C> {
 }
 
 impl<C> Turn<'_, C> {
-    pub(super) fn absorb<O>(&mut self, writes: ChangeSet<O>) {
+    pub(in crate::account) fn absorb<O>(&mut self, writes: ChangeSet<O>) {
         self.changes.absorb(writes);
     }
 
-    pub(super) fn count(&mut self, incident: Incident) {
+    pub(in crate::account) fn count(&mut self, incident: Incident) {
         self.effects.push(Effect::Count(incident));
     }
 
-    pub(super) fn reply(&mut self, token: u64, reply: Reply) {
+    pub(in crate::account) fn reply(&mut self, token: u64, reply: Reply) {
         self.effects.push(Effect::Reply(token, reply));
     }
 }
 
 /// One account's router.
 pub struct Router {
-    pub(super) id: AccountId,
-    pub(super) store: AccountStore,
-    pub(super) settings: Arc<Settings>,
-    pub(super) rng: StdRng,
-    pub(super) device: Device,
-    pub(super) view: AccountView,
-    pub(super) connection: Connection,
-    pub(super) drain: Drain,
-    pub(super) receipts: Kept,
-    pub(super) waiting_requests: Vec<WaitingRequest>,
-    pub(super) uploads: Uploads,
+    pub(in crate::account) id: AccountId,
+    pub(in crate::account) store: AccountStore,
+    pub(in crate::account) settings: Arc<Settings>,
+    pub(in crate::account) rng: StdRng,
+    pub(in crate::account) device: Device,
+    pub(in crate::account) view: AccountView,
+    pub(in crate::account) connection: Connection,
+    pub(in crate::account) drain: Drain,
+    pub(in crate::account) receipts: Kept,
+    pub(in crate::account) waiting_requests: Vec<WaitingRequest>,
+    pub(in crate::account) uploads: Uploads,
     /// Whether nothing came of the last connection.
-    pub(super) deaf: bool,
+    pub(in crate::account) deaf: bool,
     /// When a message was last acknowledged.
-    pub(super) last_ack: Option<Monotonic>,
-    pub(super) pending: Pending,
-    pub(super) linking: Option<Linking>,
+    pub(in crate::account) last_ack: Option<Monotonic>,
+    pub(in crate::account) pending: Pending,
+    pub(in crate::account) linking: Option<Linking>,
     /// Somebody waits for a code to type into a phone.
-    pub(super) code_wanted: Option<CodeRequest>,
-    pub(super) outbox: Outbox,
+    pub(in crate::account) code_wanted: Option<CodeRequest>,
+    pub(in crate::account) outbox: Outbox,
     /// Groups that were learned since the account was loaded: their records may not be durable yet.
-    pub(super) groups: HashMap<Jid, GroupMeta>,
+    pub(in crate::account) groups: HashMap<Jid, GroupMeta>,
     /// Users who have written from a device that is not in their list.
-    pub(super) unknown_users: BTreeSet<Jid>,
+    pub(in crate::account) unknown_users: BTreeSet<Jid>,
     /// How often which device has asked for which message again.
-    pub(super) resent: HashMap<(MessageId, Jid), u64>,
+    pub(in crate::account) resent: HashMap<(MessageId, Jid), u64>,
     /// How many messages may still be sent again.
-    pub(super) budget: Budget,
+    pub(in crate::account) budget: Budget,
     /// The signed prekey is not looked at before.
-    pub(super) rotate_after: Timestamp,
-    pub(super) restored: Restored,
-    pub(super) sweep: Sweep,
+    pub(in crate::account) rotate_after: Timestamp,
+    pub(in crate::account) restored: Restored,
+    pub(in crate::account) sweep: Sweep,
 }
 
 /// Whether it is a stanza that the service answers: acknowledgements and results may well be the last word.
@@ -218,7 +218,7 @@ fn wants_answer(effect: &Effect) -> bool {
 
 const STARTED: &[u8] = b"\x01started";
 const STOPPED: &[u8] = b"\x01stopped";
-pub(super) const LOGGED_OUT: &[u8] = b"\x01logged out";
+pub(in crate::account) const LOGGED_OUT: &[u8] = b"\x01logged out";
 
 impl Router {
     /// Loads the router's part of the account.
@@ -386,7 +386,7 @@ impl Router {
         Ok(())
     }
 
-    pub(super) async fn start<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
+    pub(in crate::account) async fn start<C: Children>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
         self.intend(turn, STARTED);
         if !self.connection.is_wanted() {
             self.connect(turn).await?;
@@ -394,7 +394,7 @@ impl Router {
         Ok(())
     }
 
-    pub(super) fn intend<C>(&self, turn: &mut Turn<'_, C>, intent: &[u8]) {
+    pub(in crate::account) fn intend<C>(&self, turn: &mut Turn<'_, C>, intent: &[u8]) {
         let mut writes = ChangeSet::<owner::Router>::default();
         writes.put(kind::INTENT, "", intent);
         turn.absorb(writes);
@@ -435,12 +435,12 @@ impl Router {
     }
 
     /// Writes a stanza on the current connection.
-    pub(super) fn write<C>(&self, turn: &mut Turn<'_, C>, node: Node) {
+    pub(in crate::account) fn write<C>(&self, turn: &mut Turn<'_, C>, node: Node) {
         turn.effects.push(Effect::Write(self.connection.generation, Box::new(node)));
     }
 
     /// `<ack>` for a stanza of the service (`wire-protocol.md` 1.8).
-    pub(super) fn acknowledge<C>(&self, turn: &mut Turn<'_, C>, node: &Node) {
+    pub(in crate::account) fn acknowledge<C>(&self, turn: &mut Turn<'_, C>, node: &Node) {
         let echo = |key: &str| node.get(key).cloned();
         let own = self.device.link.as_ref().filter(|_| node.tag == "message").map(|link| &link.jid);
         let kind = echo("type").filter(|_| !(node.tag == "notification" && node.find("identity").is_some()));
@@ -456,11 +456,11 @@ impl Router {
     }
 
     /// Our own JID by phone number; empty before linking.
-    pub(super) fn own_pn(&self) -> Jid {
+    pub(in crate::account) fn own_pn(&self) -> Jid {
         self.device.link.as_ref().map_or_else(Jid::service, |link| link.jid.clone())
     }
 
-    pub(super) fn show_link(&mut self) {
+    pub(in crate::account) fn show_link(&mut self) {
         let link = self.device.link.as_ref();
         self.view.jid = link.map(|link| link.jid.clone());
         self.view.lid = link.and_then(|link| link.lid.clone());

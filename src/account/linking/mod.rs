@@ -2,24 +2,24 @@
 //!
 //! Invariant: the link is stored before the service hears that we accept it.
 
-mod code;
+mod pairing_code;
 mod passkey;
 
-pub(super) use code::CodeRequest;
-pub(super) use passkey::Question;
+pub(in crate::account) use pairing_code::CodeRequest;
+pub(in crate::account) use passkey::Question;
 pub use passkey::{Assertion, BadAssertion};
 
-use super::Children;
-use super::device::Link;
-use super::error::AccountError;
-use super::router::{Router, Turn};
-use super::view::{AccountState, LinkCode};
+use crate::account::Children;
+use crate::account::error::AccountError;
+use crate::account::own_device::Link;
+use crate::account::router::{Router, Turn};
+use crate::account::view::{AccountState, LinkCode};
 use crate::base::secret::Secret;
 use crate::base::time::Monotonic;
 use crate::wire::proto::ClientPairingProps;
 use crate::wire::qr::QrCode;
 use crate::wire::{Jid, Node, WireError, adv};
-use code::CodeLinking;
+use pairing_code::CodeLinking;
 use passkey::Ceremony;
 use prost::Message;
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ const SUCCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection of a device that wants to be linked.
 #[derive(Debug, Default)]
-pub(super) struct Linking {
+pub(in crate::account) struct Linking {
     /// References that are left.
     left: VecDeque<String>,
     /// The one that is shown.
@@ -46,7 +46,7 @@ pub(super) struct Linking {
 }
 
 impl Linking {
-    pub(super) fn deadline(&self) -> Option<Monotonic> {
+    pub(in crate::account) fn deadline(&self) -> Option<Monotonic> {
         let code = self.code.as_ref().map(CodeLinking::deadline);
         let passkey = self.passkey.as_ref().and_then(Ceremony::deadline);
         [self.next_at, code, passkey, self.success_until].into_iter().flatten().min()
@@ -55,7 +55,11 @@ impl Linking {
 
 impl Router {
     /// `<pair-device>`: references for QR codes.
-    pub(super) fn on_pair_device<C>(&mut self, turn: &mut Turn<'_, C>, iq: &Node) -> Result<(), AccountError> {
+    pub(in crate::account) fn on_pair_device<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        iq: &Node,
+    ) -> Result<(), AccountError> {
         let pair_device = iq.require_child("pair-device")?;
         let left = pair_device
             .all("ref")
@@ -69,7 +73,7 @@ impl Router {
         Ok(())
     }
 
-    pub(super) fn tick_linking<C>(&mut self, turn: &mut Turn<'_, C>) {
+    pub(in crate::account) fn tick_linking<C>(&mut self, turn: &mut Turn<'_, C>) {
         let Some(linking) = &self.linking else { return };
         if linking.success_until.is_some_and(|until| until <= turn.steady) {
             return self.link_failed(turn, "link_no_answer");
@@ -133,7 +137,7 @@ impl Router {
     }
 
     /// The service wants another secret on the screen (`linking-and-tokens.md` 5); not while a phone is vouching for this one.
-    pub(super) fn on_refresh_request<C>(&mut self, turn: &mut Turn<'_, C>, notification: &Node) {
+    pub(in crate::account) fn on_refresh_request<C>(&mut self, turn: &mut Turn<'_, C>, notification: &Node) {
         let is_asked =
             ["companion_reg_refresh", "pair-device-rotate-qr"].iter().any(|it| notification.find(it).is_some());
         let Some(linking) = self.linking.as_ref().filter(|linking| is_asked && linking.success_until.is_none()) else {
@@ -146,7 +150,7 @@ impl Router {
     }
 
     /// `<pair-success>`: a phone vouches for us. Checked, stored, signed by us, and answered.
-    pub(super) async fn on_pair_success<C: Children>(
+    pub(in crate::account) async fn on_pair_success<C: Children>(
         &mut self,
         turn: &mut Turn<'_, C>,
         iq: &Node,
@@ -212,6 +216,6 @@ impl Router {
 }
 
 /// `<iq type=result>` to one of the service's own questions.
-pub(super) fn result_of(iq: &Node) -> Node {
+pub(in crate::account) fn result_of(iq: &Node) -> Node {
     Node::new("iq").attr("to", Jid::service()).attr("type", "result").maybe("id", iq.get("id").cloned())
 }

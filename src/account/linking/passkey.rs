@@ -3,10 +3,10 @@
 //! The challenge goes to a browser as it is and its assertion comes back; both are secrets of the ceremony. One attempt at a time;
 //! a connection that ends, ends it.
 
-use super::super::error::AccountError;
-use super::super::iq::Purpose;
-use super::super::router::{Refusal, Reply, Router, Turn};
-use super::super::view::{AccountState, PasskeyView};
+use crate::account::error::AccountError;
+use crate::account::router::{Refusal, Reply, Router, Turn};
+use crate::account::turn::requests::Purpose;
+use crate::account::view::{AccountState, PasskeyView};
 use crate::base::ids::random_hex;
 use crate::base::secret::Secret;
 use crate::base::time::{Monotonic, Timestamp};
@@ -105,7 +105,7 @@ enum Stage {
 }
 
 /// A ceremony under way.
-pub(super) struct Ceremony {
+pub(in crate::account) struct Ceremony {
     stage: Stage,
     until: Monotonic,
     expires_at: Timestamp,
@@ -114,7 +114,7 @@ pub(super) struct Ceremony {
 }
 
 impl Ceremony {
-    pub(super) fn deadline(&self) -> Option<Monotonic> {
+    pub(in crate::account) fn deadline(&self) -> Option<Monotonic> {
         match &self.stage {
             Stage::Phone { until, .. } => Some(*until),
             Stage::Done => None,
@@ -313,7 +313,7 @@ impl Router {
         self.link_failed(turn, "passkey_no_answer");
     }
 
-    pub(super) fn tick_passkey<C>(&mut self, turn: &mut Turn<'_, C>) {
+    pub(in crate::account) fn tick_passkey<C>(&mut self, turn: &mut Turn<'_, C>) {
         let Some(ceremony) = self.ceremony() else { return };
         if ceremony.deadline().is_none_or(|until| until > turn.steady) {
             return;

@@ -1,0 +1,373 @@
+//! The session cipher: one-to-one sessions and peers' identities.
+//!
+//! Live sessions are objects; they are encoded when they change. Only this module writes `SESSION` and `IDENTITY`.
+
+use crate::account::error::AccountError;
+use crate::base::address::ProtocolAddress;
+use crate::base::counts::Counts;
+use crate::base::time::Timestamp;
+use crate::signal::{
+    Buffer, Ciphertext, Context, IdentityKey, JumpLimit, LocalParty, Part, PreKeyId, PreKeyPair, PreKeySignalMessage,
+    PublicKey, RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
+};
+use crate::storage::{AccountStore, ChangeSet, kind, owner};
+use crate::wire::Jid;
+use rand::rngs::StdRng;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// The highest device number that is given out.
+const MAX_DEVICE: u16 = 99;
+
+type Writes = ChangeSet<owner::SessionCipher>;
+/// With the one-time prekey that is used up.
+type Plaintext = (Vec<u8>, Option<PreKeyId>);
+
+pub struct SessionCipher {
+    store: AccountStore,
+    local: LocalParty,
+    rng: StdRng,
+    buffer: Buffer,
+    sessions: HashMap<ProtocolAddress, Session>,
+    identities: HashMap<ProtocolAddress, IdentityKey>,
+}
+
+/// A received ciphertext, parsed.
+#[derive(Debug)]
+pub enum Sealed {
+    Signal(SignalMessage),
+    PreKey(Box<PreKeySignalMessage>),
+}
+
+/// A ciphertext to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Enciphered {
+    /// The `type` of its `enc`.
+    pub kind: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+/// What came of setting up sessions.
+#[derive(Default)]
+pub struct Established {
+    /// Addresses whose bundle could not be used.
+    pub refused: Vec<(ProtocolAddress, SignalError)>,
+    /// Addresses whose identity is another than the one we knew.
+    pub changed: Vec<ProtocolAddress>,
+    pub writes: Writes,
+}
+
+/// What a message needs to be opened.
+pub struct Opening {
+    /// Those that a new session needs.
+    pub prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
+    pub limit: JumpLimit,
+    pub now: Timestamp,
+}
+
+/// A decrypted message, and what it did.
+#[derive(Debug)]
+pub struct Opened {
+    pub plaintext: Vec<u8>,
+    /// Used up: to be deleted with the same commit.
+    pub used_prekey: Option<PreKeyId>,
+    /// The peer's identity is another than the one we knew.
+    pub identity_changed: bool,
+    pub writes: Writes,
+}
+
+impl SessionCipher {
+    pub fn new(store: AccountStore, local: LocalParty, rng: StdRng) -> Self {
+        let (sessions, identities) = (HashMap::new(), HashMap::new());
+        Self { store, local, rng, buffer: Buffer::new(), sessions, identities }
+    }
+
+    /// Those of the addresses that have no session to send with.
+    pub fn missing(
+        &mut self,
+        addresses: Vec<ProtocolAddress>,
+        now: Timestamp,
+    ) -> Result<Vec<ProtocolAddress>, AccountError> {
+        let mut missing = Vec::new();
+        for address in addresses {
+            let remote = self.remote(&address)?;
+            if !load(&mut self.sessions, &self.store, &address)?.is_usable(&remote, now) {
+                missing.push(address);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Sets up sessions from verified bundles. The service vouches for their identities: one that changed is trusted anew,
+    /// and reported.
+    pub fn establish(
+        &mut self,
+        bundles: Vec<(ProtocolAddress, VerifiedBundle)>,
+        now: Timestamp,
+    ) -> Result<Established, AccountError> {
+        let mut done = Established::default();
+        for (address, bundle) in bundles {
+            let mut remote = self.remote(&address)?;
+            let session = load(&mut self.sessions, &self.store, &address)?;
+            let mut begun = session.initiate(&self.local, &remote, &bundle, now, &mut self.rng);
+            if let Err(SignalError::UntrustedIdentity { presented, .. }) = begun {
+                remote.identity = Some(presented);
+                begun = session.initiate(&self.local, &remote, &bundle, now, &mut self.rng);
+            }
+            match begun {
+                Ok(()) => {
+                    put_session(&mut done.writes, &address, session);
+                    if self.remember(&address, bundle.get().identity, &mut done.writes)? {
+                        done.changed.push(address);
+                    }
+                }
+                Err(error) => done.refused.push((address, error)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Encrypts one plaintext for each address; a failure concerns its address only.
+    pub fn seal(
+        &mut self,
+        plaintexts: Vec<(ProtocolAddress, Vec<u8>)>,
+        now: Timestamp,
+    ) -> Result<(Vec<Result<Enciphered, SignalError>>, Writes), AccountError> {
+        let (mut sealed, mut writes) = (Vec::with_capacity(plaintexts.len()), Writes::default());
+        for (address, plaintext) in plaintexts {
+            let remote = self.remote(&address)?;
+            let session = load(&mut self.sessions, &self.store, &address)?;
+            let limit = JumpLimit::default();
+            let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut self.buffer };
+            let result = session.encrypt(&plaintext, ctx).map(|sealed| match sealed {
+                Ciphertext::Signal(bytes) => Enciphered { kind: "msg", bytes: bytes.to_vec() },
+                Ciphertext::PreKey(bytes) => Enciphered { kind: "pkmsg", bytes: bytes.to_vec() },
+            });
+            if result.is_ok() {
+                put_session(&mut writes, &address, session);
+            }
+            sealed.push(result);
+        }
+        Ok((sealed, writes))
+    }
+
+    /// Whether this message needs our prekeys: not when its session is known.
+    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<bool, AccountError> {
+        match sealed {
+            Sealed::Signal(_) => Ok(false),
+            Sealed::PreKey(message) => Ok(!self.session(address)?.knows(message)),
+        }
+    }
+
+    /// Decrypts. A changed identity is trusted anew once its first message has proved it, and reported; what the old one
+    /// wrote is not read any more.
+    pub fn open(
+        &mut self,
+        address: &ProtocolAddress,
+        sealed: &Sealed,
+        opening: &Opening,
+    ) -> Result<Result<Opened, SignalError>, AccountError> {
+        let mut remote = self.remote(address)?;
+        let mut opened = self.try_open(&remote, sealed, opening)?;
+        if let (Err(SignalError::UntrustedIdentity { .. }), Sealed::PreKey(message)) = (&opened, sealed) {
+            remote.identity = Some(message.identity_key);
+            opened = self.try_open(&remote, sealed, opening)?;
+        }
+        let (plaintext, used_prekey) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut writes = Writes::default();
+        put_session(&mut writes, address, self.session(address)?);
+        let identity_changed = match sealed {
+            Sealed::PreKey(message) => self.remember(address, message.identity_key, &mut writes)?,
+            Sealed::Signal(_) => false,
+        };
+        Ok(Ok(Opened { plaintext, used_prekey, identity_changed, writes }))
+    }
+
+    fn try_open(
+        &mut self,
+        remote: &RemoteParty,
+        sealed: &Sealed,
+        opening: &Opening,
+    ) -> Result<Result<Plaintext, SignalError>, AccountError> {
+        let session = load(&mut self.sessions, &self.store, &remote.address)?;
+        let Opening { prekeys, limit, now } = opening;
+        let ctx = Context { remote, limit: *limit, now: *now, rng: &mut self.rng, buffer: &mut self.buffer };
+        let opened = match (sealed, prekeys) {
+            (Sealed::Signal(message), _) => session.decrypt(message, ctx).map(|plaintext| (plaintext, None)),
+            (Sealed::PreKey(message), None) => session.decrypt_known(message, ctx).map(|plaintext| (plaintext, None)),
+            (Sealed::PreKey(message), Some((signed, one_time))) => {
+                session.accept(&self.local, signed, one_time.as_ref(), message, ctx)
+            }
+        };
+        Ok(opened.map(|(plaintext, used)| (plaintext.to_vec(), used)))
+    }
+
+    /// The registration id that the session with this address is for.
+    pub fn registration_id(&mut self, address: &ProtocolAddress) -> Result<Option<u32>, AccountError> {
+        Ok(self.session(address)?.remote_registration_id())
+    }
+
+    /// What was tried for a message that did not open.
+    pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<String, AccountError> {
+        let message = match sealed {
+            Sealed::Signal(message) => message,
+            Sealed::PreKey(message) => &message.message,
+        };
+        Ok(self.session(address)?.report(message).to_string())
+    }
+
+    /// Trusts an identity that was proved elsewhere, as the phone's is by linking.
+    pub fn trust(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<Writes, AccountError> {
+        let mut writes = Writes::default();
+        self.remember(address, identity, &mut writes)?;
+        Ok(writes)
+    }
+
+    /// The identity we know for this address.
+    pub fn identity(&mut self, address: &ProtocolAddress) -> Result<Option<IdentityKey>, AccountError> {
+        if let Some(known) = self.identities.get(address) {
+            return Ok(Some(*known));
+        }
+        let Some(bytes) = self.store.get(kind::IDENTITY, address.as_str().as_bytes())? else {
+            return Ok(None);
+        };
+        let identity = IdentityKey(PublicKey::parse(&bytes, "stored identity")?);
+        self.identities.insert(address.clone(), identity);
+        Ok(Some(identity))
+    }
+
+    /// Stores the identity where it is new; true when it replaces another.
+    fn remember(
+        &mut self,
+        address: &ProtocolAddress,
+        identity: IdentityKey,
+        writes: &mut Writes,
+    ) -> Result<bool, AccountError> {
+        let known = self.identity(address)?;
+        if known == Some(identity) {
+            return Ok(false);
+        }
+        self.identities.insert(address.clone(), identity);
+        writes.put(kind::IDENTITY, address.as_str(), *identity.0.as_bytes());
+        if let Some(user) = pn_user(address) {
+            writes.put(kind::PN_PEER, user, [1]);
+        }
+        Ok(known.is_some())
+    }
+
+    /// Moves what is filed under a phone number to the LID that was learned for it, for every device the user may have
+    /// (`signal-protocol.txt`, "Proactive migration at LID discovery"). Returns how many sessions were moved.
+    pub fn migrate(&mut self, pn: &Jid, lid: &Jid) -> Result<(u32, Writes), AccountError> {
+        let (mut moved, mut writes) = (0, Writes::default());
+        if self.store.get(kind::PN_PEER, pn.user().as_bytes())?.is_some() {
+            for device in 0..=MAX_DEVICE {
+                let (from, to) = (pn.with_device(device), lid.with_device(device));
+                moved += u32::from(self.migrate_device(&from, &to, &mut writes)?);
+            }
+            writes.delete(kind::PN_PEER, pn.user());
+        }
+        Ok((moved, writes))
+    }
+
+    /// The same for one device: true when a session was moved. A session under the LID takes precedence; identities move by
+    /// themselves, as they outlive sessions.
+    pub fn migrate_device(&mut self, pn: &Jid, lid: &Jid, writes: &mut Writes) -> Result<bool, AccountError> {
+        let (from, to) = (pn.protocol_address(), lid.protocol_address());
+        let mut moved = false;
+        if !self.session(&from)?.is_empty() {
+            let rows = self.store.scan(kind::SESSION, &part_key(&from, &[]))?;
+            rows.into_iter().for_each(|(key, _)| writes.delete(kind::SESSION, key));
+            moved = self.session(&to)?.is_empty();
+            if let Some(session) = self.sessions.remove(&from).filter(|_| moved) {
+                for (part, mut bytes) in session.to_parts() {
+                    // Where it was loaded under its old address, parts of it may not be stored yet.
+                    writes.delete(kind::SESSION, part_key(&from, &part.suffix()));
+                    writes.put(kind::SESSION, part_key(&to, &part.suffix()), std::mem::take(&mut *bytes));
+                }
+                let parts = session.to_parts();
+                self.sessions.insert(to.clone(), Session::from_parts(parts)?);
+            }
+        }
+        self.sessions.remove(&from);
+        if let Some(identity) = self.identity(&from)? {
+            writes.delete(kind::IDENTITY, from.as_str());
+            self.identities.remove(&from);
+            if self.identity(&to)?.is_none() {
+                self.remember(&to, identity, writes)?;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Forgets these users: their sessions and identities, of every device they may have.
+    pub fn forget_users(&mut self, users: &[Jid]) -> Result<(Counts, Writes), AccountError> {
+        let (mut counts, mut writes) = (Counts::default(), Writes::default());
+        let devices = users.iter().flat_map(|user| (0..=MAX_DEVICE).map(|device| user.with_device(device)));
+        for address in devices.map(|device| device.protocol_address()) {
+            let parts = self.store.scan(kind::SESSION, &part_key(&address, &[]))?;
+            counts.add("sessions", u64::from(!parts.is_empty()));
+            parts.into_iter().for_each(|(key, _)| writes.delete(kind::SESSION, key));
+            if self.identity(&address)?.is_some() {
+                writes.delete(kind::IDENTITY, address.as_str());
+                counts.add("identities", 1);
+            }
+            self.sessions.remove(&address);
+            self.identities.remove(&address);
+        }
+        Ok((counts, writes))
+    }
+
+    fn remote(&mut self, address: &ProtocolAddress) -> Result<RemoteParty, AccountError> {
+        Ok(RemoteParty { address: address.clone(), identity: self.identity(address)? })
+    }
+
+    fn session(&mut self, address: &ProtocolAddress) -> Result<&mut Session, AccountError> {
+        load(&mut self.sessions, &self.store, address)
+    }
+}
+
+/// The live session, loaded at its first use.
+fn load<'a>(
+    sessions: &'a mut HashMap<ProtocolAddress, Session>,
+    store: &AccountStore,
+    address: &ProtocolAddress,
+) -> Result<&'a mut Session, AccountError> {
+    match sessions.entry(address.clone()) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(place) => {
+            let prefix = part_key(address, &[]);
+            let rows = store.scan(kind::SESSION, &prefix)?;
+            let parts = rows.iter().map(|(key, bytes)| Ok((Part::parse(&key[prefix.len()..])?, bytes)));
+            let parts = parts.collect::<Result<Vec<_>, SignalError>>()?;
+            Ok(place.insert(Session::from_parts(parts)?))
+        }
+    }
+}
+
+fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &mut Session) {
+    for (part, bytes) in session.take_changes() {
+        let key = part_key(address, &part.suffix());
+        match bytes {
+            Some(mut bytes) => writes.put(kind::SESSION, key, std::mem::take(&mut *bytes)),
+            None => writes.delete(kind::SESSION, key),
+        }
+    }
+}
+
+/// The phone number in an address that is one.
+fn pn_user(address: &ProtocolAddress) -> Option<&str> {
+    let user = address.as_str().strip_suffix("@c.us.0")?;
+    Some(user.split_once(':').map_or(user, |(user, _)| user))
+}
+
+/// No address has a zero byte, so none is the beginning of another's key.
+pub(in crate::account) fn part_key(address: &ProtocolAddress, suffix: &[u8]) -> Vec<u8> {
+    [address.as_str().as_bytes(), &[0], suffix].concat()
+}
+
+#[cfg(test)]
+#[path = "session_cipher_tests.rs"]
+mod tests;

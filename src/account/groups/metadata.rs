@@ -1,0 +1,133 @@
+//! What an account knows of a group: its members and how they are addressed (`wire-protocol.md` 1.15).
+
+use crate::account::codec;
+use crate::account::error::AccountError;
+use crate::account::router::{Router, Turn};
+use crate::storage::{ChangeSet, kind, owner};
+use crate::wire::{Jid, Node, Server, WireError};
+use serde::{Deserialize, Serialize};
+
+/// A member, by both addresses where the service names both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::account) struct Member {
+    pub(in crate::account) jid: Jid,
+    /// The address in the other namespace.
+    pub(in crate::account) other: Option<Jid>,
+    pub(in crate::account) admin: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::account) struct GroupMeta {
+    pub(in crate::account) subject: String,
+    /// Whether devices are named by LID; by phone number otherwise.
+    pub(in crate::account) by_lid: bool,
+    pub(in crate::account) members: Vec<Member>,
+    /// Whether something has changed since: still good for who may ask, not for whom to write to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::account) stale: bool,
+}
+
+impl GroupMeta {
+    pub(in crate::account) fn read(group: &Node) -> Result<Self, WireError> {
+        let mut members = Vec::new();
+        for participant in group.all("participant") {
+            let other = participant.jid("phone_number").or_else(|| participant.jid("lid"));
+            let admin = participant.is("type", "admin") || participant.is("type", "superadmin");
+            members.push(Member {
+                jid: participant.require_jid("jid")?.bare(),
+                other: other.map(|it| it.bare()),
+                admin,
+            });
+        }
+        let by_lid = match group.text("addressing_mode").as_deref() {
+            Some(mode) => mode == "lid",
+            None => members.iter().all(|member| member.jid.server() == Server::Lid),
+        };
+        let subject = group.text("subject").unwrap_or_default().into_owned();
+        Ok(Self { subject, by_lid, members, stale: false })
+    }
+
+    /// The pairs of phone number and LID that it tells.
+    pub(in crate::account) fn pairs(&self) -> Vec<(Jid, Jid)> {
+        let pair = |member: &Member| {
+            let other = member.other.clone()?;
+            Some(if member.jid.server() == Server::Lid {
+                (other, member.jid.clone())
+            } else {
+                (member.jid.clone(), other)
+            })
+        };
+        self.members.iter().filter_map(pair).collect()
+    }
+}
+
+impl Router {
+    /// What we know of a group, though it may be stale.
+    pub(in crate::account) fn group(&self, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
+        if let Some(known) = self.groups.get(group) {
+            return Ok(Some(known.clone()));
+        }
+        let stored = self.store.get(kind::GROUP, group.to_string().as_bytes())?;
+        stored.map(|bytes| codec::decode_json(&bytes, "group")).transpose()
+    }
+
+    /// What we know of a group, unless the service has to be asked.
+    pub(in crate::account) fn fresh_group(&self, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
+        Ok(self.group(group)?.filter(|meta| !meta.stale))
+    }
+
+    pub(in crate::account) fn put_group<C>(&mut self, turn: &mut Turn<'_, C>, group: &Jid, meta: GroupMeta) {
+        let mut writes = ChangeSet::<owner::Router>::default();
+        writes.put(kind::GROUP, group.to_string(), codec::encode_json(&meta));
+        turn.absorb(writes);
+        self.groups.insert(group.clone(), meta);
+    }
+
+    /// Something of a group has changed: it is asked for before the next message, those that wait included.
+    pub(in crate::account) fn group_changed<C>(
+        &mut self,
+        turn: &mut Turn<'_, C>,
+        group: &Jid,
+    ) -> Result<(), AccountError> {
+        if let Some(meta) = self.fresh_group(group)? {
+            self.put_group(turn, group, GroupMeta { stale: true, ..meta });
+        }
+        for entry in self.outbox.entries.values_mut().filter(|entry| entry.to == *group) {
+            (entry.tries, entry.looked_up) = (0, false);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(mode: &'static str) -> Node {
+        let member = |jid: &str, pn: &str| {
+            Node::new("participant").attr("jid", Jid::parse(jid).unwrap()).attr("phone_number", Jid::parse(pn).unwrap())
+        };
+        Node::new("group").attr("subject", "crew").attr("addressing_mode", mode).children([
+            member("7@lid", "15550000007@s.whatsapp.net").attr("type", "superadmin"),
+            member("8@lid", "15550000008@s.whatsapp.net"),
+        ])
+    }
+
+    #[test]
+    fn a_group_is_read_with_its_members_by_both_addresses() {
+        let meta = GroupMeta::read(&group("lid")).unwrap();
+        assert!(meta.by_lid && meta.members[0].admin && !meta.members[1].admin);
+        let expected = (Jid::pn("15550000008"), Jid::new("8", Server::Lid));
+        assert_eq!(meta.pairs()[1], expected);
+        assert!(!GroupMeta::read(&group("pn")).unwrap().by_lid);
+        assert!(GroupMeta::read(&Node::new("group").child(Node::new("participant"))).is_err());
+    }
+
+    #[test]
+    fn a_group_has_the_golden_form() {
+        let meta = GroupMeta::read(&group("lid")).unwrap();
+        let stored = codec::encode_json(&meta);
+        crate::golden::check("group-v1.json", &stored[1..]);
+        assert_eq!(codec::decode_json::<GroupMeta>(&stored, "group").unwrap(), meta);
+    }
+}

@@ -1,0 +1,3 @@
+//! Privacy tokens of contacts.
+
+pub(in crate::account) mod tokens;
