@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct StateLabel {
+pub(in crate::actors) struct StateLabel {
     state: &'static str,
 }
 
@@ -28,14 +28,14 @@ struct IncidentLabel {
 pub struct Metrics {
     registry: Registry,
     /// Seconds from the request to commit a turn until it is durable.
-    pub(super) commit_seconds: Histogram,
+    pub(in crate::actors) commit_seconds: Histogram,
     /// Turns that one sync made durable.
-    pub(super) commit_turns: Histogram,
-    pub(super) turns: Counter,
-    pub(super) syncs: Counter,
-    pub(super) restarts: Counter,
-    pub(super) quarantines: Counter,
-    pub(super) stuck: Counter,
+    pub(in crate::actors) commit_turns: Histogram,
+    pub(in crate::actors) turns: Counter,
+    pub(in crate::actors) syncs: Counter,
+    pub(in crate::actors) restarts: Counter,
+    pub(in crate::actors) quarantines: Counter,
+    pub(in crate::actors) stuck: Counter,
     accounts: Family<StateLabel, Gauge>,
     prekeys_due: Gauge,
     incidents: Family<IncidentLabel, Counter>,
@@ -48,15 +48,15 @@ pub struct Metrics {
 
 /// What is measured when the metrics are asked for.
 #[derive(Debug, Default)]
-pub(super) struct Measured {
-    pub(super) free_bytes: Option<u64>,
-    pub(super) store_bytes: Option<u64>,
-    pub(super) pending: u64,
-    pub(super) dead: u64,
+pub(in crate::actors) struct Measured {
+    pub(in crate::actors) free_bytes: Option<u64>,
+    pub(in crate::actors) store_bytes: Option<u64>,
+    pub(in crate::actors) pending: u64,
+    pub(in crate::actors) dead: u64,
     /// The age of the oldest event that an endpoint has not accepted.
-    pub(super) oldest_seconds: u64,
+    pub(in crate::actors) oldest_seconds: u64,
     /// When the last backup was made, in seconds since the epoch.
-    pub(super) backup: Option<u64>,
+    pub(in crate::actors) backup: Option<u64>,
 }
 
 impl Default for Metrics {
@@ -125,7 +125,7 @@ impl Metrics {
         self
     }
 
-    pub(super) fn count(&self, incident: Incident) {
+    pub(in crate::actors) fn count(&self, incident: Incident) {
         self.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc();
     }
 
@@ -135,7 +135,7 @@ impl Metrics {
     }
 
     /// All of them as text, with what is measured at this moment.
-    pub(super) fn render<'a>(
+    pub(in crate::actors) fn render<'a>(
         &self,
         views: impl Iterator<Item = &'a AccountView> + Clone,
         measured: &Measured,

@@ -11,37 +11,26 @@
 //!
 //! Invariants: an effect happens only when its turn is durable; a panic in one account's tree reaches no other.
 
-mod account;
-mod boundary;
-mod child;
-mod client_version;
 mod committer;
-mod dispatcher;
 mod error;
 mod fleet;
-mod link;
-mod linking;
-mod messages;
 mod metrics;
-mod operations;
-mod proxy;
-mod pulse;
-mod recency;
-mod remembered;
 mod service;
+mod supervision;
 mod transport;
-mod upkeep;
-mod vital;
+mod tree;
+mod webhooks;
 
-pub use committer::{Committer, EventRow, Store, open_store};
+pub use committer::idempotency::Remembered;
+pub use committer::writer::{Committer, EventRow, Store, open_store};
 pub use error::ActorError;
-pub use fleet::{AccountInfo, AccountOptions, Fleet, stored_accounts};
-pub use linking::PasskeyLink;
-pub use messages::SendText;
+pub use fleet::registry::{AccountInfo, Fleet, stored_accounts};
+pub use fleet::renewal::AccountOptions;
 pub use metrics::Metrics;
-pub use operations::{Measure, manifest_of};
-pub use proxy::Proxy;
-pub use recency::GroupCache;
-pub use remembered::Remembered;
-pub use service::{EventFilter, EventPage, Failure, Service, ServiceConfig};
-pub use transport::Network;
+pub use service::linking::PasskeyLink;
+pub use service::messages::SendText;
+pub use service::operations::{Measure, manifest_of};
+pub use service::state::{EventFilter, EventPage, Failure, Service, ServiceConfig};
+pub use transport::network::Network;
+pub use transport::proxy::Proxy;
+pub use tree::group_cache::GroupCache;

@@ -1,9 +1,9 @@
 //! Trees that are ended on purpose and started anew: on request, with other settings, or for another link.
 
-use super::{AccountRecord, Entry, FORMAT, Fleet, Tree};
 use crate::account::{AccountError, Command, Device};
-use crate::actors::ActorError;
-use crate::actors::account::Request;
+use crate::actors::error::ActorError;
+use crate::actors::fleet::registry::{AccountRecord, Entry, FORMAT, Fleet, Tree};
+use crate::actors::tree::account::Request;
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::secret_text::SecretText;
 use crate::storage::{ChangeSet, StorageError, kind, owner};
@@ -149,7 +149,7 @@ impl Handler<Change> for Fleet {
 
 impl AccountRecord {
     /// The record as it is stored.
-    pub(super) fn to_writes(&self, id: &AccountId) -> Result<ChangeSet<owner::Server>, ActorError> {
+    pub(in crate::actors) fn to_writes(&self, id: &AccountId) -> Result<ChangeSet<owner::Server>, ActorError> {
         let json = serde_json::to_vec(self);
         let failed = |error: serde_json::Error| {
             let error = StorageError::Engine { action: "write an account", why: error.to_string() };

@@ -1,9 +1,9 @@
 //! What happens when a tree goes down, gives no sign of life, or is to end with the server.
 
-use super::{Fleet, Tree};
 use crate::account::AccountState;
-use crate::actors::account::{Abandoned, Beat};
-use crate::actors::pulse::Stuck;
+use crate::actors::fleet::registry::{Fleet, Tree};
+use crate::actors::supervision::heartbeat::Stuck;
+use crate::actors::tree::account::{Abandoned, Beat};
 use crate::base::hooks::Point;
 use crate::base::ids::{AccountId, Generation};
 use actix::{
@@ -20,7 +20,7 @@ const RESTART_WAIT: Duration = Duration::from_millis(100);
 
 impl Fleet {
     /// Gives up trees that show no sign of life, and asks the others for one.
-    pub(super) fn listen(&mut self, ctx: &mut Context<Self>) {
+    pub(in crate::actors) fn listen(&mut self, ctx: &mut Context<Self>) {
         let mut stuck = Vec::new();
         for (id, entry) in &mut self.accounts {
             let Some(tree) = &mut entry.tree else { continue };

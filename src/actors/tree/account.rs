@@ -1,17 +1,19 @@
 //! The account: the shell around its router. One turn at a time, in order; effects when their turn is durable.
 
-use super::boundary::guard_future;
-use super::child::Tree;
-use super::committer::Store;
-use super::fleet::{AccountOptions, Fleet, TreeDown};
-use super::link::{Dial, Link};
-use super::metrics::Metrics;
-use super::pulse::Pulse;
-use super::recency::GroupCache;
-use super::transport::Network;
 use crate::account::{
     AccountError, AccountView, Command, Device, Effect, Input, Poison, Reply, Router, Settings, StanzaPrint,
 };
+use crate::actors::committer::writer::Store;
+use crate::actors::fleet::registry::Fleet;
+use crate::actors::fleet::renewal::AccountOptions;
+use crate::actors::fleet::supervision::TreeDown;
+use crate::actors::metrics::Metrics;
+use crate::actors::supervision::boundary::guard_future;
+use crate::actors::supervision::heartbeat::Pulse;
+use crate::actors::transport::network::Network;
+use crate::actors::tree::children::Tree;
+use crate::actors::tree::connection::{Dial, Link};
+use crate::actors::tree::group_cache::GroupCache;
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, AccountKey, Generation};
@@ -39,24 +41,24 @@ const SWEEP_STEP: Duration = Duration::from_secs(1);
 
 /// What every tree needs.
 #[derive(Clone)]
-pub(super) struct Environment {
-    pub(super) store: Store,
-    pub(super) network: Network,
-    pub(super) settings: Arc<Settings>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) entropy: Arc<Entropy>,
-    pub(super) hooks: Arc<dyn Hooks>,
-    pub(super) metrics: Arc<Metrics>,
+pub(in crate::actors) struct Environment {
+    pub(in crate::actors) store: Store,
+    pub(in crate::actors) network: Network,
+    pub(in crate::actors) settings: Arc<Settings>,
+    pub(in crate::actors) clock: Arc<dyn Clock>,
+    pub(in crate::actors) entropy: Arc<Entropy>,
+    pub(in crate::actors) hooks: Arc<dyn Hooks>,
+    pub(in crate::actors) metrics: Arc<Metrics>,
     /// How long events stay in the log.
-    pub(super) keep_events: Duration,
+    pub(in crate::actors) keep_events: Duration,
     /// A tree that does not move for so long is given up.
-    pub(super) patience: Duration,
-    pub(super) group_cache: GroupCache,
+    pub(in crate::actors) patience: Duration,
+    pub(in crate::actors) group_cache: GroupCache,
 }
 
 impl Environment {
     /// Counts a stanza that a tree did not survive, in the tree's own name: before the next one is let in.
-    pub(super) fn count_poison(&self, account: AccountKey, generation: Generation, stanza: StanzaPrint) {
+    pub(in crate::actors) fn count_poison(&self, account: AccountKey, generation: Generation, stanza: StanzaPrint) {
         let store = AccountStore::new(self.store.records.clone(), account, Overlay::default());
         match Poison::load(&store) {
             Ok(mut poison) => {
@@ -71,7 +73,7 @@ impl Environment {
 }
 
 /// One tree of one account.
-pub(super) struct Account {
+pub(in crate::actors) struct Account {
     id: AccountId,
     key: AccountKey,
     generation: Generation,
@@ -110,7 +112,7 @@ impl Drop for Account {
 }
 
 impl Account {
-    pub(super) fn new(
+    pub(in crate::actors) fn new(
         id: AccountId,
         (key, generation): (AccountKey, Generation),
         environment: Environment,
@@ -355,7 +357,7 @@ impl Actor for Account {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAX_COMMANDS);
-        let loaded = super::boundary::guard(|| self.load());
+        let loaded = crate::actors::supervision::boundary::guard(|| self.load());
         match loaded {
             Ok(Ok(machine)) => {
                 self.view.send_replace(machine.0.view().clone());
@@ -379,7 +381,7 @@ impl Actor for Account {
 /// A command from outside; the reply comes through the channel, which is dropped when the tree goes down.
 #[derive(Message)]
 #[rtype(result = "bool")]
-pub(super) struct Request(pub(super) Command, pub(super) oneshot::Sender<Reply>);
+pub(in crate::actors) struct Request(pub(in crate::actors) Command, pub(in crate::actors) oneshot::Sender<Reply>);
 
 impl Handler<Request> for Account {
     /// False when too many commands wait.
@@ -399,7 +401,7 @@ impl Handler<Request> for Account {
 /// The fleet looks whether the tree is alive.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Beat;
+pub(in crate::actors) struct Beat;
 
 impl Handler<Beat> for Account {
     type Result = ();
@@ -412,7 +414,7 @@ impl Handler<Beat> for Account {
 /// The fleet has loaded the account anew elsewhere: this tree is to end.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Abandoned;
+pub(in crate::actors) struct Abandoned;
 
 impl Handler<Abandoned> for Account {
     type Result = ();
@@ -428,7 +430,7 @@ impl Handler<Abandoned> for Account {
 /// The server stops: what was accepted is finished, what comes in is left to the service, which delivers it again.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Drain(pub(super) oneshot::Sender<()>);
+pub(in crate::actors) struct Drain(pub(in crate::actors) oneshot::Sender<()>);
 
 impl Handler<Drain> for Account {
     type Result = ();
@@ -443,9 +445,9 @@ impl Handler<Drain> for Account {
 /// Something from the link; the credit is returned when its turn is done.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct LinkInput {
-    pub(super) input: Input,
-    pub(super) credit: OwnedSemaphorePermit,
+pub(in crate::actors) struct LinkInput {
+    pub(in crate::actors) input: Input,
+    pub(in crate::actors) credit: OwnedSemaphorePermit,
 }
 
 impl Handler<LinkInput> for Account {
@@ -463,10 +465,10 @@ impl Handler<LinkInput> for Account {
 /// The link has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct LinkDown {
-    pub(super) generation: Generation,
-    pub(super) why: String,
-    pub(super) panicked: bool,
+pub(in crate::actors) struct LinkDown {
+    pub(in crate::actors) generation: Generation,
+    pub(in crate::actors) why: String,
+    pub(in crate::actors) panicked: bool,
 }
 
 impl Handler<LinkDown> for Account {

@@ -3,9 +3,9 @@
 //! Each step is a commit of its own over a page of rows, so that turns come between; each goes on where the one before ended,
 //! after a crash too.
 
-use super::ActorError as Error;
-use super::committer::{Committer, EventRow, Store};
-use super::remembered::{is_kept, read_remembered};
+use crate::actors::committer::idempotency::{is_kept, read_remembered};
+use crate::actors::committer::writer::{Committer, EventRow, Store};
+use crate::actors::error::ActorError as Error;
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
@@ -19,7 +19,7 @@ const PAGE: usize = 512;
 /// Names, among the server's facts, an account that is being erased.
 const ERASING: &[u8] = b"erasing/";
 /// Names the position that the log begins with, since older events were dropped.
-pub(super) const LOG_START: &[u8] = b"log_start";
+pub(in crate::actors) const LOG_START: &[u8] = b"log_start";
 
 impl Store {
     /// Drops the events older than `before`, and answers to repeated requests that do not count any more. Returns how many rows
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Gives an account a new data key, seals everything of it anew, and forgets the old key.
-    pub(super) async fn rotate_data_key(&self, account: AccountKey) -> Result<(), StorageError> {
+    pub(in crate::actors) async fn rotate_data_key(&self, account: AccountKey) -> Result<(), StorageError> {
         let mut next = Some(Rotation::Begin);
         while let Some(step) = next {
             next = self.alone(move |committer, batch| committer.records.rotate_data_key(batch, account, step)).await?;
@@ -55,7 +55,11 @@ impl Store {
     }
 
     /// Takes an account out of the list; from here on it is being erased, whatever happens.
-    pub(super) async fn begin_erasure(&self, id: &AccountId, account: AccountKey) -> Result<(), StorageError> {
+    pub(in crate::actors) async fn begin_erasure(
+        &self,
+        id: &AccountId,
+        account: AccountKey,
+    ) -> Result<(), StorageError> {
         let mut writes = ChangeSet::<owner::Server>::default();
         writes.delete(kind::ACCOUNT, id.as_str());
         writes.put(kind::META, [ERASING, &account.as_bytes()[..]].concat(), id.as_str());
@@ -63,24 +67,24 @@ impl Store {
     }
 
     /// Forgets a page of what belongs to an account's old device; true when there is more.
-    pub(super) async fn forget_device(&self, account: AccountKey) -> Result<bool, StorageError> {
+    pub(in crate::actors) async fn forget_device(&self, account: AccountKey) -> Result<bool, StorageError> {
         self.alone(move |committer, batch| committer.forget_device(batch, account)).await
     }
 
     /// The records of an account as they are stored.
-    pub(super) fn account(&self, account: AccountKey) -> AccountStore {
+    pub(in crate::actors) fn account(&self, account: AccountKey) -> AccountStore {
         AccountStore::new(self.records.clone(), account, Overlay::default())
     }
 
     /// The accounts whose erasure is not done.
-    pub(super) fn erasures(&self) -> Result<Vec<AccountKey>, StorageError> {
+    pub(in crate::actors) fn erasures(&self) -> Result<Vec<AccountKey>, StorageError> {
         let rows = self.records.scan(AccountKey::SERVER, kind::META, ERASING, None, usize::MAX)?;
         let keys = rows.into_iter().filter_map(|(key, _)| key.get(ERASING.len()..)?.try_into().ok());
         Ok(keys.map(AccountKey::from_bytes).collect())
     }
 
     /// Deletes everything of an account, its data key last. Returns what went.
-    pub(super) async fn erase(&self, account: AccountKey) -> Result<Counts, StorageError> {
+    pub(in crate::actors) async fn erase(&self, account: AccountKey) -> Result<Counts, StorageError> {
         let mut counts = Counts::default();
         loop {
             let (step, more) = self.alone(move |committer, batch| committer.erase(batch, account)).await?;
@@ -92,7 +96,11 @@ impl Store {
     }
 
     /// Deletes the events of an account that name one of these addresses as their chat, sender or recipient.
-    pub(super) async fn erase_events(&self, account: AccountKey, names: Vec<String>) -> Result<Counts, Error> {
+    pub(in crate::actors) async fn erase_events(
+        &self,
+        account: AccountKey,
+        names: Vec<String>,
+    ) -> Result<Counts, Error> {
         let names: std::sync::Arc<HashSet<String>> = std::sync::Arc::new(names.into_iter().collect());
         let (mut counts, mut after) = (Counts::default(), None);
         loop {

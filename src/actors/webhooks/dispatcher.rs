@@ -2,8 +2,8 @@
 //!
 //! Invariant: a delivery's row is deleted only after a 2xx; the body of every attempt is the stored one, byte for byte.
 
-use super::committer::{EventRow, NewDelivery, Store, decode_delivery, decode_endpoint};
-use super::vital::Vital;
+use crate::actors::committer::writer::{EventRow, NewDelivery, Store, decode_delivery, decode_endpoint};
+use crate::actors::supervision::critical::Vital;
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId};
@@ -32,7 +32,7 @@ struct Queue {
     busy: bool,
 }
 
-pub(super) struct Dispatcher {
+pub(in crate::actors) struct Dispatcher {
     store: Store,
     clock: Arc<dyn Clock>,
     rng: StdRng,
@@ -59,7 +59,7 @@ enum Outcome {
 }
 
 impl Dispatcher {
-    pub(super) fn new(
+    pub(in crate::actors) fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         entropy: &Entropy,
@@ -122,7 +122,7 @@ impl Dispatcher {
         let hooks = self.hooks.clone();
         let attempt =
             attempt(self.store.clone(), self.client.clone(), self.attempts.clone(), self.clock.clone(), head.clone());
-        let attempt = super::boundary::guard_future(async move {
+        let attempt = crate::actors::supervision::boundary::guard_future(async move {
             hooks.reach(Point::Attempted, "");
             attempt.await
         });
@@ -290,7 +290,7 @@ impl Actor for Dispatcher {
 /// The server stops: attempts under way are broken off, and made again by the next one.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Stop;
+pub(in crate::actors) struct Stop;
 
 impl Handler<Stop> for Dispatcher {
     type Result = ();

@@ -1,9 +1,10 @@
 //! Accounts, from the outside: started and stopped, linked in each way there is, and set.
 
-use super::ActorError as Error;
-use super::fleet::{AccountOptions, Call, Change, List, Renew, Restart, Watch};
-use super::service::Service;
 use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
+use crate::actors::error::ActorError as Error;
+use crate::actors::fleet::registry::{Call, List, Watch};
+use crate::actors::fleet::renewal::{AccountOptions, Change, Renew, Restart};
+use crate::actors::service::state::Service;
 use crate::base::ids::AccountId;
 use crate::wire::Jid;
 use serde_json::{Map, Value};

@@ -21,14 +21,14 @@ impl Default for GroupCache {
 }
 
 /// Made with the first group: most accounts of a server may have none.
-pub(super) struct RecentGroups {
+pub(in crate::actors) struct RecentGroups {
     limits: GroupCache,
     cache: Option<Cache<Jid, ()>>,
     evicted: Arc<Mutex<Vec<Jid>>>,
 }
 
 impl RecentGroups {
-    pub(super) fn new(limits: GroupCache) -> Self {
+    pub(in crate::actors) fn new(limits: GroupCache) -> Self {
         Self { limits, cache: None, evicted: Arc::default() }
     }
 

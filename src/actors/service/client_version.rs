@@ -1,9 +1,9 @@
 //! The version of WhatsApp Web that accounts say they are: as set, or as its service worker tells, asked for once a day
 //! (`wire-protocol.md` 1.1).
 
-use super::committer::Store;
-use super::error::ActorError as Error;
 use crate::account::SharedVersion;
+use crate::actors::committer::writer::Store;
+use crate::actors::error::ActorError as Error;
 use crate::base::ids::AccountKey;
 use crate::base::time::{Clock, Timestamp};
 use crate::storage::{ChangeSet, kind, owner};
@@ -20,16 +20,16 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_SOURCE: usize = 4 * 1024 * 1024;
 
 /// Keeps a version fresh for as long as the server runs.
-pub(super) struct Refresher {
-    pub(super) store: Store,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) version: Arc<SharedVersion>,
-    pub(super) source: String,
+pub(in crate::actors) struct Refresher {
+    pub(in crate::actors) store: Store,
+    pub(in crate::actors) clock: Arc<dyn Clock>,
+    pub(in crate::actors) version: Arc<SharedVersion>,
+    pub(in crate::actors) source: String,
 }
 
 impl Refresher {
     /// Takes what is stored, and asks whenever that has grown old.
-    pub(super) async fn run(self) {
+    pub(in crate::actors) async fn run(self) {
         let mut known = self.stored().unwrap_or_default();
         if let Some((version, _)) = known {
             self.version.set(version);

@@ -1,7 +1,7 @@
 //! The WebSocket to the service (`wire-protocol.md` 1.1), with or without TLS.
 
-use super::ActorError;
-use super::proxy::Proxy;
+use crate::actors::error::ActorError;
+use crate::actors::transport::proxy::Proxy;
 use crate::base::secret_text::SecretText;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const ORIGIN: &str = "https://web.whatsapp.com";
 
 /// A socket of either kind.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {}
+pub(in crate::actors) trait Socket: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
 
 /// Where the service is, and how to reach it.
@@ -54,17 +54,17 @@ impl Network {
     }
 
     /// The same through a proxy.
-    pub(super) fn through(&self, proxy: Option<&SecretText>) -> Self {
+    pub(in crate::actors) fn through(&self, proxy: Option<&SecretText>) -> Self {
         let proxy = proxy.map(|text| self.proxy(text));
         Self { proxy, ..self.clone() }
     }
 
     /// Reads a proxy, and refuses one that may not be used.
-    pub(super) fn proxy(&self, text: &SecretText) -> Result<Proxy, ActorError> {
+    pub(in crate::actors) fn proxy(&self, text: &SecretText) -> Result<Proxy, ActorError> {
         Proxy::parse(text, self.allow_private_proxies)
     }
 
-    pub(super) async fn connect(&self) -> Result<WebSocketStream<Box<dyn Socket>>, ActorError> {
+    pub(in crate::actors) async fn connect(&self) -> Result<WebSocketStream<Box<dyn Socket>>, ActorError> {
         tokio::time::timeout(CONNECT_TIMEOUT, self.open())
             .await
             .unwrap_or_else(|_| Err(ActorError::Network(format!("{}: connecting timed out", self.url))))

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// Tells which vital actor went down.
 #[derive(Clone)]
-pub(super) struct Vitals(Arc<watch::Sender<Option<&'static str>>>);
+pub(in crate::actors) struct Vitals(Arc<watch::Sender<Option<&'static str>>>);
 
 impl Default for Vitals {
     fn default() -> Self {
@@ -16,16 +16,16 @@ impl Default for Vitals {
 
 impl Vitals {
     /// A guard for an actor to hold.
-    pub(super) fn guard(&self, name: &'static str) -> Vital {
+    pub(in crate::actors) fn guard(&self, name: &'static str) -> Vital {
         Vital { name, vitals: self.clone() }
     }
 
-    pub(super) fn is_well(&self) -> bool {
+    pub(in crate::actors) fn is_well(&self) -> bool {
         self.0.borrow().is_none()
     }
 
     /// Resolves when one has gone down, with its name.
-    pub(super) async fn failed(&self) -> &'static str {
+    pub(in crate::actors) async fn failed(&self) -> &'static str {
         let mut watching = self.0.subscribe();
         let failed = watching.wait_for(Option::is_some).await;
         failed.ok().and_then(|name| *name).unwrap_or_default()
@@ -33,7 +33,7 @@ impl Vitals {
 }
 
 /// Dropped by a panic, it reports its actor.
-pub(super) struct Vital {
+pub(in crate::actors) struct Vital {
     name: &'static str,
     vitals: Vitals,
 }

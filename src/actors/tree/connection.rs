@@ -2,10 +2,10 @@
 //!
 //! Stanzas go up with a permit each, which the account returns when their turn is done: a flood stops at the socket.
 
-use super::account::{Account, LinkDown, LinkInput};
-use super::boundary::guard_future;
-use super::transport::Network;
 use crate::account::Input;
+use crate::actors::supervision::boundary::guard_future;
+use crate::actors::transport::network::Network;
+use crate::actors::tree::account::{Account, LinkDown, LinkInput};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, Generation};
 use crate::signal::KeyPair;
@@ -24,18 +24,18 @@ const CREDITS: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the link needs to connect once.
-pub(super) struct Dial {
-    pub(super) account: AccountId,
-    pub(super) generation: Generation,
-    pub(super) network: Network,
-    pub(super) keys: NoiseKeys,
-    pub(super) payload: Vec<u8>,
-    pub(super) routing_info: Option<Vec<u8>>,
-    pub(super) ephemeral: KeyPair,
-    pub(super) hooks: Arc<dyn Hooks>,
+pub(in crate::actors) struct Dial {
+    pub(in crate::actors) account: AccountId,
+    pub(in crate::actors) generation: Generation,
+    pub(in crate::actors) network: Network,
+    pub(in crate::actors) keys: NoiseKeys,
+    pub(in crate::actors) payload: Vec<u8>,
+    pub(in crate::actors) routing_info: Option<Vec<u8>>,
+    pub(in crate::actors) ephemeral: KeyPair,
+    pub(in crate::actors) hooks: Arc<dyn Hooks>,
 }
 
-pub(super) struct Link {
+pub(in crate::actors) struct Link {
     dial: Option<Dial>,
     router: Addr<Account>,
     outgoing: Option<mpsc::UnboundedReceiver<Node>>,
@@ -43,7 +43,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Starts a link on this arbiter. Dropping the sender ends it.
-    pub(super) fn start(dial: Dial, router: Addr<Account>) -> mpsc::UnboundedSender<Node> {
+    pub(in crate::actors) fn start(dial: Dial, router: Addr<Account>) -> mpsc::UnboundedSender<Node> {
         let (sender, outgoing) = mpsc::unbounded_channel();
         let link = Self { dial: Some(dial), router, outgoing: Some(outgoing) };
         Actor::start(link);

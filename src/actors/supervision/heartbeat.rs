@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// So many rounds a tree may be silent, or in the same turn.
-pub(super) const ROUNDS: u32 = 4;
+pub(in crate::actors) const ROUNDS: u32 = 4;
 
 /// Signs of life of one tree, shared with the fleet.
 #[derive(Clone, Default)]
-pub(super) struct Pulse(Arc<Signs>);
+pub(in crate::actors) struct Pulse(Arc<Signs>);
 
 #[derive(Default)]
 struct Signs {
@@ -30,27 +30,27 @@ struct Signs {
 
 /// What the fleet remembers of a tree from one round to the next.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(in crate::actors) struct Watch {
     turn: u64,
     rounds: u32,
 }
 
 impl Pulse {
-    pub(super) fn beat(&self) {
+    pub(in crate::actors) fn beat(&self) {
         self.0.missed.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn begin_turn(&self, stanza: Option<StanzaPrint>) {
+    pub(in crate::actors) fn begin_turn(&self, stanza: Option<StanzaPrint>) {
         *self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner) = stanza;
         self.0.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn end_turn(&self) {
+    pub(in crate::actors) fn end_turn(&self) {
         self.0.turn.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Runs code of the tree.
-    pub(super) fn run<R>(&self, code: impl FnOnce() -> R) -> R {
+    pub(in crate::actors) fn run<R>(&self, code: impl FnOnce() -> R) -> R {
         self.0.running.store(true, Ordering::Relaxed);
         let result = code();
         self.0.running.store(false, Ordering::Relaxed);
@@ -58,13 +58,13 @@ impl Pulse {
     }
 
     /// Runs a future of the tree.
-    pub(super) async fn run_future<F: Future>(&self, future: F) -> F::Output {
+    pub(in crate::actors) async fn run_future<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|context| self.run(|| future.as_mut().poll(context))).await
     }
 
     /// One more round: what has not moved for too many of them.
-    pub(super) fn round(&self, watch: &mut Watch) -> Option<Stuck> {
+    pub(in crate::actors) fn round(&self, watch: &mut Watch) -> Option<Stuck> {
         if self.0.missed.fetch_add(1, Ordering::Relaxed) >= ROUNDS {
             return Some(Stuck::Thread);
         }
@@ -75,7 +75,7 @@ impl Pulse {
     }
 
     /// The stanza that is to blame. Of the trees on a blocked thread only that one whose code runs is.
-    pub(super) fn culprit(&self, stuck: Stuck) -> Option<StanzaPrint> {
+    pub(in crate::actors) fn culprit(&self, stuck: Stuck) -> Option<StanzaPrint> {
         let is_turning = self.0.turn.load(Ordering::Relaxed) % 2 == 1;
         let is_to_blame = is_turning && (stuck == Stuck::Turn || self.0.running.load(Ordering::Relaxed));
         self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner).filter(|_| is_to_blame)
@@ -83,7 +83,7 @@ impl Pulse {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stuck {
+pub(in crate::actors) enum Stuck {
     /// The thread of the tree runs something that does not end.
     Thread,
     /// A turn waits for an answer that does not come.
@@ -91,7 +91,7 @@ pub(super) enum Stuck {
 }
 
 impl Stuck {
-    pub(super) const fn why(self) -> &'static str {
+    pub(in crate::actors) const fn why(self) -> &'static str {
         match self {
             Self::Thread => "the thread of the account is blocked",
             Self::Turn => "a turn does not end",

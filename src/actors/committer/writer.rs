@@ -3,8 +3,8 @@
 //!
 //! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
 
-use super::boundary::guard;
-use super::metrics::Metrics;
+use crate::actors::metrics::Metrics;
+use crate::actors::supervision::boundary::guard;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId, Generation};
 use crate::base::time::Timestamp;
@@ -119,12 +119,17 @@ impl Store {
         self.request(|done| Request::Begin { account, generation, done })
     }
 
-    pub(super) fn delivery(&self, endpoint: EndpointId, position: u64, row: Option<Box<Delivery>>) -> Committed {
+    pub(in crate::actors) fn delivery(
+        &self,
+        endpoint: EndpointId,
+        position: u64,
+        row: Option<Box<Delivery>>,
+    ) -> Committed {
         self.request(|done| Request::Delivery { endpoint, position, row, done })
     }
 
     /// Has the committer stage something between two commits; resolves with its result when that is durable.
-    pub(super) fn alone<R: Send + 'static>(
+    pub(in crate::actors) fn alone<R: Send + 'static>(
         &self,
         stage: impl FnOnce(&mut Committer, &mut Batch) -> Result<R, StorageError> + Send + 'static,
     ) -> Pin<Box<dyn Future<Output = Result<R, StorageError>> + Send>> {
@@ -168,11 +173,11 @@ impl Store {
 
 /// The committer's state, on its thread.
 pub struct Committer {
-    pub(super) records: Records,
+    pub(in crate::actors) records: Records,
     requests: mpsc::UnboundedReceiver<Request>,
     generations: HashMap<AccountKey, Generation>,
-    pub(super) endpoints: HashMap<EndpointId, Endpoint>,
-    pub(super) next_position: u64,
+    pub(in crate::actors) endpoints: HashMap<EndpointId, Endpoint>,
+    pub(in crate::actors) next_position: u64,
     log_end: watch::Sender<u64>,
     deliveries: mpsc::UnboundedSender<NewDelivery>,
     hooks: Arc<dyn Hooks>,
@@ -212,12 +217,12 @@ pub fn open_store(
 }
 
 /// All endpoints as stored.
-pub(super) fn load_endpoints(records: &Records) -> Result<Vec<Endpoint>, StorageError> {
+pub(in crate::actors) fn load_endpoints(records: &Records) -> Result<Vec<Endpoint>, StorageError> {
     let rows = records.scan(AccountKey::SERVER, kind::ENDPOINT, &[], None, usize::MAX)?;
     rows.into_iter().map(|(key, value)| decode_endpoint(&key, &value)).collect()
 }
 
-pub(super) fn decode_endpoint(key: &[u8], value: &[u8]) -> Result<Endpoint, StorageError> {
+pub(in crate::actors) fn decode_endpoint(key: &[u8], value: &[u8]) -> Result<Endpoint, StorageError> {
     let corrupt = StorageError::Corrupt { kind: kind::ENDPOINT.code(), key: hex::encode(key), what: "endpoint" };
     match value.split_first() {
         Some((&FORMAT, json)) => serde_json::from_slice(json).map_err(|_| corrupt),
@@ -413,10 +418,10 @@ fn encode_delivery(row: &Delivery) -> Vec<u8> {
 }
 
 /// A stored delivery row.
-pub(super) fn decode_delivery(value: &[u8]) -> Option<Delivery> {
+pub(in crate::actors) fn decode_delivery(value: &[u8]) -> Option<Delivery> {
     value.split_first().filter(|(format, _)| **format == FORMAT).and_then(|(_, json)| serde_json::from_slice(json).ok())
 }
 
 #[cfg(test)]
-#[path = "committer_tests.rs"]
+#[path = "writer_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
 //! A child: the mailbox of one machine. An ask is a method call, carried as a closure.
 
-use super::boundary::guard;
-use super::pulse::Pulse;
-use super::recency::{GroupCache, RecentGroups};
 use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SenderKeys, SessionCipher};
+use crate::actors::supervision::boundary::guard;
+use crate::actors::supervision::heartbeat::Pulse;
+use crate::actors::tree::group_cache::{GroupCache, RecentGroups};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::AccountId;
 use crate::storage::AccountStore;
@@ -54,7 +54,7 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
 }
 
 /// An account's children, as its router reaches them.
-pub(super) struct Tree {
+pub(in crate::actors) struct Tree {
     sessions: Addr<Child<SessionCipher>>,
     sender_keys: Addr<Child<SenderKeys>>,
     devices: Addr<Child<DeviceSync>>,
@@ -63,7 +63,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Starts the children on this arbiter.
-    pub(super) fn start(
+    pub(in crate::actors) fn start(
         account: &AccountId,
         store: &AccountStore,
         device: &Device,

@@ -1,9 +1,9 @@
 //! Messages, from the outside: what is to be sent, and how far it has come.
 
-use super::ActorError as Error;
-use super::fleet::Call;
-use super::service::Service;
 use crate::account::{Command, MessageRecord, Reply, SendRequest};
+use crate::actors::error::ActorError as Error;
+use crate::actors::fleet::registry::Call;
+use crate::actors::service::state::Service;
 use crate::base::ids::{AccountId, Fingerprint, MessageId};
 use crate::wire::Jid;
 use crate::wire::message::OutgoingText;

@@ -1,19 +1,20 @@
 //! What the layers above can ask for: one handle over the fleet, the store and the dispatcher.
 
-use super::account::Environment;
-use super::client_version::Refresher;
-use super::committer::{EventRow, Store, load_endpoints, open_store};
-use super::dispatcher::{Dispatcher, Stop};
-use super::fleet::{AccountInfo, Create, Fleet, KeyOf, List, ShutDown};
-use super::metrics::Metrics;
-use super::operations::Measure;
-use super::recency::GroupCache;
-use super::remembered::{Remembered, is_kept, put_remembered, read_remembered};
-use super::transport::Network;
-use super::upkeep::LOG_START;
-use super::vital::Vitals;
-use super::{ActorError, ActorError as Error};
 use crate::account::Settings;
+use crate::actors::committer::idempotency::{Remembered, is_kept, put_remembered, read_remembered};
+use crate::actors::committer::upkeep::LOG_START;
+use crate::actors::committer::writer::{EventRow, Store, load_endpoints, open_store};
+use crate::actors::error::{ActorError, ActorError as Error};
+use crate::actors::fleet::registry::{AccountInfo, Create, Fleet, KeyOf, List};
+use crate::actors::fleet::supervision::ShutDown;
+use crate::actors::metrics::Metrics;
+use crate::actors::service::client_version::Refresher;
+use crate::actors::service::operations::Measure;
+use crate::actors::supervision::critical::Vitals;
+use crate::actors::transport::network::Network;
+use crate::actors::tree::account::Environment;
+use crate::actors::tree::group_cache::GroupCache;
+use crate::actors::webhooks::dispatcher::{Dispatcher, Stop};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, AccountKey, EndpointId, random_hex};
@@ -73,16 +74,16 @@ pub struct ServiceConfig {
 pub struct Service {
     fleet: Addr<Fleet>,
     dispatcher: Addr<Dispatcher>,
-    pub(super) store: Store,
+    pub(in crate::actors) store: Store,
     clock: Arc<dyn Clock>,
     entropy: Arc<Entropy>,
     allow_private: bool,
     epoch: String,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) free_space: Measure,
-    pub(super) store_size: Measure,
-    pub(super) network: Network,
-    pub(super) keep_free: u64,
+    pub(in crate::actors) metrics: Arc<Metrics>,
+    pub(in crate::actors) free_space: Measure,
+    pub(in crate::actors) store_size: Measure,
+    pub(in crate::actors) network: Network,
+    pub(in crate::actors) keep_free: u64,
     vitals: Vitals,
 }
 
@@ -207,7 +208,7 @@ impl Service {
         self.vitals.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
-    pub(super) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
+    pub(in crate::actors) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
     where
         M: actix::Message + Send + 'static,
         M::Result: Send,

@@ -13,7 +13,7 @@ pub struct Remembered {
     pub at: Timestamp,
 }
 
-pub(super) fn put_remembered(writes: &mut ChangeSet<owner::Server>, remembered: Option<Remembered>) {
+pub(in crate::actors) fn put_remembered(writes: &mut ChangeSet<owner::Server>, remembered: Option<Remembered>) {
     if let Some(Remembered { request, answer, at }) = remembered {
         let value = [&[FORMAT], &at.0.to_be_bytes()[..], &answer].concat();
         writes.put(kind::SERVER_IDEMPOTENCY, request, value);
@@ -21,7 +21,7 @@ pub(super) fn put_remembered(writes: &mut ChangeSet<owner::Server>, remembered: 
 }
 
 /// When a stored answer was given, and the answer.
-pub(super) fn read_remembered(key: &[u8], stored: &[u8]) -> Result<(Timestamp, Vec<u8>), StorageError> {
+pub(in crate::actors) fn read_remembered(key: &[u8], stored: &[u8]) -> Result<(Timestamp, Vec<u8>), StorageError> {
     let parts = stored.split_first().filter(|(format, _)| **format == FORMAT);
     let Some((at, answer)) = parts.and_then(|(_, rest)| rest.split_first_chunk::<8>()) else {
         let kind = kind::SERVER_IDEMPOTENCY.code();
@@ -31,7 +31,7 @@ pub(super) fn read_remembered(key: &[u8], stored: &[u8]) -> Result<(Timestamp, V
 }
 
 /// Whether an answer given then still counts.
-pub(super) fn is_kept(at: Timestamp, now: Timestamp) -> bool {
+pub(in crate::actors) fn is_kept(at: Timestamp, now: Timestamp) -> bool {
     now < at.plus(Fingerprint::KEPT)
 }
 

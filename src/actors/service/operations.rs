@@ -1,11 +1,12 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
-use super::ActorError as Error;
-use super::committer::{EventRow, decode_delivery};
-use super::fleet::{Call, Delete, KeyOf, RotateDataKeys, stored_accounts};
-use super::metrics::Measured;
-use super::service::Service;
 use crate::account::{Command, Reply};
+use crate::actors::committer::writer::{EventRow, decode_delivery};
+use crate::actors::error::ActorError as Error;
+use crate::actors::fleet::registry::{Call, KeyOf, stored_accounts};
+use crate::actors::fleet::upkeep::{Delete, RotateDataKeys};
+use crate::actors::metrics::Measured;
+use crate::actors::service::state::Service;
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
@@ -139,7 +140,7 @@ impl Service {
     }
 
     /// Refuses what would make the store grow while the disk is nearly full: the engine must never meet its end.
-    pub(super) fn check_space(&self) -> Result<(), Error> {
+    pub(in crate::actors) fn check_space(&self) -> Result<(), Error> {
         match (self.free_space)() {
             Some(free) if free < self.keep_free => Err(Error::NoSpace { free, keep: self.keep_free }),
             _ => Ok(()),

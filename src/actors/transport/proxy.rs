@@ -1,7 +1,7 @@
 //! The way to the service through a proxy: SOCKS5 (RFC 1928, 1929), or CONNECT of HTTP (RFC 9110, 9.3.6).
 
-use super::ActorError;
-use super::transport::Socket;
+use crate::actors::error::ActorError;
+use crate::actors::transport::network::Socket;
 use crate::base::secret_text::SecretText;
 use crate::webhook::is_public;
 use base64::Engine;
@@ -70,7 +70,7 @@ impl Proxy {
     }
 
     /// A connection to the target through the proxy. Names are looked up by the proxy.
-    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Socket>, ActorError> {
+    pub(in crate::actors) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Socket>, ActorError> {
         let failed = |why: String| ActorError::Network(format!("the proxy {}: {why}", self.shown()));
         // The address that was looked at is the one that is connected to.
         let found = lookup_host(self.host()).await.map_err(|error| failed(error.to_string()))?;

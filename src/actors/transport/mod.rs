@@ -1,0 +1,4 @@
+//! Transport: the WebSocket to the service, directly or through a proxy.
+
+pub(super) mod network;
+pub(super) mod proxy;
