@@ -24,15 +24,20 @@ struct IncidentLabel {
     kind: &'static str,
 }
 
+/// Group commits.
+pub(in crate::actors) struct CommitMetrics {
+    /// Seconds from the request to commit a turn until it is durable.
+    pub(in crate::actors) seconds: Histogram,
+    /// Turns that one sync made durable.
+    pub(in crate::actors) turns_per_sync: Histogram,
+    pub(in crate::actors) turns: Counter,
+    pub(in crate::actors) syncs: Counter,
+}
+
 /// All metrics of a server.
 pub struct Metrics {
     registry: Registry,
-    /// Seconds from the request to commit a turn until it is durable.
-    pub(in crate::actors) commit_seconds: Histogram,
-    /// Turns that one sync made durable.
-    pub(in crate::actors) commit_turns: Histogram,
-    pub(in crate::actors) turns: Counter,
-    pub(in crate::actors) syncs: Counter,
+    pub(in crate::actors) commits: CommitMetrics,
     pub(in crate::actors) restarts: Counter,
     pub(in crate::actors) quarantines: Counter,
     pub(in crate::actors) stuck: Counter,
@@ -63,10 +68,12 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Registry::with_prefix("wharf"),
-            commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
-            commit_turns: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
-            turns: Counter::default(),
-            syncs: Counter::default(),
+            commits: CommitMetrics {
+                seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+                turns_per_sync: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+                turns: Counter::default(),
+                syncs: Counter::default(),
+            },
             restarts: Counter::default(),
             quarantines: Counter::default(),
             stuck: Counter::default(),
@@ -96,10 +103,10 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         let seconds = "Seconds from the request to commit a turn until it is durable";
-        registry.register("commit_seconds", seconds, self.commit_seconds.clone());
-        registry.register("commit_turns", "Turns that one sync made durable", self.commit_turns.clone());
-        registry.register("turns", "Turns made durable", self.turns.clone());
-        registry.register("syncs", "Syncs of the store", self.syncs.clone());
+        registry.register("commit_seconds", seconds, self.commits.seconds.clone());
+        registry.register("commit_turns", "Turns that one sync made durable", self.commits.turns_per_sync.clone());
+        registry.register("turns", "Turns made durable", self.commits.turns.clone());
+        registry.register("syncs", "Syncs of the store", self.commits.syncs.clone());
         registry.register(
             "account_restarts",
             "Account trees that went down and were loaded anew",
@@ -131,7 +138,7 @@ impl Metrics {
 
     /// How many turns were made durable, by how many syncs.
     pub fn turns_and_syncs(&self) -> (u64, u64) {
-        (self.turns.get(), self.syncs.get())
+        (self.commits.turns.get(), self.commits.syncs.get())
     }
 
     /// All of them as text, with what is measured at this moment.

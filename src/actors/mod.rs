@@ -3,7 +3,7 @@
 //! ```text
 //! Fleet ── the registry: factories, restart policy, quarantine
 //! ├── Account ── orders turns, commits, publishes; its tree lives on one arbiter
-//! │   ├── Link ............ socket, handshake, frames
+//! │   ├── Connection ...... socket, handshake, frames
 //! │   ├── Child<SessionCipher>, Child<SenderKeys>, Child<DeviceSync>, Child<PreKeys>
 //! Committer ── one thread: group commit, positions of the event log
 //! Dispatcher ── webhooks, one lane per endpoint and chat
@@ -21,16 +21,19 @@ mod transport;
 mod tree;
 mod webhooks;
 
-pub use committer::idempotency::Remembered;
-pub use committer::writer::{Committer, EventRow, Store, open_store};
+pub use committer::idempotency::IdempotentAnswer;
+pub use committer::rows::EventRow;
+pub use committer::store::Store;
+pub use committer::writer::open_store;
 pub use error::ActorError;
-pub use fleet::registry::{AccountInfo, Fleet, stored_accounts};
-pub use fleet::renewal::AccountOptions;
+pub use fleet::record::{AccountInfo, stored_accounts};
 pub use metrics::Metrics;
+pub use service::disk::{Disk, Measure};
 pub use service::linking::PasskeyLink;
 pub use service::messages::SendText;
-pub use service::operations::{Measure, manifest_of};
+pub use service::operations::manifest_of;
 pub use service::state::{EventFilter, EventPage, Failure, Service, ServiceConfig};
 pub use transport::network::Network;
 pub use transport::proxy::Proxy;
 pub use tree::group_cache::GroupCache;
+pub use tree::options::AccountOptions;

@@ -3,13 +3,15 @@
 //! Each step is a commit of its own over a page of rows, so that turns come between; each goes on where the one before ended,
 //! after a crash too.
 
-use crate::actors::committer::idempotency::{is_kept, read_remembered};
-use crate::actors::committer::writer::{Committer, EventRow, Store};
+use crate::actors::committer::idempotency::{is_kept, read_answer};
+use crate::actors::committer::rows::EventRow;
+use crate::actors::committer::staging::Staging;
+use crate::actors::committer::store::Store;
 use crate::actors::error::ActorError as Error;
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
-use crate::storage::{AccountStore, Batch, ChangeSet, Kind, Overlay, Rotation, StorageError, kind, kind_name, owner};
+use crate::storage::{Batch, ChangeSet, Kind, Rotation, StorageError, kind, kind_name, owner};
 use crate::webhook::delivery_key;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -27,7 +29,7 @@ impl Store {
     pub async fn sweep(&self, before: Timestamp, now: Timestamp) -> Result<u64, StorageError> {
         let mut swept = 0;
         loop {
-            let (count, more) = self.alone(move |committer, batch| committer.sweep_events(batch, before)).await?;
+            let (count, more) = self.alone(move |staging, batch| staging.sweep_events(batch, before)).await?;
             swept += count;
             if !more {
                 break;
@@ -36,7 +38,7 @@ impl Store {
         let mut after = None;
         loop {
             let from = after.take();
-            let (count, next) = self.alone(move |committer, batch| committer.sweep_answers(batch, from, now)).await?;
+            let (count, next) = self.alone(move |staging, batch| staging.sweep_answers(batch, from, now)).await?;
             swept += count;
             match next {
                 Some(next) => after = Some(next),
@@ -49,7 +51,7 @@ impl Store {
     pub(in crate::actors) async fn rotate_data_key(&self, account: AccountKey) -> Result<(), StorageError> {
         let mut next = Some(Rotation::Begin);
         while let Some(step) = next {
-            next = self.alone(move |committer, batch| committer.records.rotate_data_key(batch, account, step)).await?;
+            next = self.alone(move |staging, batch| staging.records.rotate_data_key(batch, account, step)).await?;
         }
         Ok(())
     }
@@ -68,12 +70,7 @@ impl Store {
 
     /// Forgets a page of what belongs to an account's old device; true when there is more.
     pub(in crate::actors) async fn forget_device(&self, account: AccountKey) -> Result<bool, StorageError> {
-        self.alone(move |committer, batch| committer.forget_device(batch, account)).await
-    }
-
-    /// The records of an account as they are stored.
-    pub(in crate::actors) fn account(&self, account: AccountKey) -> AccountStore {
-        AccountStore::new(self.records.clone(), account, Overlay::default())
+        self.alone(move |staging, batch| staging.forget_device(batch, account)).await
     }
 
     /// The accounts whose erasure is not done.
@@ -87,7 +84,7 @@ impl Store {
     pub(in crate::actors) async fn erase(&self, account: AccountKey) -> Result<Counts, StorageError> {
         let mut counts = Counts::default();
         loop {
-            let (step, more) = self.alone(move |committer, batch| committer.erase(batch, account)).await?;
+            let (step, more) = self.alone(move |staging, batch| staging.erase(batch, account)).await?;
             counts.merge(step);
             if !more {
                 return Ok(counts);
@@ -105,7 +102,7 @@ impl Store {
         let (mut counts, mut after) = (Counts::default(), None);
         loop {
             let (names, from) = (names.clone(), after.take());
-            let stepped = self.alone(move |committer, batch| committer.erase_events(batch, account, &names, from));
+            let stepped = self.alone(move |staging, batch| staging.erase_events(batch, account, &names, from));
             let (step, next) = stepped.await?;
             counts.merge(step);
             match next {
@@ -116,7 +113,7 @@ impl Store {
     }
 }
 
-impl Committer {
+impl Staging {
     fn sweep_events(&mut self, batch: &mut Batch, before: Timestamp) -> Result<(u64, bool), StorageError> {
         let index = self.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], None, PAGE)?;
         let (mut count, mut more, mut start) = (0, index.len() == PAGE, None);
@@ -152,7 +149,7 @@ impl Committer {
         let mut writes = ChangeSet::<owner::Server>::default();
         let mut count = 0;
         for (key, value) in &page {
-            if !is_kept(read_remembered(key, value)?.0, now) {
+            if !is_kept(read_answer(key, value)?.0, now) {
                 writes.delete(kind::SERVER_IDEMPOTENCY, key.as_slice());
                 count += 1;
             }

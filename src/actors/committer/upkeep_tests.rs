@@ -60,9 +60,9 @@ async fn answers_to_repeated_requests_go_after_their_day() {
     let store = store(&engine);
     let day = 24 * 60 * 60 * 1000;
     for (request, at) in [([1; 32], 0), ([2; 32], day)] {
-        let remembered = crate::actors::Remembered { request, answer: b"{}".to_vec(), at: Timestamp(at) };
+        let remembered = crate::actors::IdempotentAnswer { request, answer: b"{}".to_vec(), at: Timestamp(at) };
         let mut writes = ChangeSet::<owner::Server>::default();
-        crate::actors::committer::idempotency::put_remembered(&mut writes, Some(remembered));
+        crate::actors::committer::idempotency::put_answer(&mut writes, Some(remembered));
         store.commit_server(writes).await.unwrap();
     }
     assert_eq!(store.sweep(Timestamp(0), Timestamp(day)).await.unwrap(), 1);

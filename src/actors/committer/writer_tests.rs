@@ -1,6 +1,9 @@
 use super::*;
+use crate::actors::committer::rows::{EventRow, decode_delivery, encode_delivery};
 use crate::base::ids::EventId;
-use crate::storage::{Engine, MemoryEngine, Row, Rows};
+use crate::base::time::Timestamp;
+use crate::storage::{Changes, Engine, MemoryEngine, NewEvent, Row, Rows};
+use crate::webhook::{Delivery, DeliveryStatus};
 
 fn event(kind: &'static str) -> NewEvent {
     let (account, chat) = ("support".to_owned(), "chat".to_owned());

@@ -3,7 +3,8 @@
 use crate::account::Command;
 use crate::actors::error::ActorError;
 use crate::actors::fleet::registry::Fleet;
-use crate::actors::tree::account::{Environment, Request};
+use crate::actors::tree::environment::Environment;
+use crate::actors::tree::inputs::Request;
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;

@@ -2,7 +2,7 @@
 //! (`wire-protocol.md` 1.1).
 
 use crate::account::SharedVersion;
-use crate::actors::committer::writer::Store;
+use crate::actors::committer::store::Store;
 use crate::actors::error::ActorError as Error;
 use crate::base::ids::AccountKey;
 use crate::base::time::{Clock, Timestamp};

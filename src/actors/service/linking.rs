@@ -2,9 +2,10 @@
 
 use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::registry::{Call, List, Watch};
-use crate::actors::fleet::renewal::{AccountOptions, Change, Renew, Restart};
+use crate::actors::fleet::calls::{Call, List, Watch};
+use crate::actors::fleet::restart::{Change, Reprovision, Restart};
 use crate::actors::service::state::Service;
+use crate::actors::tree::options::AccountOptions;
 use crate::base::ids::AccountId;
 use crate::wire::Jid;
 use serde_json::{Map, Value};
@@ -34,7 +35,7 @@ impl Service {
         if reply != Reply::LoggedOut {
             return Ok(reply);
         }
-        self.ask(Renew(id.clone())).await??;
+        self.ask(Reprovision(id.clone())).await??;
         self.ask(Call(id.clone(), command())).await?
     }
 

@@ -2,7 +2,7 @@
 
 use crate::account::{Command, MessageRecord, Reply, SendRequest};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::registry::Call;
+use crate::actors::fleet::calls::Call;
 use crate::actors::service::state::Service;
 use crate::base::ids::{AccountId, Fingerprint, MessageId};
 use crate::wire::Jid;
@@ -22,7 +22,7 @@ pub struct SendText {
 
 impl Service {
     pub async fn send(&self, id: &AccountId, text: SendText) -> Result<MessageRecord, Error> {
-        self.check_space()?;
+        self.disk.check_space()?;
         let to =
             Jid::parse_recipient(&text.to).map_err(|error| Error::BadField { field: "to", why: error.to_string() })?;
         if !to.is_user() && !to.is_group() && to != Jid::status() {

@@ -1,9 +1,10 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
 use crate::account::{Command, Reply};
-use crate::actors::committer::writer::{EventRow, decode_delivery};
+use crate::actors::committer::rows::{EventRow, decode_delivery};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::registry::{Call, KeyOf, stored_accounts};
+use crate::actors::fleet::calls::{Call, KeyOf};
+use crate::actors::fleet::record::stored_accounts;
 use crate::actors::fleet::upkeep::{Delete, RotateDataKeys};
 use crate::actors::metrics::Measured;
 use crate::actors::service::state::Service;
@@ -14,11 +15,7 @@ use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind,
 use crate::webhook::{DeliveryStatus, position_of};
 use crate::wire::{Jid, WireError};
 use std::io::{self, Write};
-use std::sync::Arc;
 use tokio::sync::mpsc;
-
-/// Tells a number of bytes of the machine; `None` where that cannot be known.
-pub type Measure = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// The manifest for a backup of these records: of one account, or of everything.
 pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestamp) -> Result<Manifest, Error> {
@@ -57,8 +54,8 @@ impl Service {
     fn measure(&self) -> Result<Measured, Error> {
         let records = &self.store.records;
         let mut measured = Measured {
-            free_bytes: (self.free_space)(),
-            store_bytes: (self.store_size)(),
+            free_bytes: (self.disk.free_space)(),
+            store_bytes: (self.disk.store_size)(),
             backup: records.get(AccountKey::SERVER, kind::META, BACKED_UP.as_bytes())?.as_deref().and_then(read_secs),
             ..Measured::default()
         };
@@ -137,14 +134,6 @@ impl Service {
             .spawn(write)
             .map_err(|error| Error::Network(error.to_string()))?;
         Ok(pieces)
-    }
-
-    /// Refuses what would make the store grow while the disk is nearly full: the engine must never meet its end.
-    pub(in crate::actors) fn check_space(&self) -> Result<(), Error> {
-        match (self.free_space)() {
-            Some(free) if free < self.keep_free => Err(Error::NoSpace { free, keep: self.keep_free }),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,18 +1,23 @@
 //! What the layers above can ask for: one handle over the fleet, the store and the dispatcher.
 
 use crate::account::Settings;
-use crate::actors::committer::idempotency::{Remembered, is_kept, put_remembered, read_remembered};
+use crate::actors::committer::idempotency::{IdempotentAnswer, is_kept, put_answer, read_answer};
+use crate::actors::committer::rows::{EventRow, load_endpoints};
+use crate::actors::committer::store::Store;
 use crate::actors::committer::upkeep::LOG_START;
-use crate::actors::committer::writer::{EventRow, Store, load_endpoints, open_store};
+use crate::actors::committer::writer::open_store;
 use crate::actors::error::{ActorError, ActorError as Error};
-use crate::actors::fleet::registry::{AccountInfo, Create, Fleet, KeyOf, List};
-use crate::actors::fleet::supervision::ShutDown;
+use crate::actors::fleet::calls::{KeyOf, List};
+use crate::actors::fleet::create::Create;
+use crate::actors::fleet::record::AccountInfo;
+use crate::actors::fleet::registry::Fleet;
+use crate::actors::fleet::tree_down::ShutDown;
 use crate::actors::metrics::Metrics;
 use crate::actors::service::client_version::Refresher;
-use crate::actors::service::operations::Measure;
-use crate::actors::supervision::critical::Vitals;
+use crate::actors::service::disk::Disk;
+use crate::actors::supervision::critical::CriticalActors;
 use crate::actors::transport::network::Network;
-use crate::actors::tree::account::Environment;
+use crate::actors::tree::environment::Environment;
 use crate::actors::tree::group_cache::GroupCache;
 use crate::actors::webhooks::dispatcher::{Dispatcher, Stop};
 use crate::base::entropy::Entropy;
@@ -58,16 +63,12 @@ pub struct ServiceConfig {
     pub hooks: Arc<dyn Hooks>,
     /// Threads that account trees are spread over.
     pub arbiters: usize,
-    pub free_space: Measure,
-    /// The size of the data folder.
-    pub store_size: Measure,
+    pub disk: Disk,
     /// How long events stay in the log.
     pub keep_events: Duration,
     /// An account that does not move for so long is loaded anew.
     pub patience: Duration,
     pub group_cache: GroupCache,
-    /// Below this many free bytes nothing is taken for sending.
-    pub keep_free: u64,
 }
 
 #[derive(Clone)]
@@ -80,11 +81,9 @@ pub struct Service {
     allow_private: bool,
     epoch: String,
     pub(in crate::actors) metrics: Arc<Metrics>,
-    pub(in crate::actors) free_space: Measure,
-    pub(in crate::actors) store_size: Measure,
+    pub(super) disk: Disk,
     pub(in crate::actors) network: Network,
-    pub(in crate::actors) keep_free: u64,
-    vitals: Vitals,
+    critical: CriticalActors,
 }
 
 /// Why a server cannot go on. What was acknowledged is durable; only a restart helps.
@@ -118,7 +117,7 @@ pub struct EventFilter {
 impl Service {
     /// Starts the committer, the fleet and the dispatcher. Must run inside an actix system.
     pub fn start(config: ServiceConfig) -> Result<Self, Error> {
-        let (metrics, vitals) = (Arc::new(Metrics::default()), Vitals::default());
+        let (metrics, critical) = (Arc::new(Metrics::default()), CriticalActors::default());
         let (store, new_deliveries) = open_store(config.records, config.hooks.clone(), metrics.clone())?;
         let epoch = open_log(&store)?;
         let (clock, entropy) = (config.clock, config.entropy);
@@ -130,7 +129,7 @@ impl Service {
             allow_private,
             config.retry_steps,
             new_deliveries,
-            (config.hooks.clone(), vitals.guard("dispatcher")),
+            (config.hooks.clone(), critical.guard("dispatcher")),
         )
         .map_err(|error| Error::Network(error.to_string()))?
         .start();
@@ -151,8 +150,7 @@ impl Service {
             let version = environment.settings.version.clone();
             actix::spawn(Refresher { store: store.clone(), clock: clock.clone(), version, source }.run());
         }
-        let fleet = Fleet::load(environment, config.arbiters, vitals.guard("fleet"))?.start();
-        let (free_space, keep_free) = (config.free_space, config.keep_free);
+        let fleet = Fleet::load(environment, config.arbiters, critical.guard("fleet"))?.start();
         let epoch = epoch.unwrap_or_default();
         Ok(Self {
             fleet,
@@ -163,11 +161,9 @@ impl Service {
             allow_private,
             epoch,
             metrics,
-            free_space,
-            store_size: config.store_size,
+            disk: config.disk,
             network,
-            keep_free,
-            vitals,
+            critical,
         })
     }
 
@@ -205,7 +201,7 @@ impl Service {
 
     /// Whether sends can be accepted.
     pub fn is_ready(&self) -> bool {
-        self.vitals.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
+        self.critical.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
     pub(in crate::actors) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
@@ -222,7 +218,7 @@ impl Service {
         id: Option<AccountId>,
         label: Option<String>,
         metadata: Map<String, Value>,
-        remember: impl FnOnce(&AccountInfo) -> Option<Remembered> + Send + 'static,
+        remember: impl FnOnce(&AccountInfo) -> Option<IdempotentAnswer> + Send + 'static,
     ) -> Result<AccountInfo, Error> {
         let generated = || AccountId::parse(&format!("acc-{}", random_hex::<5>(&mut self.entropy.fork())));
         let id = id.map_or_else(generated, Ok).map_err(|error| Error::NoAccount(error.to_string()))?;
@@ -320,7 +316,7 @@ impl Service {
     pub async fn create_webhook(
         &self,
         new: NewEndpoint,
-        remember: impl FnOnce(&Endpoint) -> Option<Remembered>,
+        remember: impl FnOnce(&Endpoint) -> Option<IdempotentAnswer>,
     ) -> Result<Endpoint, Error> {
         check_url(&new.url, self.allow_private)?;
         let mut rng = self.entropy.fork();
@@ -338,7 +334,7 @@ impl Service {
             .map_err(|error| StorageError::Engine { action: "write a webhook", why: error.to_string() })?;
         let mut writes = ChangeSet::<owner::Server>::default();
         writes.put(kind::ENDPOINT, endpoint.id.as_str(), [&[FORMAT], &json[..]].concat());
-        put_remembered(&mut writes, remember(&endpoint));
+        put_answer(&mut writes, remember(&endpoint));
         self.store.commit_server(writes).await?;
         Ok(endpoint)
     }
@@ -360,7 +356,7 @@ impl Service {
     pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
         let stored = self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?;
         let Some(stored) = stored else { return Ok(None) };
-        let (at, answer) = read_remembered(key, &stored)?;
+        let (at, answer) = read_answer(key, &stored)?;
         Ok(is_kept(at, self.clock.now()).then_some(answer))
     }
 
@@ -368,7 +364,7 @@ impl Service {
     pub async fn failed(&self) -> Failure {
         tokio::select! {
             () = self.store.stopped() => Failure::Storage,
-            actor = self.vitals.failed() => Failure::Actor(actor),
+            actor = self.critical.failed() => Failure::Actor(actor),
         }
     }
 

@@ -4,20 +4,20 @@
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Tells which vital actor went down.
+/// Tells which critical actor went down.
 #[derive(Clone)]
-pub(in crate::actors) struct Vitals(Arc<watch::Sender<Option<&'static str>>>);
+pub(in crate::actors) struct CriticalActors(Arc<watch::Sender<Option<&'static str>>>);
 
-impl Default for Vitals {
+impl Default for CriticalActors {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new(None)))
     }
 }
 
-impl Vitals {
+impl CriticalActors {
     /// A guard for an actor to hold.
-    pub(in crate::actors) fn guard(&self, name: &'static str) -> Vital {
-        Vital { name, vitals: self.clone() }
+    pub(in crate::actors) fn guard(&self, name: &'static str) -> CriticalActor {
+        CriticalActor { name, actors: self.clone() }
     }
 
     pub(in crate::actors) fn is_well(&self) -> bool {
@@ -33,16 +33,16 @@ impl Vitals {
 }
 
 /// Dropped by a panic, it reports its actor.
-pub(in crate::actors) struct Vital {
+pub(in crate::actors) struct CriticalActor {
     name: &'static str,
-    vitals: Vitals,
+    actors: CriticalActors,
 }
 
-impl Drop for Vital {
+impl Drop for CriticalActor {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!(actor = self.name, "an actor went down that the server cannot do without");
-            self.vitals.0.send_replace(Some(self.name));
+            self.actors.0.send_replace(Some(self.name));
         }
     }
 }

@@ -14,7 +14,7 @@ pub(in crate::actors) const ROUNDS: u32 = 4;
 
 /// Signs of life of one tree, shared with the fleet.
 #[derive(Clone, Default)]
-pub(in crate::actors) struct Pulse(Arc<Signs>);
+pub(in crate::actors) struct Heartbeat(Arc<Signs>);
 
 #[derive(Default)]
 struct Signs {
@@ -35,8 +35,8 @@ pub(in crate::actors) struct Watch {
     rounds: u32,
 }
 
-impl Pulse {
-    pub(in crate::actors) fn beat(&self) {
+impl Heartbeat {
+    pub(in crate::actors) fn pong(&self) {
         self.0.missed.store(0, Ordering::Relaxed);
     }
 
@@ -75,7 +75,7 @@ impl Pulse {
     }
 
     /// The stanza that is to blame. Of the trees on a blocked thread only that one whose code runs is.
-    pub(in crate::actors) fn culprit(&self, stuck: Stuck) -> Option<StanzaPrint> {
+    pub(in crate::actors) fn suspect(&self, stuck: Stuck) -> Option<StanzaPrint> {
         let is_turning = self.0.turn.load(Ordering::Relaxed) % 2 == 1;
         let is_to_blame = is_turning && (stuck == Stuck::Turn || self.0.running.load(Ordering::Relaxed));
         self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner).filter(|_| is_to_blame)
@@ -104,12 +104,12 @@ mod tests {
     use super::*;
     use crate::wire::Node;
 
-    fn rounds(pulse: &Pulse, watch: &mut Watch, count: u32, answers: bool) -> Option<Stuck> {
+    fn rounds(heartbeat: &Heartbeat, watch: &mut Watch, count: u32, answers: bool) -> Option<Stuck> {
         let mut last = None;
         for _ in 0..count {
-            last = pulse.round(watch);
+            last = heartbeat.round(watch);
             if answers {
-                pulse.beat();
+                heartbeat.pong();
             }
         }
         last
@@ -117,38 +117,38 @@ mod tests {
 
     #[test]
     fn a_tree_is_stuck_when_its_beats_stay_away() {
-        let (pulse, mut watch) = (Pulse::default(), Watch::default());
-        assert_eq!(rounds(&pulse, &mut watch, ROUNDS, false), None);
-        pulse.beat();
-        assert_eq!(rounds(&pulse, &mut watch, ROUNDS, false), None);
-        assert_eq!(pulse.round(&mut watch), Some(Stuck::Thread));
+        let (heartbeat, mut watch) = (Heartbeat::default(), Watch::default());
+        assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, false), None);
+        heartbeat.pong();
+        assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, false), None);
+        assert_eq!(heartbeat.round(&mut watch), Some(Stuck::Thread));
     }
 
     #[test]
     fn a_tree_is_stuck_when_a_turn_does_not_end_and_not_when_many_come_and_go() {
-        let (pulse, mut watch) = (Pulse::default(), Watch::default());
+        let (heartbeat, mut watch) = (Heartbeat::default(), Watch::default());
         for _ in 0..3 * ROUNDS {
-            pulse.begin_turn(None);
-            assert_eq!(rounds(&pulse, &mut watch, 1, true), None);
-            pulse.end_turn();
+            heartbeat.begin_turn(None);
+            assert_eq!(rounds(&heartbeat, &mut watch, 1, true), None);
+            heartbeat.end_turn();
         }
-        pulse.begin_turn(None);
-        assert_eq!(rounds(&pulse, &mut watch, ROUNDS, true), None);
-        assert_eq!(rounds(&pulse, &mut watch, 1, true), Some(Stuck::Turn));
+        heartbeat.begin_turn(None);
+        assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, true), None);
+        assert_eq!(rounds(&heartbeat, &mut watch, 1, true), Some(Stuck::Turn));
     }
 
     #[test]
     fn on_a_blocked_thread_only_the_turn_whose_code_runs_is_to_blame() {
         let stanza = StanzaPrint::of(&Node::new("message").attr("id", "A"));
-        let (innocent, guilty) = (Pulse::default(), Pulse::default());
+        let (innocent, guilty) = (Heartbeat::default(), Heartbeat::default());
         innocent.begin_turn(stanza);
         guilty.begin_turn(stanza);
         guilty.run(|| {
-            assert_eq!(innocent.culprit(Stuck::Thread), None);
-            assert_eq!(guilty.culprit(Stuck::Thread), stanza);
+            assert_eq!(innocent.suspect(Stuck::Thread), None);
+            assert_eq!(guilty.suspect(Stuck::Thread), stanza);
         });
-        assert_eq!(innocent.culprit(Stuck::Turn), stanza);
+        assert_eq!(innocent.suspect(Stuck::Turn), stanza);
         guilty.end_turn();
-        assert_eq!(guilty.culprit(Stuck::Turn), None);
+        assert_eq!(guilty.suspect(Stuck::Turn), None);
     }
 }

@@ -2,3 +2,4 @@
 
 pub(super) mod network;
 pub(super) mod proxy;
+pub(super) mod socket;

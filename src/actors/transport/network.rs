@@ -2,12 +2,12 @@
 
 use crate::actors::error::ActorError;
 use crate::actors::transport::proxy::Proxy;
+use crate::actors::transport::socket::Socket;
 use crate::base::secret_text::SecretText;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -17,10 +17,6 @@ use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const ORIGIN: &str = "https://web.whatsapp.com";
-
-/// A socket of either kind.
-pub(in crate::actors) trait Socket: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
 
 /// Where the service is, and how to reach it.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! The way to the service through a proxy: SOCKS5 (RFC 1928, 1929), or CONNECT of HTTP (RFC 9110, 9.3.6).
 
 use crate::actors::error::ActorError;
-use crate::actors::transport::network::Socket;
+use crate::actors::transport::socket::Socket;
 use crate::base::secret_text::SecretText;
 use crate::webhook::is_public;
 use base64::Engine;

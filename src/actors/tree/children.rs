@@ -2,7 +2,7 @@
 
 use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SenderKeys, SessionCipher};
 use crate::actors::supervision::boundary::guard;
-use crate::actors::supervision::heartbeat::Pulse;
+use crate::actors::supervision::heartbeat::Heartbeat;
 use crate::actors::tree::group_cache::{GroupCache, RecentGroups};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::AccountId;
@@ -23,7 +23,7 @@ struct Child<M> {
     account: AccountId,
     machine: Option<M>,
     hooks: Arc<dyn Hooks>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 }
 
 impl<M: Unpin + 'static> Actor for Child<M> {
@@ -35,9 +35,9 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
 
     fn handle(&mut self, Ask(ask): Ask<M>, ctx: &mut Self::Context) {
         let Some(mut machine) = self.machine.take() else { return };
-        let (hooks, point, account, pulse) = (&self.hooks, self.point, &self.account, &self.pulse);
+        let (hooks, point, account, heartbeat) = (&self.hooks, self.point, &self.account, &self.heartbeat);
         let answered = guard(move || {
-            pulse.run(|| {
+            heartbeat.run(|| {
                 hooks.reach(point, account.as_str());
                 ask(&mut machine);
             });
@@ -54,14 +54,14 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
 }
 
 /// An account's children, as its router reaches them.
-pub(in crate::actors) struct Tree {
+pub(in crate::actors) struct ChildActors {
     sessions: Addr<Child<SessionCipher>>,
     sender_keys: Addr<Child<SenderKeys>>,
     devices: Addr<Child<DeviceSync>>,
     prekeys: Addr<Child<PreKeys>>,
 }
 
-impl Tree {
+impl ChildActors {
     /// Starts the children on this arbiter.
     pub(in crate::actors) fn start(
         account: &AccountId,
@@ -69,15 +69,15 @@ impl Tree {
         device: &Device,
         rng: &mut StdRng,
         cache: GroupCache,
-        vitals: (&Arc<dyn Hooks>, &Pulse),
+        signs: (&Arc<dyn Hooks>, &Heartbeat),
     ) -> Self {
         let recency = Box::new(RecentGroups::new(cache));
         let Machines { sessions, sender_keys, devices, prekeys } = Machines::load(store, device, rng, recency);
         Self {
-            sessions: shell(Point::SessionCipher, account, sessions, vitals),
-            sender_keys: shell(Point::SenderKeys, account, sender_keys, vitals),
-            devices: shell(Point::DeviceSync, account, devices, vitals),
-            prekeys: shell(Point::PreKeys, account, prekeys, vitals),
+            sessions: shell(Point::SessionCipher, account, sessions, signs),
+            sender_keys: shell(Point::SenderKeys, account, sender_keys, signs),
+            devices: shell(Point::DeviceSync, account, devices, signs),
+            prekeys: shell(Point::PreKeys, account, prekeys, signs),
         }
     }
 }
@@ -86,10 +86,16 @@ fn shell<M: Unpin + 'static>(
     point: Point,
     account: &AccountId,
     machine: M,
-    (hooks, pulse): (&Arc<dyn Hooks>, &Pulse),
+    (hooks, heartbeat): (&Arc<dyn Hooks>, &Heartbeat),
 ) -> Addr<Child<M>> {
-    Child { point, account: account.clone(), machine: Some(machine), hooks: hooks.clone(), pulse: pulse.clone() }
-        .start()
+    Child {
+        point,
+        account: account.clone(),
+        machine: Some(machine),
+        hooks: hooks.clone(),
+        heartbeat: heartbeat.clone(),
+    }
+    .start()
 }
 
 async fn call<M: Unpin + 'static, R: Send + 'static>(
@@ -107,7 +113,7 @@ async fn call<M: Unpin + 'static, R: Send + 'static>(
     answered.await.map_err(|_| down)
 }
 
-impl Children for Tree {
+impl Children for ChildActors {
     async fn sessions<R: Send + 'static>(
         &mut self,
         ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,

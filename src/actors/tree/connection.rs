@@ -1,18 +1,18 @@
-//! The link: one connection to the service, from its socket to its stanzas.
+//! The connection to the service, from its socket to its stanzas.
 //!
 //! Stanzas go up with a permit each, which the account returns when their turn is done: a flood stops at the socket.
 
 use crate::account::Input;
 use crate::actors::supervision::boundary::guard_future;
 use crate::actors::transport::network::Network;
-use crate::actors::tree::account::{Account, LinkDown, LinkInput};
+use crate::actors::tree::inputs::{ConnectionDown, ConnectionInput};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, Generation};
 use crate::signal::KeyPair;
 use crate::wire::Node;
 use crate::wire::link::{ClientEvent, ClientLink};
 use crate::wire::payload::NoiseKeys;
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Recipient, WrapFuture};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,58 +23,73 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 const CREDITS: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the link needs to connect once.
-pub(in crate::actors) struct Dial {
-    pub(in crate::actors) account: AccountId,
-    pub(in crate::actors) generation: Generation,
-    pub(in crate::actors) network: Network,
-    pub(in crate::actors) keys: NoiseKeys,
-    pub(in crate::actors) payload: Vec<u8>,
-    pub(in crate::actors) routing_info: Option<Vec<u8>>,
-    pub(in crate::actors) ephemeral: KeyPair,
-    pub(in crate::actors) hooks: Arc<dyn Hooks>,
+/// What is needed to connect once.
+pub(super) struct Dial {
+    pub(super) account: AccountId,
+    pub(super) generation: Generation,
+    pub(super) network: Network,
+    pub(super) keys: NoiseKeys,
+    pub(super) payload: Vec<u8>,
+    pub(super) routing_info: Option<Vec<u8>>,
+    pub(super) ephemeral: KeyPair,
+    pub(super) hooks: Arc<dyn Hooks>,
 }
 
-pub(in crate::actors) struct Link {
-    dial: Option<Dial>,
-    router: Addr<Account>,
-    outgoing: Option<mpsc::UnboundedReceiver<Node>>,
+/// An account's end of its connection. Dropping it closes the connection.
+pub(super) struct Connected {
+    generation: Generation,
+    stanzas: mpsc::UnboundedSender<Node>,
 }
 
-impl Link {
-    /// Starts a link on this arbiter. Dropping the sender ends it.
-    pub(in crate::actors) fn start(dial: Dial, router: Addr<Account>) -> mpsc::UnboundedSender<Node> {
-        let (sender, outgoing) = mpsc::unbounded_channel();
-        let link = Self { dial: Some(dial), router, outgoing: Some(outgoing) };
-        Actor::start(link);
-        sender
+impl Connected {
+    /// Starts a connection on this arbiter; what it brings goes to `inputs`, its end to `downs`.
+    pub(super) fn open(dial: Dial, inputs: Recipient<ConnectionInput>, downs: Recipient<ConnectionDown>) -> Self {
+        let (stanzas, outgoing) = mpsc::unbounded_channel();
+        let generation = dial.generation;
+        Connection { start: Some((dial, outgoing)), inputs, downs }.start();
+        Self { generation, stanzas }
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(super) fn write(&self, node: Node) {
+        // A connection that has ended reports it by itself, and what matters is written again.
+        let _ = self.stanzas.send(node);
     }
 }
 
-impl Actor for Link {
+struct Connection {
+    start: Option<(Dial, mpsc::UnboundedReceiver<Node>)>,
+    inputs: Recipient<ConnectionInput>,
+    downs: Recipient<ConnectionDown>,
+}
+
+impl Actor for Connection {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (Some(dial), Some(outgoing)) = (self.dial.take(), self.outgoing.take()) else {
+        let Some((dial, outgoing)) = self.start.take() else {
             ctx.stop();
             return;
         };
-        let (generation, router) = (dial.generation, self.router.clone());
-        let connection = guard_future(run(dial, router.clone(), outgoing));
+        let (generation, downs) = (dial.generation, self.downs.clone());
+        let connection = guard_future(run(dial, self.inputs.clone(), outgoing));
         let finished = async move {
             let down = match connection.await {
-                Ok(why) => LinkDown { generation, why, panicked: false },
-                Err(panic) => LinkDown { generation, why: panic.to_string(), panicked: true },
+                Ok(why) => ConnectionDown { generation, why, panicked: false },
+                Err(panic) => ConnectionDown { generation, why: panic.to_string(), panicked: true },
             };
             // An account that is gone needs no report.
-            let _ = router.send(down).await;
+            let _ = downs.send(down).await;
         };
         ctx.spawn(finished.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
 /// Connects, and carries stanzas until the connection or the account is gone. Returns why it ended.
-async fn run(dial: Dial, router: Addr<Account>, mut outgoing: mpsc::UnboundedReceiver<Node>) -> String {
+async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc::UnboundedReceiver<Node>) -> String {
     let Dial { account, generation, network, keys, payload, routing_info, ephemeral, hooks } = dial;
     let mut socket = match network.connect().await {
         Ok(socket) => socket,
@@ -128,7 +143,7 @@ async fn run(dial: Dial, router: Addr<Account>, mut outgoing: mpsc::UnboundedRec
                 ClientEvent::Stanza(node) => Input::Stanza(generation, Box::new(node)),
             };
             let Ok(credit) = credits.clone().acquire_owned().await else { return "closed".to_owned() };
-            if router.send(LinkInput { input, credit }).await.is_err() {
+            if inputs.send(ConnectionInput { input, credit }).await.is_err() {
                 return "the account is gone".to_owned();
             }
         }

@@ -2,8 +2,10 @@
 //!
 //! Invariant: a delivery's row is deleted only after a 2xx; the body of every attempt is the stored one, byte for byte.
 
-use crate::actors::committer::writer::{EventRow, NewDelivery, Store, decode_delivery, decode_endpoint};
-use crate::actors::supervision::critical::Vital;
+use crate::actors::committer::rows::{EventRow, decode_delivery, decode_endpoint};
+use crate::actors::committer::staging::NewDelivery;
+use crate::actors::committer::store::Store;
+use crate::actors::supervision::critical::CriticalActor;
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId};
@@ -42,7 +44,7 @@ pub(in crate::actors) struct Dispatcher {
     hooks: Arc<dyn Hooks>,
     lanes: HashMap<Lane, Queue>,
     new: Option<mpsc::UnboundedReceiver<NewDelivery>>,
-    _vital: Vital,
+    _critical: CriticalActor,
 }
 
 /// How an attempt ended.
@@ -66,7 +68,7 @@ impl Dispatcher {
         allow_private: bool,
         retry_steps: Vec<Duration>,
         new: mpsc::UnboundedReceiver<NewDelivery>,
-        (hooks, vital): (Arc<dyn Hooks>, Vital),
+        (hooks, critical): (Arc<dyn Hooks>, CriticalActor),
     ) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -84,7 +86,7 @@ impl Dispatcher {
             hooks,
             lanes: HashMap::new(),
             new: Some(new),
-            _vital: vital,
+            _critical: critical,
         })
     }
 

@@ -1,31 +1,18 @@
 //! Trees that are ended on purpose and started anew: on request, with other settings, or for another link.
 
-use crate::account::{AccountError, Command, Device};
+use crate::account::{Command, Device};
 use crate::actors::error::ActorError;
-use crate::actors::fleet::registry::{AccountRecord, Entry, FORMAT, Fleet, Tree};
-use crate::actors::tree::account::Request;
+use crate::actors::fleet::registry::{Entry, Fleet, Tree};
+use crate::actors::tree::inputs::Request;
+use crate::actors::tree::options::AccountOptions;
 use crate::base::ids::{AccountId, AccountKey, Generation};
-use crate::base::secret_text::SecretText;
-use crate::storage::{ChangeSet, StorageError, kind, owner};
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a tree may take to finish what it has accepted.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What is set for one account alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountOptions {
-    /// The name shown under "linked devices"; it counts for the next link.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device_name: Option<String>,
-    /// The proxy to connect through; it may hold a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<SecretText>,
-}
 
 impl Fleet {
     /// Ends the account's tree: it finishes what it has accepted, and whatever it still commits after its time is fenced off.
@@ -72,19 +59,19 @@ impl Handler<Restart> for Fleet {
 /// Makes a new device of an account that was logged out: what belonged to the old one is forgotten.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
-pub(in crate::actors) struct Renew(pub(in crate::actors) AccountId);
+pub(in crate::actors) struct Reprovision(pub(in crate::actors) AccountId);
 
-impl Handler<Renew> for Fleet {
+impl Handler<Reprovision> for Fleet {
     type Result = ResponseActFuture<Self, Result<(), ActorError>>;
 
-    fn handle(&mut self, Renew(id): Renew, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Reprovision(id): Reprovision, _: &mut Context<Self>) -> Self::Result {
         let entry = match self.entry_of(&id) {
             Ok(entry) => entry,
             Err(error) => return Box::pin(async move { Err(error) }.into_actor(self)),
         };
         let (key, generation, tree) = Self::end_tree(entry);
         let (store, mut rng) = (self.environment.store.clone(), self.environment.entropy.fork());
-        let renewed = async move {
+        let reprovisioned = async move {
             if let Some(tree) = &tree {
                 let (reply, replied) = oneshot::channel();
                 // What waits to be sent can no longer be: it has failed.
@@ -99,9 +86,9 @@ impl Handler<Renew> for Fleet {
             store.commit(key, generation, changes).await?;
             Ok::<_, ActorError>(())
         };
-        Box::pin(renewed.into_actor(self).map(move |renewed, fleet, ctx| {
+        Box::pin(reprovisioned.into_actor(self).map(move |reprovisioned, fleet, ctx| {
             fleet.launch(&id, ctx);
-            renewed
+            reprovisioned
         }))
     }
 }
@@ -129,9 +116,9 @@ impl Handler<Change> for Fleet {
         record.label = label.unwrap_or(record.label);
         record.metadata = metadata.unwrap_or(record.metadata);
         record.options = options.unwrap_or(record.options);
-        let is_renewed = record.options != entry.record.options;
+        let is_reloaded = record.options != entry.record.options;
         entry.record = record.clone();
-        let tree = if is_renewed { Self::end_tree(entry).2 } else { None };
+        let tree = if is_reloaded { Self::end_tree(entry).2 } else { None };
         let (store, named) = (self.environment.store.clone(), id.clone());
         let changed = async move {
             store.commit_server(record.to_writes(&named)?).await?;
@@ -139,24 +126,10 @@ impl Handler<Change> for Fleet {
             Ok::<_, ActorError>(())
         };
         Box::pin(changed.into_actor(self).map(move |changed, fleet, ctx| {
-            if is_renewed {
+            if is_reloaded {
                 fleet.launch(&id, ctx);
             }
             changed
         }))
-    }
-}
-
-impl AccountRecord {
-    /// The record as it is stored.
-    pub(in crate::actors) fn to_writes(&self, id: &AccountId) -> Result<ChangeSet<owner::Server>, ActorError> {
-        let json = serde_json::to_vec(self);
-        let failed = |error: serde_json::Error| {
-            let error = StorageError::Engine { action: "write an account", why: error.to_string() };
-            ActorError::from(AccountError::from(error))
-        };
-        let mut writes = ChangeSet::<owner::Server>::default();
-        writes.put(kind::ACCOUNT, id.as_str(), [&[FORMAT][..], &json.map_err(failed)?].concat());
-        Ok(writes)
     }
 }

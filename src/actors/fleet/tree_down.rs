@@ -3,9 +3,9 @@
 use crate::account::AccountState;
 use crate::actors::fleet::registry::{Fleet, Tree};
 use crate::actors::supervision::heartbeat::Stuck;
-use crate::actors::tree::account::{Abandoned, Beat};
+use crate::actors::tree::inputs::{Abandoned, Ping};
+use crate::actors::tree::reports::TreeDown;
 use crate::base::hooks::Point;
-use crate::base::ids::{AccountId, Generation};
 use actix::{
     ActorContext, ActorFutureExt, Arbiter, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
@@ -24,9 +24,9 @@ impl Fleet {
         let mut stuck = Vec::new();
         for (id, entry) in &mut self.accounts {
             let Some(tree) = &mut entry.tree else { continue };
-            match tree.pulse.round(&mut tree.watch) {
+            match tree.heartbeat.round(&mut tree.watch) {
                 // A mailbox that is full will be tried again; the silence counts.
-                None => drop(tree.address.try_send(Beat)),
+                None => drop(tree.address.try_send(Ping)),
                 Some(what) => stuck.push((id.clone(), entry.generation, what, tree.arbiter)),
             }
         }
@@ -41,7 +41,7 @@ impl Fleet {
         for (account, generation, what, _) in stuck {
             let Some(entry) = self.accounts.get_mut(&account) else { continue };
             if let Some(tree) = entry.tree.take() {
-                if let Some(stanza) = tree.pulse.culprit(what) {
+                if let Some(stanza) = tree.heartbeat.suspect(what) {
                     // It comes back at the next connection: after the second time it is set aside.
                     self.environment.count_poison(entry.record.key, generation, stanza);
                 }
@@ -51,15 +51,6 @@ impl Fleet {
             self.handle(TreeDown { account, generation, why: what.why().to_owned() }, ctx);
         }
     }
-}
-
-/// A tree has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors) struct TreeDown {
-    pub(in crate::actors) account: AccountId,
-    pub(in crate::actors) generation: Generation,
-    pub(in crate::actors) why: String,
 }
 
 impl Handler<TreeDown> for Fleet {
