@@ -1,7 +1,7 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
 use crate::account::{AccountError, Pacing, Retention, Settings, SharedVersion};
-use crate::actors::{ActorError, Failure, GroupCache, Measure, Network, Service, ServiceConfig};
+use crate::actors::{ActorError, Disk, Failure, GroupCache, Measure, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
@@ -152,15 +152,17 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         hooks: parts.hooks,
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
-        free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
-        store_size: size_of(&config.data),
+        disk: Disk {
+            free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
+            store_size: size_of(&config.data),
+            keep_free: config.storage.keep_free_mib * 1024 * 1024,
+        },
         patience: Duration::from_secs(config.accounts.stuck_seconds),
         group_cache: GroupCache {
             groups: config.accounts.cached_groups,
             idle: Duration::from_secs(config.accounts.cached_groups_seconds),
         },
         keep_events: days(config.retention.events_days),
-        keep_free: config.storage.keep_free_mib * 1024 * 1024,
     })?;
     service.prepare().await?;
     let (keys, new_admin_key) = Keyring::open(&service, parts.admin_key).await?;

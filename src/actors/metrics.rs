@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct StateLabel {
+pub(in crate::actors) struct StateLabel {
     state: &'static str,
 }
 
@@ -24,18 +24,23 @@ struct IncidentLabel {
     kind: &'static str,
 }
 
+/// Group commits.
+pub(in crate::actors) struct CommitMetrics {
+    /// Seconds from the request to commit a turn until it is durable.
+    pub(in crate::actors) seconds: Histogram,
+    /// Turns that one sync made durable.
+    pub(in crate::actors) turns_per_sync: Histogram,
+    pub(in crate::actors) turns: Counter,
+    pub(in crate::actors) syncs: Counter,
+}
+
 /// All metrics of a server.
 pub struct Metrics {
     registry: Registry,
-    /// Seconds from the request to commit a turn until it is durable.
-    pub(super) commit_seconds: Histogram,
-    /// Turns that one sync made durable.
-    pub(super) commit_turns: Histogram,
-    pub(super) turns: Counter,
-    pub(super) syncs: Counter,
-    pub(super) restarts: Counter,
-    pub(super) quarantines: Counter,
-    pub(super) stuck: Counter,
+    pub(in crate::actors) commits: CommitMetrics,
+    pub(in crate::actors) restarts: Counter,
+    pub(in crate::actors) quarantines: Counter,
+    pub(in crate::actors) stuck: Counter,
     accounts: Family<StateLabel, Gauge>,
     prekeys_due: Gauge,
     incidents: Family<IncidentLabel, Counter>,
@@ -48,25 +53,27 @@ pub struct Metrics {
 
 /// What is measured when the metrics are asked for.
 #[derive(Debug, Default)]
-pub(super) struct Measured {
-    pub(super) free_bytes: Option<u64>,
-    pub(super) store_bytes: Option<u64>,
-    pub(super) pending: u64,
-    pub(super) dead: u64,
+pub(in crate::actors) struct Measured {
+    pub(in crate::actors) free_bytes: Option<u64>,
+    pub(in crate::actors) store_bytes: Option<u64>,
+    pub(in crate::actors) pending: u64,
+    pub(in crate::actors) dead: u64,
     /// The age of the oldest event that an endpoint has not accepted.
-    pub(super) oldest_seconds: u64,
+    pub(in crate::actors) oldest_seconds: u64,
     /// When the last backup was made, in seconds since the epoch.
-    pub(super) backup: Option<u64>,
+    pub(in crate::actors) backup: Option<u64>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Registry::with_prefix("wharf"),
-            commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
-            commit_turns: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
-            turns: Counter::default(),
-            syncs: Counter::default(),
+            commits: CommitMetrics {
+                seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+                turns_per_sync: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+                turns: Counter::default(),
+                syncs: Counter::default(),
+            },
             restarts: Counter::default(),
             quarantines: Counter::default(),
             stuck: Counter::default(),
@@ -96,10 +103,10 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         let seconds = "Seconds from the request to commit a turn until it is durable";
-        registry.register("commit_seconds", seconds, self.commit_seconds.clone());
-        registry.register("commit_turns", "Turns that one sync made durable", self.commit_turns.clone());
-        registry.register("turns", "Turns made durable", self.turns.clone());
-        registry.register("syncs", "Syncs of the store", self.syncs.clone());
+        registry.register("commit_seconds", seconds, self.commits.seconds.clone());
+        registry.register("commit_turns", "Turns that one sync made durable", self.commits.turns_per_sync.clone());
+        registry.register("turns", "Turns made durable", self.commits.turns.clone());
+        registry.register("syncs", "Syncs of the store", self.commits.syncs.clone());
         registry.register(
             "account_restarts",
             "Account trees that went down and were loaded anew",
@@ -125,17 +132,17 @@ impl Metrics {
         self
     }
 
-    pub(super) fn count(&self, incident: Incident) {
+    pub(in crate::actors) fn count(&self, incident: Incident) {
         self.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc();
     }
 
     /// How many turns were made durable, by how many syncs.
     pub fn turns_and_syncs(&self) -> (u64, u64) {
-        (self.turns.get(), self.syncs.get())
+        (self.commits.turns.get(), self.commits.syncs.get())
     }
 
     /// All of them as text, with what is measured at this moment.
-    pub(super) fn render<'a>(
+    pub(in crate::actors) fn render<'a>(
         &self,
         views: impl Iterator<Item = &'a AccountView> + Clone,
         measured: &Measured,

@@ -3,7 +3,7 @@
 
 use super::auth::Admin;
 use super::problem::Problem;
-use crate::actors::{Remembered, Service};
+use crate::actors::{IdempotentAnswer, Service};
 use crate::base::ids::Fingerprint;
 use crate::base::time::Timestamp;
 use actix_web::http::StatusCode;
@@ -51,11 +51,11 @@ impl Creation {
     }
 
     /// The answer for a repetition, to be committed with what was made.
-    pub(super) fn remember(self, answer: String) -> Option<Remembered> {
+    pub(super) fn remember(self, answer: String) -> Option<IdempotentAnswer> {
         let fingerprint = self.fingerprint?;
         let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer };
         let json = serde_json::to_vec(&stored).ok()?;
-        Some(Remembered { request: fingerprint.request, answer: json, at: self.now })
+        Some(IdempotentAnswer { request: fingerprint.request, answer: json, at: self.now })
     }
 }
 

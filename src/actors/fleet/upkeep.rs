@@ -1,9 +1,10 @@
 //! What the fleet has done in the background: accounts erased, old events dropped, data keys replaced.
 
-use super::Fleet;
 use crate::account::Command;
-use crate::actors::ActorError;
-use crate::actors::account::{Environment, Request};
+use crate::actors::error::ActorError;
+use crate::actors::fleet::registry::Fleet;
+use crate::actors::tree::environment::Environment;
+use crate::actors::tree::inputs::Request;
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
@@ -38,7 +39,7 @@ impl Fleet {
     }
 
     /// Rotations and erasures that a crash has cut short.
-    pub(super) fn finish_upkeep(&self, ctx: &mut Context<Self>) {
+    pub(in crate::actors) fn finish_upkeep(&self, ctx: &mut Context<Self>) {
         let records = &self.environment.store.records;
         // One that cannot be asked is reported when it is read.
         let begun = self.all_keys().into_iter().filter(|key| records.is_rotating(*key).unwrap_or_default());
@@ -59,7 +60,7 @@ impl Fleet {
     }
 
     /// Drops events that are older than the settings say.
-    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+    pub(in crate::actors) fn sweep(&mut self, ctx: &mut Context<Self>) {
         let Environment { store, clock, keep_events, .. } = self.environment.clone();
         let now = clock.now();
         let before = Timestamp(now.0.saturating_sub(u64::try_from(keep_events.as_millis()).unwrap_or(u64::MAX)));

@@ -1,0 +1,94 @@
+//! Staging: what a turn's rows become in a batch. Assigns positions in the event log, and files deliveries.
+
+use crate::actors::committer::rows::{EventRow, decode_endpoint, encode_delivery};
+use crate::base::ids::{AccountKey, EndpointId};
+use crate::base::time::Timestamp;
+use crate::storage::{Batch, ChangeSet, Changes, Records, StorageError, Write, kind, owner};
+use crate::webhook::{Delivery, DeliveryStatus, Endpoint, delivery_key};
+use std::collections::HashMap;
+
+/// A delivery that has just become durable.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    pub endpoint: EndpointId,
+    pub position: u64,
+    pub row: Delivery,
+}
+
+/// What the committer knows of the records that it stages.
+pub(in crate::actors) struct Staging {
+    pub(super) records: Records,
+    pub(super) endpoints: HashMap<EndpointId, Endpoint>,
+    /// The position of the next event.
+    pub(super) next_position: u64,
+}
+
+impl Staging {
+    pub(super) fn stage(
+        &mut self,
+        batch: &mut Batch,
+        account: AccountKey,
+        changes: Changes,
+        new_deliveries: &mut Vec<NewDelivery>,
+    ) -> Result<(), StorageError> {
+        for write in changes.writes {
+            self.note_endpoint(&write)?;
+            self.records.stage(batch, account, write)?;
+        }
+        for event in changes.events {
+            let position = self.next_position;
+            self.next_position += 1;
+            let mut own = ChangeSet::<owner::Committer>::default();
+            own.put(kind::EVENT, position.to_be_bytes(), EventRow::encode(&event));
+            self.records.stage_set(batch, account, own)?;
+            let mut global = ChangeSet::<owner::Committer>::default();
+            global.put(kind::EVENT_INDEX, position.to_be_bytes(), *account.as_bytes());
+            for endpoint in self.endpoints.values().filter(|endpoint| endpoint.wants(&event)) {
+                let row = Delivery {
+                    event: event.id.to_string(),
+                    account,
+                    chat: event.chat.clone(),
+                    failed: 0,
+                    next_at: Timestamp(0),
+                    status: DeliveryStatus::Pending,
+                    last_error: None,
+                };
+                global.put(kind::DELIVERY, delivery_key(&endpoint.id, position), encode_delivery(&row));
+                new_deliveries.push(NewDelivery { endpoint: endpoint.id.clone(), position, row });
+            }
+            self.records.stage_set(batch, AccountKey::SERVER, global)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn stage_delivery(
+        &mut self,
+        batch: &mut Batch,
+        endpoint: &EndpointId,
+        position: u64,
+        row: Option<&Delivery>,
+    ) -> Result<(), StorageError> {
+        let key = delivery_key(endpoint, position);
+        let mut set = ChangeSet::<owner::Committer>::default();
+        match row {
+            Some(row) => set.put(kind::DELIVERY, key, encode_delivery(row)),
+            None => set.delete(kind::DELIVERY, key),
+        }
+        self.records.stage_set(batch, AccountKey::SERVER, set)
+    }
+
+    /// Endpoints decide who gets the events that follow.
+    fn note_endpoint(&mut self, write: &Write) -> Result<(), StorageError> {
+        if write.kind != kind::ENDPOINT.code() {
+            return Ok(());
+        }
+        match &write.value {
+            Some(value) => {
+                let endpoint = decode_endpoint(&write.key, value)?;
+                self.endpoints.insert(endpoint.id.clone(), endpoint);
+            }
+            None => self.endpoints.retain(|id, _| id.as_str().as_bytes() != write.key),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! The committer: one thread that writes. It gathers the turns of many accounts into one batch and one sync, applies each
+//! account's turns in order, and alone assigns positions in the event log.
+//!
+//! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
+
+use crate::actors::committer::requests::Request;
+use crate::actors::committer::rows::load_endpoints;
+use crate::actors::committer::staging::{NewDelivery, Staging};
+use crate::actors::committer::store::Store;
+use crate::actors::metrics::Metrics;
+use crate::actors::supervision::boundary::guard;
+use crate::base::hooks::{Hooks, Point};
+use crate::base::ids::{AccountKey, Generation};
+use crate::storage::{Batch, Records, StorageError, kind};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Turns gathered into one sync.
+const MAX_GROUP: usize = 512;
+
+/// The committer's state, on its thread.
+struct Committer {
+    staging: Staging,
+    requests: mpsc::UnboundedReceiver<Request>,
+    generations: HashMap<AccountKey, Generation>,
+    log_end: watch::Sender<u64>,
+    deliveries: mpsc::UnboundedSender<NewDelivery>,
+    hooks: Arc<dyn Hooks>,
+    metrics: Arc<Metrics>,
+}
+
+/// Starts the committer. The receiver gets every new delivery once it is durable.
+pub fn open_store(
+    records: Records,
+    hooks: Arc<dyn Hooks>,
+    metrics: Arc<Metrics>,
+) -> Result<(Store, mpsc::UnboundedReceiver<NewDelivery>), StorageError> {
+    let next_position = match records.last(AccountKey::SERVER, kind::EVENT_INDEX)? {
+        Some((key, _)) => key.try_into().map(u64::from_be_bytes).unwrap_or(0) + 1,
+        None => 1,
+    };
+    let endpoints = load_endpoints(&records)?.into_iter().map(|endpoint| (endpoint.id.clone(), endpoint)).collect();
+    let (sender, requests) = mpsc::unbounded_channel();
+    let (log_end, watching) = watch::channel(next_position);
+    let (deliveries, new_deliveries) = mpsc::unbounded_channel();
+    let committer = Committer {
+        staging: Staging { records: records.clone(), endpoints, next_position },
+        requests,
+        generations: HashMap::new(),
+        log_end,
+        deliveries,
+        hooks,
+        metrics,
+    };
+    std::thread::Builder::new()
+        .name("committer".into())
+        .spawn(move || committer.run())
+        .map_err(|error| StorageError::Engine { action: "start its committer", why: error.to_string() })?;
+    Ok((Store { requests: sender, records, log_end: watching }, new_deliveries))
+}
+
+impl Committer {
+    fn run(mut self) {
+        // A panic here is the end of all writing: every waiting request is answered by its dropped sender.
+        if let Err(panic) = guard(|| self.serve()) {
+            tracing::error!(%panic, "the committer went down; nothing more will be written");
+        }
+    }
+
+    fn serve(&mut self) {
+        let mut next = self.requests.blocking_recv();
+        while let Some(first) = next.take() {
+            let mut group = vec![first];
+            while group.len() < MAX_GROUP && !matches!(group[0], Request::Alone { .. }) {
+                match self.requests.try_recv() {
+                    Ok(alone @ Request::Alone { .. }) => {
+                        next = Some(alone);
+                        break;
+                    }
+                    Ok(another) => group.push(another),
+                    Err(_) => break,
+                }
+            }
+            if self.commit_group(group).is_break() {
+                return;
+            }
+            next = next.or_else(|| self.requests.blocking_recv());
+        }
+    }
+
+    fn commit_group(&mut self, group: Vec<Request>) -> std::ops::ControlFlow<()> {
+        let (mut batch, mut answers, mut stop) = (Batch::default(), Vec::new(), None);
+        let (mut new_deliveries, mut asked) = (Vec::new(), Vec::new());
+        for request in group {
+            match request {
+                Request::Begin { account, generation, done } => {
+                    self.generations.insert(account, generation);
+                    answers.push((done, self.staging.records.engine().fence(account, generation.0)));
+                }
+                Request::Commit { account, generation, changes, asked: at, done } => {
+                    asked.push(at);
+                    let fenced = self.generations.get(&account).is_some_and(|current| *current > generation);
+                    let staged = match fenced {
+                        true => Err(StorageError::Fenced),
+                        false => {
+                            batch.epochs.insert(account, generation.0);
+                            self.staging.stage(&mut batch, account, changes, &mut new_deliveries)
+                        }
+                    };
+                    answers.push((done, staged));
+                }
+                Request::Delivery { endpoint, position, row, done } => {
+                    let staged = self.staging.stage_delivery(&mut batch, &endpoint, position, row.as_deref());
+                    answers.push((done, staged));
+                }
+                Request::Alone { stage, done } => {
+                    let staged = stage(&mut self.staging, &mut batch);
+                    if staged.is_err() {
+                        batch = Batch::default();
+                    }
+                    answers.push((done, staged));
+                }
+                Request::Stop { done } => stop = Some(done),
+            }
+        }
+        let written = match batch.writes.is_empty() {
+            true => Ok(()),
+            false => self.write(batch),
+        };
+        self.measure(&asked);
+        if let Err(error) = &written {
+            tracing::error!(%error, "a commit failed; the server must be restarted");
+        } else {
+            self.log_end.send_replace(self.staging.next_position);
+            for delivery in new_deliveries {
+                // Without a dispatcher the rows wait in the store.
+                let _ = self.deliveries.send(delivery);
+            }
+        }
+        for (done, staged) in answers {
+            let _ = done.send(staged.and(written.clone()));
+        }
+        match (stop, written) {
+            (Some(done), written) => {
+                let _ = done.send(written);
+                std::ops::ControlFlow::Break(())
+            }
+            (None, Err(_)) => std::ops::ControlFlow::Break(()),
+            (None, Ok(())) => std::ops::ControlFlow::Continue(()),
+        }
+    }
+
+    fn measure(&self, asked: &[Instant]) {
+        self.metrics.commits.turns.inc_by(asked.len() as u64);
+        if !asked.is_empty() {
+            self.metrics.commits.turns_per_sync.observe(asked.len() as f64);
+        }
+        for at in asked {
+            self.metrics.commits.seconds.observe(at.elapsed().as_secs_f64());
+        }
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), StorageError> {
+        self.hooks.reach(Point::Staged, "");
+        self.staging.records.engine().apply(batch)?;
+        self.hooks.reach(Point::Applied, "");
+        self.metrics.commits.syncs.inc();
+        self.staging.records.engine().sync()?;
+        self.hooks.reach(Point::Synced, "");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,157 @@
+//! What operators ask for: metrics, whether there is room for more, backups while the server runs.
+
+use crate::account::{Command, Reply};
+use crate::actors::committer::rows::{EventRow, decode_delivery};
+use crate::actors::error::ActorError as Error;
+use crate::actors::fleet::calls::{Call, KeyOf};
+use crate::actors::fleet::record::stored_accounts;
+use crate::actors::fleet::upkeep::{Delete, RotateDataKeys};
+use crate::actors::metrics::Measured;
+use crate::actors::service::state::Service;
+use crate::base::counts::Counts;
+use crate::base::ids::{AccountId, AccountKey};
+use crate::base::time::Timestamp;
+use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind, owner, write_backup};
+use crate::webhook::{DeliveryStatus, position_of};
+use crate::wire::{Jid, WireError};
+use std::io::{self, Write};
+use tokio::sync::mpsc;
+
+/// The manifest for a backup of these records: of one account, or of everything.
+pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestamp) -> Result<Manifest, Error> {
+    let mut accounts = stored_accounts(records)?;
+    if let Some(wanted) = account {
+        accounts.retain(|(id, _)| id == wanted);
+        if accounts.is_empty() {
+            return Err(Error::NoAccount(wanted.to_string()));
+        }
+    }
+    Ok(Manifest {
+        created_at: now,
+        data_format: format_of(records)?.unwrap_or(DATA_FORMAT),
+        wharf: env!("CARGO_PKG_VERSION").to_owned(),
+        whole: account.is_none(),
+        accounts: accounts.into_iter().map(|(id, key)| (id.to_string(), key)).collect(),
+    })
+}
+
+/// Under this name, among the server's facts: when the last backup was made.
+const BACKED_UP: &str = "backed up";
+/// Deliveries that one look at the metrics counts, at most.
+const MAX_COUNTED: usize = 100_000;
+
+fn read_secs(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+impl Service {
+    /// All metrics in the Prometheus text format.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let accounts = self.accounts().await?;
+        Ok(self.metrics.render(accounts.iter().map(|account| &account.view), &self.measure()?))
+    }
+
+    fn measure(&self) -> Result<Measured, Error> {
+        let records = &self.store.records;
+        let mut measured = Measured {
+            free_bytes: (self.disk.free_space)(),
+            store_bytes: (self.disk.store_size)(),
+            backup: records.get(AccountKey::SERVER, kind::META, BACKED_UP.as_bytes())?.as_deref().and_then(read_secs),
+            ..Measured::default()
+        };
+        let mut oldest = None;
+        for (key, value) in records.scan(AccountKey::SERVER, kind::DELIVERY, &[], None, MAX_COUNTED)? {
+            match decode_delivery(&value).map(|delivery| delivery.status) {
+                Some(DeliveryStatus::Pending) => {
+                    measured.pending += 1;
+                    oldest = oldest.into_iter().chain(position_of(&key).map(|(_, position)| position)).min();
+                }
+                Some(DeliveryStatus::Dead) => measured.dead += 1,
+                None => {}
+            }
+        }
+        if let Some(position) = oldest {
+            let position = position.to_be_bytes();
+            let owner = records.get(AccountKey::SERVER, kind::EVENT_INDEX, &position)?;
+            let owner = owner.and_then(|owner| owner.as_slice().try_into().ok()).map(AccountKey::from_bytes);
+            let event = owner.map(|owner| records.get(owner, kind::EVENT, &position)).transpose()?.flatten();
+            let at = event.as_deref().and_then(EventRow::decode).map(|event| event.at);
+            measured.oldest_seconds = at.map_or(0, |at| self.now().after(at).as_secs());
+        }
+        Ok(measured)
+    }
+
+    /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
+    pub async fn rotate_data_keys(&self) -> Result<usize, Error> {
+        self.ask(RotateDataKeys).await
+    }
+
+    /// Logs an account out and erases everything of it. Returns what went.
+    pub async fn delete_account(&self, id: &AccountId) -> Result<Counts, Error> {
+        self.ask(Delete(id.clone())).await?
+    }
+
+    /// Erases what is known of a contact: messages, events, sessions, identities. Returns what went.
+    pub async fn erase_contact(&self, id: &AccountId, contact: &str) -> Result<Counts, Error> {
+        let bad = |error: WireError| Error::BadField { field: "contact", why: error.to_string() };
+        let contact = Jid::parse_recipient(contact).map_err(bad)?;
+        let Reply::Forgotten { addresses, mut counts } = self.ask(Call(id.clone(), Command::Forget(contact))).await??
+        else {
+            return Err(Error::Restarting);
+        };
+        let account = self.ask(KeyOf(id.clone())).await??;
+        counts.merge(self.store.erase_events(account, addresses).await?);
+        Ok(counts)
+    }
+
+    /// Begins a backup of one account, or of everything, while the server goes on. It comes in pieces; one that breaks off ends with
+    /// an error, and lacks its checksum.
+    pub fn backup(&self, account: Option<&AccountId>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Error> {
+        let manifest = manifest_of(&self.store.records, account, self.now())?;
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let (records, store, now) = (self.store.records.clone(), self.store.clone(), self.now());
+        let runtime = tokio::runtime::Handle::current();
+        let write = move || {
+            let mut out = io::BufWriter::with_capacity(PIECE, Pieces(sender.clone()));
+            let written = write_backup(records.engine(), &manifest, &mut out).map_err(io::Error::other);
+            match written {
+                Ok(_) => {
+                    let mut writes = ChangeSet::<owner::Server>::default();
+                    writes.put(kind::META, BACKED_UP, now.secs().to_string());
+                    if let Err(error) = runtime.block_on(store.commit_server(writes)) {
+                        tracing::warn!(%error, "that a backup was made cannot be noted");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a backup broke off");
+                    // Whoever wanted it may have gone.
+                    let _ = sender.blocking_send(Err(error));
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("backup".into())
+            .spawn(write)
+            .map_err(|error| Error::Network(error.to_string()))?;
+        Ok(pieces)
+    }
+}
+
+/// Bytes of a backup that are handed over at a time, and how many such may wait.
+const PIECE: usize = 64 * 1024;
+const PIECES: usize = 8;
+
+/// Hands over what is written; slow readers slow down the backup, not the server.
+struct Pieces(mpsc::Sender<io::Result<Vec<u8>>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(bytes.to_vec())).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Whether a tree is alive: it answers the fleet's beats, and its turns end. A thread that is blocked cannot be helped, but the accounts
+//! on it can: they are fenced off, and loaded anew on another one.
+//!
+//! Silence is counted in the fleet's rounds, not in time: a clock that jumps, or a machine that slept, makes nobody look dead.
+
+use crate::account::StanzaPrint;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// So many rounds a tree may be silent, or in the same turn.
+pub(in crate::actors) const ROUNDS: u32 = 4;
+
+/// Signs of life of one tree, shared with the fleet.
+#[derive(Clone, Default)]
+pub(in crate::actors) struct Heartbeat(Arc<Signs>);
+
+#[derive(Default)]
+struct Signs {
+    /// Beats that were not answered.
+    missed: AtomicU32,
+    /// Counts the beginnings and ends of turns: odd while one is under way.
+    turn: AtomicU64,
+    /// Whether code of the tree runs at this moment.
+    running: AtomicBool,
+    /// The stanza that the turn is about.
+    stanza: Mutex<Option<StanzaPrint>>,
+}
+
+/// What the fleet remembers of a tree from one round to the next.
+#[derive(Debug, Default)]
+pub(in crate::actors) struct Watch {
+    turn: u64,
+    rounds: u32,
+}
+
+impl Heartbeat {
+    pub(in crate::actors) fn pong(&self) {
+        self.0.missed.store(0, Ordering::Relaxed);
+    }
+
+    pub(in crate::actors) fn begin_turn(&self, stanza: Option<StanzaPrint>) {
+        *self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner) = stanza;
+        self.0.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::actors) fn end_turn(&self) {
+        self.0.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Runs code of the tree.
+    pub(in crate::actors) fn run<R>(&self, code: impl FnOnce() -> R) -> R {
+        self.0.running.store(true, Ordering::Relaxed);
+        let result = code();
+        self.0.running.store(false, Ordering::Relaxed);
+        result
+    }
+
+    /// Runs a future of the tree.
+    pub(in crate::actors) async fn run_future<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| self.run(|| future.as_mut().poll(context))).await
+    }
+
+    /// One more round: what has not moved for too many of them.
+    pub(in crate::actors) fn round(&self, watch: &mut Watch) -> Option<Stuck> {
+        if self.0.missed.fetch_add(1, Ordering::Relaxed) >= ROUNDS {
+            return Some(Stuck::Thread);
+        }
+        let turn = self.0.turn.load(Ordering::Relaxed);
+        watch.rounds = if turn % 2 == 1 && turn == watch.turn { watch.rounds + 1 } else { 0 };
+        watch.turn = turn;
+        (watch.rounds >= ROUNDS).then_some(Stuck::Turn)
+    }
+
+    /// The stanza that is to blame. Of the trees on a blocked thread only that one whose code runs is.
+    pub(in crate::actors) fn suspect(&self, stuck: Stuck) -> Option<StanzaPrint> {
+        let is_turning = self.0.turn.load(Ordering::Relaxed) % 2 == 1;
+        let is_to_blame = is_turning && (stuck == Stuck::Turn || self.0.running.load(Ordering::Relaxed));
+        self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner).filter(|_| is_to_blame)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::actors) enum Stuck {
+    /// The thread of the tree runs something that does not end.
+    Thread,
+    /// A turn waits for an answer that does not come.
+    Turn,
+}
+
+impl Stuck {
+    pub(in crate::actors) const fn why(self) -> &'static str {
+        match self {
+            Self::Thread => "the thread of the account is blocked",
+            Self::Turn => "a turn does not end",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Node;
+
+    fn rounds(heartbeat: &Heartbeat, watch: &mut Watch, count: u32, answers: bool) -> Option<Stuck> {
+        let mut last = None;
+        for _ in 0..count {
+            last = heartbeat.round(watch);
+            if answers {
+                heartbeat.pong();
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn a_tree_is_stuck_when_its_beats_stay_away() {
+        let (heartbeat, mut watch) = (Heartbeat::default(), Watch::default());
+        assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, false), None);
+        heartbeat.pong();
+        assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, false), None);
+        assert_eq!(heartbeat.round(&mut watch), Some(Stuck::Thread));
+    }
+
+    #[test]
+    fn a_tree_is_stuck_when_a_turn_does_not_end_and_not_when_many_come_and_go() {
+        let (heartbeat, mut watch) = (Heartbeat::default(), Watch::default());
+        for _ in 0..3 * ROUNDS {
+            heartbeat.begin_turn(None);
+            assert_eq!(rounds(&heartbeat, &mut watch, 1, true), None);
+            heartbeat.end_turn();
+        }
+        heartbeat.begin_turn(None);
+        assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, true), None);
+        assert_eq!(rounds(&heartbeat, &mut watch, 1, true), Some(Stuck::Turn));
+    }
+
+    #[test]
+    fn on_a_blocked_thread_only_the_turn_whose_code_runs_is_to_blame() {
+        let stanza = StanzaPrint::of(&Node::new("message").attr("id", "A"));
+        let (innocent, guilty) = (Heartbeat::default(), Heartbeat::default());
+        innocent.begin_turn(stanza);
+        guilty.begin_turn(stanza);
+        guilty.run(|| {
+            assert_eq!(innocent.suspect(Stuck::Thread), None);
+            assert_eq!(guilty.suspect(Stuck::Thread), stanza);
+        });
+        assert_eq!(innocent.suspect(Stuck::Turn), stanza);
+        guilty.end_turn();
+        assert_eq!(guilty.suspect(Stuck::Turn), None);
+    }
+}

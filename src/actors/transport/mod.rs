@@ -1,0 +1,5 @@
+//! Transport: the WebSocket to the service, directly or through a proxy.
+
+pub(super) mod network;
+pub(super) mod proxy;
+pub(super) mod socket;

@@ -1,0 +1,173 @@
+//! The way to the service through a proxy: SOCKS5 (RFC 1928, 1929), or CONNECT of HTTP (RFC 9110, 9.3.6).
+
+use crate::actors::error::ActorError;
+use crate::actors::transport::socket::Socket;
+use crate::base::secret_text::SecretText;
+use crate::webhook::is_public;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::io;
+use std::net::IpAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_socks::tcp::Socks5Stream;
+use url::Url;
+
+/// The head of a proxy's answer may be so long.
+const MAX_HEAD: usize = 8 * 1024;
+const PRIVATE: &str = "is at a private address; network.allow_private_proxies would allow that";
+
+/// A proxy, with its password where it has one.
+#[derive(Clone)]
+pub struct Proxy {
+    url: Url,
+    /// Whether it may be at a private, loopback or link-local address.
+    allow_private: bool,
+}
+
+impl Proxy {
+    /// `socks5://` or `http://`, with a host, and a user and a password where the proxy wants them.
+    pub fn parse(text: &SecretText, allow_private: bool) -> Result<Self, ActorError> {
+        let bad = |why: &str| ActorError::BadField { field: "proxy", why: why.to_owned() };
+        let url = Url::parse(text.expose()).map_err(|_| bad("is no URL"))?;
+        if !matches!(url.scheme(), "socks5" | "http") {
+            return Err(bad("must begin with socks5:// or http://"));
+        }
+        if url.host_str().is_none_or(str::is_empty) || !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return Err(bad("must be a scheme, a host and a port, and nothing else"));
+        }
+        let proxy = Self { url, allow_private };
+        let literal = proxy.host().0.parse::<IpAddr>();
+        if literal.is_ok_and(|address| !proxy.may_be_at(address)) {
+            return Err(bad(PRIVATE));
+        }
+        Ok(proxy)
+    }
+
+    fn may_be_at(&self, address: IpAddr) -> bool {
+        self.allow_private || is_public(address)
+    }
+
+    /// As it may be shown: without the password.
+    pub fn shown(&self) -> String {
+        let mut url = self.url.clone();
+        if url.password().is_some() {
+            // Only a URL without a host takes no password.
+            let _ = url.set_password(Some("***"));
+        }
+        url.to_string()
+    }
+
+    fn host(&self) -> (&str, u16) {
+        let default = if self.url.scheme() == "http" { 80 } else { 1080 };
+        (self.url.host_str().unwrap_or_default().trim_matches(['[', ']']), self.url.port().unwrap_or(default))
+    }
+
+    fn login(&self) -> Option<(String, String)> {
+        let text = |part: &str| percent_decode(part);
+        let user = text(self.url.username());
+        (!user.is_empty()).then(|| (user, text(self.url.password().unwrap_or_default())))
+    }
+
+    /// A connection to the target through the proxy. Names are looked up by the proxy.
+    pub(in crate::actors) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Socket>, ActorError> {
+        let failed = |why: String| ActorError::Network(format!("the proxy {}: {why}", self.shown()));
+        // The address that was looked at is the one that is connected to.
+        let found = lookup_host(self.host()).await.map_err(|error| failed(error.to_string()))?;
+        let allowed: Vec<_> = found.filter(|address| self.may_be_at(address.ip())).collect();
+        if allowed.is_empty() {
+            return Err(failed(PRIVATE.to_owned()));
+        }
+        let tcp = TcpStream::connect(&*allowed).await.map_err(|error| failed(error.to_string()))?;
+        tcp.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+        if self.url.scheme() == "http" {
+            let tunnel = self.tunnel(tcp, host, port).await.map_err(|error| failed(error.to_string()))?;
+            return Ok(Box::new(tunnel));
+        }
+        let target = (host, port);
+        let stream = match self.login() {
+            Some((user, password)) => {
+                Socks5Stream::connect_with_password_and_socket(tcp, target, &user, &password).await
+            }
+            None => Socks5Stream::connect_with_socket(tcp, target).await,
+        };
+        Ok(Box::new(stream.map_err(|error| failed(error.to_string()))?))
+    }
+
+    async fn tunnel(&self, mut tcp: TcpStream, host: &str, port: u16) -> io::Result<TcpStream> {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let login = self.login().map(|(user, password)| STANDARD.encode(format!("{user}:{password}")));
+        let login = login.map(|login| format!("Proxy-Authorization: Basic {login}\r\n")).unwrap_or_default();
+        let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
+        tcp.write_all(request.as_bytes()).await?;
+        let mut head = Vec::new();
+        // Byte by byte: what comes behind the head is the service's.
+        while !head.ends_with(b"\r\n\r\n") {
+            if head.len() >= MAX_HEAD {
+                return Err(io::Error::other("its answer has no end"));
+            }
+            head.push(tcp.read_u8().await?);
+        }
+        let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+        let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).unwrap_or_default();
+        if code.starts_with('2') { Ok(tcp) } else { Err(io::Error::other(format!("it refuses: {line}"))) }
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut ahead = rest.clone();
+        let digits = (byte == b'%').then(|| Some([ahead.next()?, ahead.next()?])).flatten();
+        let decoded = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok());
+        match decoded {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = ahead;
+            }
+            None => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(text: &str) -> Result<Proxy, ActorError> {
+        Proxy::parse(&SecretText::new(text.into()), false)
+    }
+
+    #[test]
+    fn a_password_is_used_and_never_shown() {
+        let proxy = proxy("socks5://bot:p%40ss@proxy.example:1081").unwrap();
+        assert_eq!(proxy.login(), Some(("bot".into(), "p@ss".into())));
+        assert_eq!(proxy.host(), ("proxy.example", 1081));
+        assert_eq!(format!("{proxy:?}"), "socks5://bot:***@proxy.example:1081");
+    }
+
+    #[test]
+    fn a_private_address_is_refused_unless_that_is_allowed() {
+        for private in ["http://127.0.0.1:3128", "socks5://[::1]", "http://10.0.0.7", "http://169.254.169.254"] {
+            assert!(proxy(private).is_err(), "{private}");
+            assert!(Proxy::parse(&SecretText::new(private.into()), true).is_ok(), "{private}");
+        }
+        assert!(proxy("http://9.9.9.9:3128").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused() {
+        for wrong in ["", "proxy:80", "ftp://proxy", "http://", "http://proxy/path", "http://proxy?x=1"] {
+            assert!(proxy(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(proxy("http://proxy").unwrap().host(), ("proxy", 80));
+    }
+}

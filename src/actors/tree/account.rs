@@ -1,0 +1,316 @@
+//! The account: the actor around its router. One turn at a time, in order; effects when their turn is durable.
+
+use crate::account::Effect;
+use crate::account::{AccountError, AccountView, Command, Device, Input, Poison, Reply, Router, Settings, StanzaPrint};
+use crate::actors::supervision::boundary::{guard, guard_future};
+use crate::actors::supervision::heartbeat::Heartbeat;
+use crate::actors::tree::children::ChildActors;
+use crate::actors::tree::connection::Connected;
+use crate::actors::tree::environment::Environment;
+use crate::actors::tree::inputs::{Abandoned, ConnectionDown, ConnectionInput, Drain, Ping, Request};
+use crate::actors::tree::options::AccountOptions;
+use crate::actors::tree::replies::Replies;
+use crate::actors::tree::reports::{DownReport, TreeDown};
+use crate::actors::tree::turns::Turns;
+use crate::base::hooks::Point;
+use crate::base::ids::{AccountId, AccountKey, Generation};
+use crate::base::time::Monotonic;
+use crate::storage::{AccountStore, Changes};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture};
+use rand::RngExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Requests that may wait in one account.
+const MAX_COMMANDS: usize = 1024;
+
+/// How often an account looks for what is too old, and how long it waits between two pages.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const SWEEP_STEP: Duration = Duration::from_secs(1);
+
+/// One tree of one account.
+pub(in crate::actors) struct Account {
+    pub(super) id: AccountId,
+    key: AccountKey,
+    generation: Generation,
+    pub(super) environment: Environment,
+    pub(super) options: AccountOptions,
+    report: DownReport,
+    pub(super) view: watch::Sender<AccountView>,
+    turns: Turns,
+    poison: Poison,
+    pub(super) replies: Replies,
+    pub(super) connection: Option<Connected>,
+    timer: Option<(Monotonic, SpawnHandle)>,
+    heartbeat: Heartbeat,
+    /// Set when the server stops: told when what was accepted is durable.
+    drained: Option<oneshot::Sender<()>>,
+}
+
+impl Account {
+    pub(in crate::actors) fn new(
+        id: AccountId,
+        (key, generation): (AccountKey, Generation),
+        environment: Environment,
+        fleet: Recipient<TreeDown>,
+        (view, heartbeat): (watch::Sender<AccountView>, Heartbeat),
+        options: AccountOptions,
+    ) -> Self {
+        Self {
+            report: DownReport::new(id.clone(), generation, fleet),
+            id,
+            key,
+            generation,
+            environment,
+            options,
+            view,
+            turns: Turns::default(),
+            poison: Poison::default(),
+            replies: Replies::default(),
+            connection: None,
+            timer: None,
+            heartbeat,
+            drained: None,
+        }
+    }
+
+    fn load(&mut self) -> Result<(Router, ChildActors), AccountError> {
+        let environment = &self.environment;
+        let store = AccountStore::new(environment.store.records.clone(), self.key, self.turns.overlay().clone());
+        self.poison = Poison::load(&store)?;
+        let mut rng = environment.entropy.fork();
+        let device = Device::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
+        let children = ChildActors::start(
+            &self.id,
+            &store,
+            &device,
+            &mut rng,
+            environment.group_cache,
+            (&environment.hooks, &self.heartbeat),
+        );
+        let mut settings = environment.settings.clone();
+        if let Some(name) = &self.options.device_name {
+            settings = Arc::new(Settings { device_name: name.clone(), ..(*settings).clone() });
+        }
+        let router = Router::load(self.id.clone(), store, settings, device, rng)?;
+        Ok((router, children))
+    }
+
+    fn push(&mut self, input: Input, ctx: &mut Context<Self>) {
+        self.turns.push(input, None);
+        self.start_next_turn(ctx);
+    }
+
+    /// Starts the next turn, unless one is under way. Ends the tree when the server stops and all is done.
+    fn start_next_turn(&mut self, ctx: &mut Context<Self>) {
+        if self.turns.is_idle()
+            && let Some(drained) = self.drained.take()
+        {
+            self.report.withhold();
+            self.connection = None;
+            ctx.stop();
+            // A fleet that no longer waits has had no time for more.
+            let _ = drained.send(());
+            return;
+        }
+        let Some((mut router, mut children, (input, credit))) = self.turns.begin() else { return };
+        let (input, print) = self.inspect(input);
+        let now = self.environment.clock.moment();
+        self.heartbeat.begin_turn(print);
+        let (hooks, id) = (self.environment.hooks.clone(), self.id.clone());
+        let running = self.heartbeat.clone();
+        let turn = async move {
+            hooks.reach(Point::Router, id.as_str());
+            let result = router.turn(input, now, &mut children).await;
+            drop(credit);
+            (router, children, result)
+        };
+        let turn = guard_future(async move { running.run_future(turn).await });
+        ctx.spawn(turn.into_actor(self).map(move |finished, account, ctx| {
+            account.heartbeat.end_turn();
+            match finished {
+                Ok((router, children, Ok((changes, effects)))) => {
+                    account.turns.end(router, children);
+                    account.commit(changes, effects, ctx);
+                    account.set_timer(ctx);
+                    account.start_next_turn(ctx);
+                }
+                Ok((.., Err(error @ AccountError::Child(_)))) => account.brought_down(print, error.to_string(), ctx),
+                Ok((.., Err(error))) => account.fail(&error.to_string(), ctx),
+                Err(panic) => account.brought_down(print, panic.to_string(), ctx),
+            }
+        }));
+    }
+
+    /// A stanza that has brought the account down before is only to be set aside.
+    fn inspect(&self, input: Input) -> (Input, Option<StanzaPrint>) {
+        let Input::Stanza(generation, node) = input else { return (input, None) };
+        match StanzaPrint::of(&node) {
+            Some(print) if self.poison.has(print) => (Input::Poison(generation, node), None),
+            print => (Input::Stanza(generation, node), print),
+        }
+    }
+
+    /// A turn has panicked. If it was about a stanza, that is counted before the tree is loaded anew.
+    fn brought_down(&mut self, print: Option<StanzaPrint>, why: String, ctx: &mut Context<Self>) {
+        let Some(print) = print else { return self.fail(&why, ctx) };
+        let mut changes = Changes::default();
+        changes.absorb(self.poison.count(print, self.environment.clock.now()));
+        let counted = self.environment.store.commit(self.key, self.generation, changes);
+        ctx.spawn(counted.into_actor(self).map(move |_, account, ctx| account.fail(&why, ctx)));
+    }
+
+    fn commit(&mut self, changes: Changes, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        if changes.is_empty() {
+            if let Some(effects) = self.turns.defer(effects) {
+                self.publish(effects, ctx);
+            }
+            return;
+        }
+        let turn = self.turns.pin(&changes, effects);
+        let committed = self.environment.store.commit(self.key, self.generation, changes);
+        ctx.spawn(committed.into_actor(self).map(move |result, account, ctx| match result {
+            Ok(()) => {
+                account.turns.release(turn);
+                while let Some(effects) = account.turns.next_durable(turn) {
+                    account.publish(effects, ctx);
+                }
+                account.start_next_turn(ctx);
+            }
+            Err(error) => account.fail(&error.to_string(), ctx),
+        }));
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let deadline = self.turns.deadline();
+        if deadline == self.timer.map(|(at, _)| at) {
+            return;
+        }
+        if let Some((_, old)) = self.timer.take() {
+            ctx.cancel_future(old);
+        }
+        if let Some(at) = deadline {
+            let wait = at.after(self.environment.clock.steady());
+            let timer = ctx.run_later(wait, |account, ctx| {
+                account.timer = None;
+                account.push(Input::Tick, ctx);
+            });
+            self.timer = Some((at, timer));
+        }
+    }
+
+    /// Forgets what is too old, a page at a time, and comes back for the next.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let (reply, swept) = oneshot::channel();
+        let token = self.replies.register(reply);
+        self.push(Input::Command(Command::Sweep, token), ctx);
+        ctx.spawn(swept.into_actor(self).map(|swept, _, ctx| {
+            let wait = if matches!(swept, Ok(Reply::Swept { more: true })) { SWEEP_STEP } else { SWEEP_EVERY };
+            ctx.run_later(wait, Self::sweep);
+        }));
+    }
+
+    /// The tree is broken: the fleet loads a fresh one. Waiting callers see their request dropped.
+    fn fail(&mut self, why: &str, ctx: &mut Context<Self>) {
+        if !self.report.send(why) {
+            return;
+        }
+        self.connection = None;
+        self.turns.clear_inputs();
+        self.replies.clear();
+        ctx.stop();
+    }
+}
+
+impl Actor for Account {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAX_COMMANDS);
+        let loaded = guard(|| self.load());
+        match loaded {
+            Ok(Ok((router, children))) => {
+                self.view.send_replace(router.view().clone());
+                self.turns.end(router, children);
+                self.push(Input::Command(Command::Resume, 0), ctx);
+                let first =
+                    Duration::from_secs(self.environment.entropy.fork().random_range(60..SWEEP_EVERY.as_secs()));
+                ctx.run_later(first, Self::sweep);
+            }
+            Ok(Err(error)) => self.fail(&error.to_string(), ctx),
+            Err(panic) => self.fail(&panic.to_string(), ctx),
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.environment.hooks.reach(Point::Stopping, self.id.as_str());
+    }
+}
+
+impl Handler<Request> for Account {
+    /// False when too many commands wait.
+    type Result = bool;
+
+    fn handle(&mut self, Request(command, reply): Request, ctx: &mut Self::Context) -> bool {
+        if self.replies.len() >= MAX_COMMANDS || self.drained.is_some() {
+            return false;
+        }
+        let token = self.replies.register(reply);
+        self.push(Input::Command(command, token), ctx);
+        true
+    }
+}
+
+impl Handler<Ping> for Account {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {
+        self.heartbeat.pong();
+    }
+}
+
+impl Handler<Abandoned> for Account {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandoned, ctx: &mut Self::Context) {
+        self.report.withhold();
+        self.connection = None;
+        self.replies.clear();
+        ctx.stop();
+    }
+}
+
+impl Handler<Drain> for Account {
+    type Result = ();
+
+    fn handle(&mut self, Drain(drained): Drain, ctx: &mut Self::Context) {
+        self.drained = Some(drained);
+        self.turns.keep_commands();
+        self.start_next_turn(ctx);
+    }
+}
+
+impl Handler<ConnectionInput> for Account {
+    type Result = ();
+
+    fn handle(&mut self, ConnectionInput { input, credit }: ConnectionInput, ctx: &mut Self::Context) {
+        if self.drained.is_some() {
+            return;
+        }
+        self.turns.push(input, Some(credit));
+        self.start_next_turn(ctx);
+    }
+}
+
+impl Handler<ConnectionDown> for Account {
+    type Result = ();
+
+    fn handle(&mut self, ConnectionDown { generation, why, panicked }: ConnectionDown, ctx: &mut Self::Context) {
+        if panicked {
+            self.fail(&format!("the connection went down: {why}"), ctx);
+            return;
+        }
+        self.push(Input::Disconnected(generation, why), ctx);
+    }
+}

@@ -1,0 +1,144 @@
+//! A child: the mailbox of one machine. An ask is a method call, carried as a closure.
+
+use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SenderKeys, SessionCipher};
+use crate::actors::supervision::boundary::guard;
+use crate::actors::supervision::heartbeat::Heartbeat;
+use crate::actors::tree::group_cache::{GroupCache, RecentGroups};
+use crate::base::hooks::{Hooks, Point};
+use crate::base::ids::AccountId;
+use crate::storage::AccountStore;
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// One call of the machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ask<M>(Box<dyn FnOnce(&mut M) + Send>);
+
+/// The shell around a machine. After a panic it has no machine and stops; the account then loads the whole tree anew.
+struct Child<M> {
+    point: Point,
+    account: AccountId,
+    machine: Option<M>,
+    hooks: Arc<dyn Hooks>,
+    heartbeat: Heartbeat,
+}
+
+impl<M: Unpin + 'static> Actor for Child<M> {
+    type Context = Context<Self>;
+}
+
+impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
+    type Result = ();
+
+    fn handle(&mut self, Ask(ask): Ask<M>, ctx: &mut Self::Context) {
+        let Some(mut machine) = self.machine.take() else { return };
+        let (hooks, point, account, heartbeat) = (&self.hooks, self.point, &self.account, &self.heartbeat);
+        let answered = guard(move || {
+            heartbeat.run(|| {
+                hooks.reach(point, account.as_str());
+                ask(&mut machine);
+            });
+            machine
+        });
+        match answered {
+            Ok(machine) => self.machine = Some(machine),
+            Err(panic) => {
+                tracing::error!(account = %self.account, child = %self.point, %panic, "a child went down");
+                ctx.stop();
+            }
+        }
+    }
+}
+
+/// An account's children, as its router reaches them.
+pub(in crate::actors) struct ChildActors {
+    sessions: Addr<Child<SessionCipher>>,
+    sender_keys: Addr<Child<SenderKeys>>,
+    devices: Addr<Child<DeviceSync>>,
+    prekeys: Addr<Child<PreKeys>>,
+}
+
+impl ChildActors {
+    /// Starts the children on this arbiter.
+    pub(in crate::actors) fn start(
+        account: &AccountId,
+        store: &AccountStore,
+        device: &Device,
+        rng: &mut StdRng,
+        cache: GroupCache,
+        signs: (&Arc<dyn Hooks>, &Heartbeat),
+    ) -> Self {
+        let recency = Box::new(RecentGroups::new(cache));
+        let Machines { sessions, sender_keys, devices, prekeys } = Machines::load(store, device, rng, recency);
+        Self {
+            sessions: shell(Point::SessionCipher, account, sessions, signs),
+            sender_keys: shell(Point::SenderKeys, account, sender_keys, signs),
+            devices: shell(Point::DeviceSync, account, devices, signs),
+            prekeys: shell(Point::PreKeys, account, prekeys, signs),
+        }
+    }
+}
+
+fn shell<M: Unpin + 'static>(
+    point: Point,
+    account: &AccountId,
+    machine: M,
+    (hooks, heartbeat): (&Arc<dyn Hooks>, &Heartbeat),
+) -> Addr<Child<M>> {
+    Child {
+        point,
+        account: account.clone(),
+        machine: Some(machine),
+        hooks: hooks.clone(),
+        heartbeat: heartbeat.clone(),
+    }
+    .start()
+}
+
+async fn call<M: Unpin + 'static, R: Send + 'static>(
+    child: &Addr<Child<M>>,
+    name: &'static str,
+    ask: impl FnOnce(&mut M) -> R + Send + 'static,
+) -> Result<R, ChildDown> {
+    let (answer, answered) = oneshot::channel();
+    let ask = Ask(Box::new(move |machine: &mut M| {
+        // The router has gone down when nobody waits: then nobody needs the answer.
+        let _ = answer.send(ask(machine));
+    }));
+    let down = ChildDown { child: name };
+    child.try_send(ask).map_err(|_| down)?;
+    answered.await.map_err(|_| down)
+}
+
+impl Children for ChildActors {
+    async fn sessions<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.sessions, "session cipher", ask).await
+    }
+
+    async fn sender_keys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.sender_keys, "sender keys", ask).await
+    }
+
+    async fn devices<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut DeviceSync) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.devices, "device sync", ask).await
+    }
+
+    async fn prekeys<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut PreKeys) -> R + Send + 'static,
+    ) -> Result<R, ChildDown> {
+        call(&self.prekeys, "prekeys", ask).await
+    }
+}

@@ -1,0 +1,46 @@
+//! What every account's tree shares with the others: the store, the network, settings, clock and randomness.
+
+use crate::account::{Poison, Settings, StanzaPrint};
+use crate::actors::committer::store::Store;
+use crate::actors::metrics::Metrics;
+use crate::actors::transport::network::Network;
+use crate::actors::tree::group_cache::GroupCache;
+use crate::base::entropy::Entropy;
+use crate::base::hooks::Hooks;
+use crate::base::ids::{AccountKey, Generation};
+use crate::base::time::Clock;
+use crate::storage::Changes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What every tree needs.
+#[derive(Clone)]
+pub(in crate::actors) struct Environment {
+    pub(in crate::actors) store: Store,
+    pub(in crate::actors) network: Network,
+    pub(in crate::actors) settings: Arc<Settings>,
+    pub(in crate::actors) clock: Arc<dyn Clock>,
+    pub(in crate::actors) entropy: Arc<Entropy>,
+    pub(in crate::actors) hooks: Arc<dyn Hooks>,
+    pub(in crate::actors) metrics: Arc<Metrics>,
+    /// How long events stay in the log.
+    pub(in crate::actors) keep_events: Duration,
+    /// A tree that does not move for so long is given up.
+    pub(in crate::actors) patience: Duration,
+    pub(in crate::actors) group_cache: GroupCache,
+}
+
+impl Environment {
+    /// Counts a stanza that a tree did not survive, in the tree's own name: before the next one is let in.
+    pub(in crate::actors) fn count_poison(&self, account: AccountKey, generation: Generation, stanza: StanzaPrint) {
+        match Poison::load(&self.store.account(account)) {
+            Ok(mut poison) => {
+                let mut changes = Changes::default();
+                changes.absorb(poison.count(stanza, self.clock.now()));
+                // In order before the fence; whether it is durable shows when the next tree loads it.
+                drop(self.store.commit(account, generation, changes));
+            }
+            Err(error) => tracing::error!(%error, "a stanza that blocks an account cannot be counted"),
+        }
+    }
+}

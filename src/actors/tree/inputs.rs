@@ -1,0 +1,44 @@
+//! Messages to an account's actor: commands, what its connection brings, and what the fleet asks of the tree.
+
+use crate::account::{Command, Input, Reply};
+use crate::base::ids::Generation;
+use actix::Message;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// A command from outside; the reply comes through the channel, which is dropped when the tree goes down. False when too many
+/// commands wait.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(in crate::actors) struct Request(pub(in crate::actors) Command, pub(in crate::actors) oneshot::Sender<Reply>);
+
+/// The fleet asks for a sign of life.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Ping;
+
+/// The fleet has started another tree of the account: this one is to end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Abandoned;
+
+/// The server stops: accepted commands are finished; what the service sends is left to it, and delivered again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Drain(pub(in crate::actors) oneshot::Sender<()>);
+
+/// An input from the connection; the credit is returned when its turn is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct ConnectionInput {
+    pub(in crate::actors) input: Input,
+    pub(in crate::actors) credit: OwnedSemaphorePermit,
+}
+
+/// The connection has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct ConnectionDown {
+    pub(in crate::actors) generation: Generation,
+    pub(in crate::actors) why: String,
+    pub(in crate::actors) panicked: bool,
+}

@@ -1,0 +1,3 @@
+//! Webhooks: deliveries of events to endpoints.
+
+pub(super) mod dispatcher;
