@@ -21,11 +21,11 @@ const RUN: Duration = Duration::from_secs(5);
 fn turn(number: u64) -> Changes {
     let mut sessions = ChangeSet::<owner::SessionCipher>::default();
     sessions.put(kind::SESSION, [&b"15550001111@c.us.0\0"[..], &[0]].concat(), vec![7; 700]);
-    let mut router = ChangeSet::<owner::Router>::default();
-    router.put(kind::INBOX, number.to_be_bytes(), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let mut inbox = ChangeSet::<owner::Frame>::default();
+    inbox.put(kind::INBOX, number.to_be_bytes(), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let mut changes = Changes::default();
     changes.absorb(sessions);
-    changes.absorb(router);
+    changes.absorb(inbox);
     changes.events.push(NewEvent {
         id: EventId::new("evt_000000000000000000000000"),
         at: Timestamp(number),

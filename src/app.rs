@@ -1,6 +1,6 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
-use crate::account::{AccountError, Pacing, Retention, Settings, SharedVersion};
+use crate::account::{AccountError, ConnectRate, Retention, Settings, SharedVersion};
 use crate::actors::{ActorError, Disk, Failure, GroupCache, Measure, Network, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
@@ -138,7 +138,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             prekey_batch: config.accounts.prekey_batch,
             jump_limit: JumpLimit(config.accounts.forward_jumps),
             jump_limit_own: JumpLimit(config.accounts.forward_jumps_own),
-            pacing: Arc::new(Pacing::new(config.network.connects_per_second)),
+            connect_rate: Arc::new(ConnectRate::new(config.network.connects_per_second)),
             retention: Retention {
                 messages: days(config.retention.messages_days),
                 inbox: days(config.retention.inbox_days),

@@ -1,6 +1,7 @@
 //! Stored values: a format version byte, then a protobuf or JSON.
 
 use crate::account::error::AccountError;
+use crate::wire::Jid;
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -35,4 +36,9 @@ pub(in crate::account) fn decode_json<T: DeserializeOwned>(
         Some((&FORMAT, body)) => serde_json::from_slice(body).map_err(|_| AccountError::Record { what }),
         _ => Err(AccountError::Record { what }),
     }
+}
+
+/// Reads a stored address. A malformed one is a corrupt record, never a malformed stanza.
+pub(in crate::account) fn jid(text: &str, what: &'static str) -> Result<Jid, AccountError> {
+    Jid::parse(text).map_err(|_| AccountError::Record { what })
 }

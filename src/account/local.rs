@@ -1,14 +1,22 @@
 //! Drives an account in one thread, for tests in virtual time: the same machines, no actors.
 
-use crate::account::error::AccountError;
-use crate::account::own_device::Device;
-use crate::account::router::{Effect, Input, Router, Settings};
-use crate::account::{ChildDown, Children, DeviceSync, KeepAll, PreKeys, Recency, SenderKeys, SessionCipher};
+use super::children::asks::{Ask, Asked, Children};
+use super::children::device_sync::DeviceSync;
+use super::children::prekeys::PreKeys;
+use super::children::provision::load_or_create;
+use super::children::sender_keys::{KeepAll, Recency, SenderKeys};
+use super::children::session_cipher::SessionCipher;
+use super::error::{AccountError, ChildDown};
+use super::own_device::OwnDevice;
+use super::router::{Input, Router};
+use super::settings::Settings;
+use super::turn::effect::Effect;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Moment;
 use crate::storage::{AccountStore, Changes, Engine, Overlay, Records};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,7 +31,7 @@ pub struct Machines {
 
 impl Machines {
     /// Loads the children of an account.
-    pub fn load(store: &AccountStore, device: &Device, rng: &mut StdRng, recency: Box<dyn Recency>) -> Self {
+    pub fn load(store: &AccountStore, device: &OwnDevice, rng: &mut StdRng, recency: Box<dyn Recency>) -> Self {
         Self {
             sessions: SessionCipher::new(store.clone(), device.local.clone(), StdRng::from_rng(rng)),
             sender_keys: SenderKeys::new(store.clone(), StdRng::from_rng(rng), recency),
@@ -34,32 +42,14 @@ impl Machines {
 }
 
 impl Children for Machines {
-    async fn sessions<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        Ok(ask(&mut self.sessions))
-    }
-
-    async fn sender_keys<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        Ok(ask(&mut self.sender_keys))
-    }
-
-    async fn devices<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut DeviceSync) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        Ok(ask(&mut self.devices))
-    }
-
-    async fn prekeys<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut PreKeys) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        Ok(ask(&mut self.prekeys))
+    fn ask(&mut self, ask: Ask) -> Asked<'_> {
+        match ask {
+            Ask::Sessions(job) => job(&mut self.sessions),
+            Ask::SenderKeys(job) => job(&mut self.sender_keys),
+            Ask::Devices(job) => job(&mut self.devices),
+            Ask::PreKeys(job) => job(&mut self.prekeys),
+        }
+        Box::pin(ready(Ok(())))
     }
 }
 
@@ -83,7 +73,7 @@ impl Local {
     ) -> Result<Self, AccountError> {
         let records = Records::new(engine);
         let store = AccountStore::new(records.clone(), account, Overlay::default());
-        let (device, changes) = Device::load_or_create(&store, &mut rng)?;
+        let (device, changes) = load_or_create(&store, &mut rng)?;
         let machines = Machines::load(&store, &device, &mut rng, Box::new(KeepAll));
         let router = Router::load(id, store, settings, device, rng)?;
         let mut local = Self { router, machines, records, account, committed: Vec::new() };
@@ -104,6 +94,11 @@ impl Local {
         let (changes, effects) = result?;
         self.commit(changes)?;
         Ok(effects)
+    }
+
+    /// The account's committed records.
+    pub fn store(&self) -> AccountStore {
+        AccountStore::new(self.records.clone(), self.account, Overlay::default())
     }
 
     fn commit(&mut self, changes: Changes) -> Result<(), AccountError> {

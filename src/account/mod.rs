@@ -1,18 +1,20 @@
 //! Layer 3: what an account does, as plain machines without sockets, actors or clocks.
 //!
-//! The [`Router`] takes one [`Input`] a turn. It asks its children (an ask is a method of their machine, carried as a
-//! closure by [`Children`]), gathers what they changed into one `Changes`, and returns [`Effect`]s, which the driver lets
-//! happen only when those changes are durable. A turn awaits its children and nothing else: what needs the network is
-//! parked in the IQ table and resumed by the stanza that answers it.
+//! The [`Router`] takes one [`Input`] a turn and hands it to a feature (`features.rs` lists them, one room each). A feature reads,
+//! writes, asks the children and announces notices through the `Turn` (`turn/`); the turn's `Changes` are committed before its
+//! [`Effect`]s happen. A turn awaits its children and nothing else: what needs the network is a request, resumed by its response.
 //!
 //! [`Local`] drives the same machines in one thread, in virtual time.
 
 mod children;
 mod codec;
 mod connection;
+mod content;
 mod directory;
 mod error;
+mod features;
 mod groups;
+mod history;
 mod linking;
 mod local;
 mod messages;
@@ -27,60 +29,43 @@ mod settings;
 mod turn;
 mod view;
 
+pub use children::asks::{Ask, Asked, Children, Job};
 pub use children::device_sync::DeviceSync;
 pub use children::prekeys::PreKeys;
+pub use children::provision::{load_or_create, provision};
 pub use children::sender_keys::{KeepAll, Recency, SenderKeys};
 pub use children::session_cipher::SessionCipher;
-pub use error::AccountError;
-pub use linking::{Assertion, BadAssertion};
+pub use content::{Content, text::Text};
+pub use error::{AccountError, ChildDown, Refusal};
+pub use features::Command;
 pub use local::{Local, Machines};
-pub use messages::outbound::SendRequest;
-pub use messages::record::{MessageRecord, MessageStatus, RecipientStatus};
-pub use own_device::{Device, Link};
-pub use poison::{Poison, StanzaPrint};
+pub use own_device::{Linked, OwnDevice};
+pub use poison::{Poison, StanzaFingerprint};
 pub use restore::prepare_restored;
-pub use retention::Retention;
-pub use router::{Command, Effect, Input, Refusal, Reply, Router, Settings, Turn};
+pub use retention::{ErasePage, Erased};
+pub use router::{Input, Router};
 pub use settings::client_version::SharedVersion;
-pub use settings::pacing::Pacing;
-pub use turn::counter::Incident;
+pub use settings::connect_rate::ConnectRate;
+pub use settings::{Retention, Settings};
+pub use turn::counter::Counter;
+pub use turn::effect::Effect;
+pub use turn::idempotency::Once;
+pub use turn::reply::{Repeated, Reply, ReplyTo};
 pub use view::{AccountState, AccountView, LinkCode, PasskeyView};
 
-use crate::base::counts::Counts;
+/// Commands of the features, and their refusals.
+pub mod commands {
+    pub use super::connection::{Command as Connection, LoggedOut};
+    pub use super::groups::Command as Groups;
+    pub use super::linking::{Assertion, BadAssertion, Command as Linking, LinkingError};
+    pub use super::messages::{
+        Command as Messages, MessageRecord, MessageStatus, RecipientStatus, SendError, SendRequest, stored_message,
+    };
+    pub use super::prekeys::{Command as PreKeyUploads, NotLinked};
+}
 
 /// Stored structures, generated from `proto/records.proto`.
 mod proto {
     #![allow(missing_docs, clippy::pedantic)]
     include!(concat!(env!("OUT_DIR"), "/records.rs"));
-}
-
-/// A child has gone down; the whole tree will be loaded anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the {child} has gone down")]
-pub struct ChildDown {
-    pub child: &'static str,
-}
-
-/// The router's way to its children. Each ask runs to its end before the next; a panic inside it is [`ChildDown`].
-#[expect(async_fn_in_trait, reason = "driven on one thread; the futures need not be Send")]
-pub trait Children {
-    async fn sessions<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
-    ) -> Result<R, ChildDown>;
-
-    async fn sender_keys<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
-    ) -> Result<R, ChildDown>;
-
-    async fn devices<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut DeviceSync) -> R + Send + 'static,
-    ) -> Result<R, ChildDown>;
-
-    async fn prekeys<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut PreKeys) -> R + Send + 'static,
-    ) -> Result<R, ChildDown>;
 }

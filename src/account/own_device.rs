@@ -1,30 +1,30 @@
 //! The linked device: its long-term keys, and the account that it is linked to.
 
-use crate::account::codec::{decode, encode};
+use crate::account::codec::{self, decode, encode};
 use crate::account::error::AccountError;
 use crate::account::proto;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::signal::{IdentityKeyPair, KeyPair, LocalParty, SecretKey};
-use crate::storage::{AccountStore, ChangeSet, Changes, kind, owner};
+use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::Jid;
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 /// The keys and, once linked, the identity of our device.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub struct OwnDevice {
     pub noise: KeyPair,
     pub local: LocalParty,
     pub adv_secret: Secret<32>,
-    pub link: Option<Link>,
+    pub linked: Option<Linked>,
     pub login_counter: u32,
     pub routing_info: Option<Vec<u8>>,
 }
 
 /// Who we are, since a phone has vouched for us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct Linked {
     /// By phone number, with our device number.
     pub jid: Jid,
     pub lid: Option<Jid>,
@@ -35,7 +35,7 @@ pub struct Link {
     pub lid_migrated: bool,
 }
 
-impl Link {
+impl Linked {
     /// Whether the JID is our own user, by number or LID.
     pub fn is_own_user(&self, jid: &Jid) -> bool {
         jid.is_same_user_as(&self.jid) || self.lid.as_ref().is_some_and(|lid| jid.is_same_user_as(lid))
@@ -47,7 +47,7 @@ impl Link {
     }
 }
 
-impl Device {
+impl OwnDevice {
     /// Loads the device, if one was made.
     pub fn load(store: &AccountStore) -> Result<Option<Self>, AccountError> {
         let Some(bytes) = store.get(kind::DEVICE, b"")? else {
@@ -65,49 +65,25 @@ impl Device {
             adv_secret: Secret::from_slice(record.adv_secret()).ok_or_else(corrupt)?,
             login_counter: record.login_counter(),
             routing_info: record.routing_info.clone(),
-            link: record.link.map(read_link).transpose()?,
+            linked: record.link.map(read_linked).transpose()?,
         }))
     }
 
-    /// The device, made now if the account has none: its keys and its first signed prekey are returned to be committed.
-    pub fn load_or_create(store: &AccountStore, rng: &mut StdRng) -> Result<(Self, Changes), AccountError> {
-        let mut changes = Changes::default();
-        if let Some(device) = Self::load(store)? {
-            return Ok((device, changes));
-        }
-        let device = Self::generate(rng);
-        device.stage(store, rng, &mut changes);
-        Ok((device, changes))
-    }
-
-    /// A new device in place of the old one, whose records are gone.
-    pub fn create(store: &AccountStore, rng: &mut StdRng) -> Changes {
-        let mut changes = Changes::default();
-        Self::generate(rng).stage(store, rng, &mut changes);
-        changes
-    }
-
-    fn generate(rng: &mut StdRng) -> Self {
+    /// A new device that is not linked.
+    pub(in crate::account) fn generate(rng: &mut StdRng) -> Self {
         let identity = IdentityKeyPair::generate(rng);
         Self {
             noise: KeyPair::generate(rng),
             local: LocalParty { identity, registration_id: rng.next_u32() % 0x7fff_fffe + 1 },
             adv_secret: Secret::generate(rng),
-            link: None,
+            linked: None,
             login_counter: 0,
             routing_info: None,
         }
     }
 
-    fn stage(&self, store: &AccountStore, rng: &mut StdRng, changes: &mut Changes) {
-        changes.absorb(self.to_writes());
-        let mut prekeys = crate::account::PreKeys::new(store.clone(), StdRng::from_rng(rng));
-        let (_, writes) = prekeys.create_signed(&self.local.identity);
-        changes.absorb(writes);
-    }
-
     /// The record of this device.
-    pub fn to_writes(&self) -> ChangeSet<owner::Router> {
+    pub fn to_writes(&self) -> ChangeSet<owner::OwnDevice> {
         let record = proto::Device {
             noise_secret: Some(self.noise.secret().expose().to_vec()),
             identity_secret: Some(self.local.identity.secret().expose().to_vec()),
@@ -115,7 +91,7 @@ impl Device {
             adv_secret: Some(self.adv_secret.expose().to_vec()),
             login_counter: Some(self.login_counter),
             routing_info: self.routing_info.clone(),
-            link: self.link.as_ref().map(|link| proto::Link {
+            link: self.linked.as_ref().map(|link| proto::Link {
                 jid: Some(link.jid.to_string()),
                 lid: link.lid.as_ref().map(Jid::to_string),
                 device_identity: Some(link.device_identity.clone()),
@@ -130,10 +106,10 @@ impl Device {
     }
 }
 
-fn read_link(link: proto::Link) -> Result<Link, AccountError> {
-    Ok(Link {
-        jid: Jid::parse(link.jid())?,
-        lid: link.lid.as_deref().map(Jid::parse).transpose()?,
+fn read_linked(link: proto::Link) -> Result<Linked, AccountError> {
+    Ok(Linked {
+        jid: codec::jid(link.jid(), "device")?,
+        lid: link.lid.as_deref().map(|text| codec::jid(text, "device")).transpose()?,
         device_identity: link.device_identity.clone().unwrap_or_default(),
         push_name: link.push_name().to_owned(),
         linked_at: Timestamp(link.linked_at_ms()),
@@ -145,19 +121,19 @@ fn read_link(link: proto::Link) -> Result<Link, AccountError> {
 mod tests {
     use super::*;
     use crate::base::ids::AccountKey;
-    use crate::storage::{MemoryEngine, Overlay, Records};
+    use crate::storage::{Changes, MemoryEngine, Overlay, Records};
     use std::sync::Arc;
 
     #[test]
     fn a_device_record_has_the_golden_form_and_is_read_back() {
         let key = |n| KeyPair::from_secret(SecretKey::from_bytes([n; 32]));
-        let device = Device {
+        let device = OwnDevice {
             noise: key(1),
             local: LocalParty { identity: IdentityKeyPair(key(2)), registration_id: 3 },
             adv_secret: Secret::new([4; 32]),
             login_counter: 5,
             routing_info: Some(vec![6]),
-            link: Some(Link {
+            linked: Some(Linked {
                 jid: Jid::pn("15550001111").with_device(7),
                 lid: Some(Jid::new("99", crate::wire::Server::Lid).with_device(7)),
                 device_identity: vec![8],
@@ -174,8 +150,8 @@ mod tests {
         overlay.pin(1, &changes);
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay);
-        let read = Device::load(&store).unwrap().unwrap();
-        assert_eq!(read.link, device.link);
+        let read = OwnDevice::load(&store).unwrap().unwrap();
+        assert_eq!(read.linked, device.linked);
         assert_eq!(read.noise.public(), device.noise.public());
         assert_eq!((read.login_counter, read.routing_info), (5, Some(vec![6])));
     }

@@ -1,30 +1,22 @@
-//! Stanzas that bring the account down. The service delivers what is not acknowledged again at every connection, so one that
-//! panics would do so for ever: it is counted outside its turn, and after the second time it is set aside, as
-//! `message.undecryptable` with its bytes, and acknowledged (`architecture.md`, "Supervision").
+//! Counts of stanzas that bring the account down (`architecture.md`, "Supervision"). The service delivers an unacknowledged stanza
+//! again at every connection, so one that panics would do so for ever: it is counted outside its turn, and skipped after the second
+//! time.
 
-use crate::account::error::AccountError;
-use crate::account::router::{Router, Turn};
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, StorageError, kind, owner};
-use crate::wire::{Node, encode_node};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use crate::wire::Node;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 const FORMAT: u8 = 2;
-/// So often a stanza may bring the account down.
+/// Panics after which a stanza is skipped.
 const TOLERATED: u8 = 2;
-/// Of a longer stanza the event has this many bytes.
-const MAX_BYTES: usize = 64 * 1024;
-
-/// What tells one stanza from another, however often it is delivered.
+/// A hash of a stanza that is equal for every delivery of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StanzaPrint([u8; 16]);
+pub struct StanzaFingerprint([u8; 16]);
 
-impl StanzaPrint {
-    /// None for stanzas that are not delivered again.
+impl StanzaFingerprint {
+    /// `None` for stanzas that are not delivered again.
     pub fn of(node: &Node) -> Option<Self> {
         if !matches!(node.tag.as_ref(), "message" | "receipt" | "notification") {
             return None;
@@ -45,53 +37,31 @@ impl StanzaPrint {
     }
 }
 
-/// How often which stanza has brought the account down.
+/// Panics by stanza.
 #[derive(Debug, Default)]
-pub struct Poison(HashMap<StanzaPrint, u8>);
+pub struct Poison(HashMap<StanzaFingerprint, u8>);
 
 impl Poison {
     pub fn load(store: &AccountStore) -> Result<Self, StorageError> {
         let rows = store.scan(kind::POISON, b"")?;
         let counted = rows.into_iter().filter_map(|(key, value)| {
-            Some((StanzaPrint(key.try_into().ok()?), value.get(1).copied().unwrap_or_default()))
+            Some((StanzaFingerprint(key.try_into().ok()?), value.get(1).copied().unwrap_or_default()))
         });
         Ok(Self(counted.collect()))
     }
 
-    /// Whether the stanza is set aside.
-    pub fn has(&self, print: StanzaPrint) -> bool {
+    /// True when the stanza is to be skipped.
+    pub fn has(&self, print: StanzaFingerprint) -> bool {
         self.0.get(&print).is_some_and(|count| *count >= TOLERATED)
     }
 
-    /// Counts one more time: to be committed before the account is loaded anew.
-    pub fn count(&mut self, print: StanzaPrint, now: Timestamp) -> ChangeSet<owner::Router> {
+    /// Counts one more panic: to be committed before the account is reloaded.
+    pub fn count(&mut self, print: StanzaFingerprint, now: Timestamp) -> ChangeSet<owner::Frame> {
         let count = self.0.entry(print).or_default();
         *count = count.saturating_add(1);
         let mut writes = ChangeSet::default();
         writes.put(kind::POISON, print.0, [&[FORMAT, *count], &now.0.to_be_bytes()[..]].concat());
         writes
-    }
-}
-
-impl Router {
-    /// Acknowledges a stanza without looking into it. Asks no child: any of them may be what it brings down.
-    pub(in crate::account) fn set_aside<C>(&mut self, turn: &mut Turn<'_, C>, node: &Node) -> Result<(), AccountError> {
-        tracing::error!(account = %self.id, stanza = %node.tag, "a stanza has brought the account down twice, and is set aside");
-        if node.tag == "message" && self.note_as_unreadable(turn, node)? {
-            let bytes = encode_node(node);
-            let chat = node.jid("from").map(|from| from.bare().to_string()).unwrap_or_default();
-            let data = json!({
-                "id": node.text("id"),
-                "chat": chat,
-                "from": node.jid("participant").map_or(chat.clone(), |sender| sender.bare().to_string()),
-                "reason": "it has brought the account down twice",
-                "stanza": STANDARD.encode(&bytes[..bytes.len().min(MAX_BYTES)]),
-                "size": bytes.len(),
-            });
-            self.event(turn, "message.undecryptable", &chat, &data);
-        }
-        self.acknowledge(turn, node);
-        Ok(())
     }
 }
 
@@ -108,8 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stanza_is_known_again_whenever_it_is_delivered() {
-        let print = |node: &Node| StanzaPrint::of(node);
+    fn stanza_fingerprint_is_equal_for_every_delivery() {
+        let print = |node: &Node| StanzaFingerprint::of(node);
         assert_eq!(print(&message("A", 1)), print(&message("A", 1).attr("offline", "1").attr("t", "99")));
         assert_ne!(print(&message("A", 1)), print(&message("B", 1)));
         assert_ne!(print(&message("A", 1)), print(&message("A", 2)));
@@ -121,7 +91,7 @@ mod tests {
         let overlay = Overlay::default();
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());
-        let print = StanzaPrint::of(&message("A", 1)).unwrap();
+        let print = StanzaFingerprint::of(&message("A", 1)).unwrap();
         for expected in [false, true] {
             let mut poison = Poison::load(&store).unwrap();
             let mut changes = Changes::default();
@@ -129,6 +99,6 @@ mod tests {
             overlay.pin(1, &changes);
             assert_eq!(Poison::load(&store).unwrap().has(print), expected);
         }
-        assert!(!Poison::load(&store).unwrap().has(StanzaPrint::of(&message("B", 1)).unwrap()));
+        assert!(!Poison::load(&store).unwrap().has(StanzaFingerprint::of(&message("B", 1)).unwrap()));
     }
 }

@@ -1,5 +1,6 @@
-//! What the outside sees of an account.
+//! The view of an account: what the outside sees of it, computed from the features after each turn.
 
+use super::own_device::Linked;
 use crate::base::time::Timestamp;
 use crate::wire::Jid;
 use serde::Serialize;
@@ -7,9 +8,10 @@ use serde_json::Value;
 use std::fmt;
 
 /// The states of `api.md` that this version can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountState {
+    #[default]
     Created,
     Linking,
     /// A person has to prove with a passkey that the account is theirs.
@@ -18,8 +20,8 @@ pub enum AccountState {
     PasskeyConfirmation,
     Connecting,
     Online,
-    /// Connected, and nothing comes of it.
-    Deaf,
+    /// The service does not respond, or has not since the last reconnect.
+    Unresponsive,
     Reconnecting,
     Stopped,
     LoggedOut,
@@ -38,7 +40,7 @@ impl AccountState {
         Self::PasskeyConfirmation,
         Self::Connecting,
         Self::Online,
-        Self::Deaf,
+        Self::Unresponsive,
         Self::Reconnecting,
         Self::Stopped,
         Self::LoggedOut,
@@ -57,7 +59,7 @@ impl AccountState {
             Self::PasskeyConfirmation => "passkey_confirmation",
             Self::Connecting => "connecting",
             Self::Online => "online",
-            Self::Deaf => "deaf",
+            Self::Unresponsive => "unresponsive",
             Self::Reconnecting => "reconnecting",
             Self::Stopped => "stopped",
             Self::LoggedOut => "logged_out",
@@ -71,7 +73,7 @@ impl AccountState {
 }
 
 /// A linking code that can be scanned or typed now: whoever sees it can link the account to a phone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct LinkCode {
     pub text: String,
     pub expires_at: Timestamp,
@@ -101,8 +103,8 @@ impl fmt::Debug for PasskeyView {
     }
 }
 
-/// An account as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An account as it is now.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct AccountView {
     pub state: AccountState,
     pub reason: Option<String>,
@@ -119,20 +121,15 @@ pub struct AccountView {
     pub prekeys_due: bool,
 }
 
-impl Default for AccountView {
-    fn default() -> Self {
+impl AccountView {
+    /// The view of a device that is linked as this, before the features show their parts.
+    pub(super) fn of(own: Option<&Linked>) -> Self {
         Self {
-            state: AccountState::Created,
-            reason: None,
-            next_attempt_at: None,
-            jid: None,
-            lid: None,
-            push_name: None,
-            linked_at: None,
-            code: None,
-            pairing_code: None,
-            passkey: None,
-            prekeys_due: false,
+            jid: own.map(|own| own.jid.clone()),
+            lid: own.and_then(|own| own.lid.clone()),
+            push_name: own.map(|own| own.push_name.clone()).filter(|name| !name.is_empty()),
+            linked_at: own.map(|own| own.linked_at),
+            ..Self::default()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the actor layer answers to its callers.
 
-use crate::account::{AccountError, Refusal};
+use crate::account::{AccountError, Refusal, Repeated};
 use crate::storage::StorageError;
 use crate::webhook::TargetError;
 
@@ -17,8 +17,11 @@ pub enum ActorError {
     BadField { field: &'static str, why: String },
     #[error("there is no webhook {0:?}")]
     NoWebhook(String),
+    /// The account refuses a command.
+    #[error("{detail}")]
+    Refused { status: u16, code: &'static str, detail: String },
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Repeated(#[from] Repeated),
     #[error("the account is being restarted; repeat the request with the same Idempotency-Key")]
     Restarting,
     #[error("the account is quarantined after repeated failures: {0}; start it to try again")]
@@ -41,4 +44,12 @@ pub enum ActorError {
     Network(String),
     #[error("the server is shutting down")]
     ShuttingDown,
+}
+
+impl ActorError {
+    /// The refusal of a feature, as callers see it.
+    pub(in crate::actors) fn refused(refusal: impl Refusal) -> Self {
+        let (status, code) = refusal.problem();
+        Self::Refused { status, code, detail: refusal.to_string() }
+    }
 }

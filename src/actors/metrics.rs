@@ -1,6 +1,6 @@
 //! What operators can measure, in the Prometheus text format. Labels have few values each; none is an account.
 
-use crate::account::{AccountState, AccountView, Incident};
+use crate::account::{AccountState, AccountView, Counter as AccountCounter};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -87,7 +87,7 @@ impl Default for Metrics {
             backup_timestamp: Gauge::default(),
         };
         // A series that begins with its first incident hides it: an increase needs a value before.
-        for incident in Incident::ALL {
+        for incident in AccountCounter::ALL {
             metrics.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc_by(0);
         }
         metrics.registered()
@@ -132,7 +132,7 @@ impl Metrics {
         self
     }
 
-    pub(in crate::actors) fn count(&self, incident: Incident) {
+    pub(in crate::actors) fn count(&self, incident: AccountCounter) {
         self.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc();
     }
 

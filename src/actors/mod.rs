@@ -29,6 +29,7 @@ pub use error::ActorError;
 pub use fleet::record::{AccountInfo, stored_accounts};
 pub use metrics::Metrics;
 pub use service::disk::{Disk, Measure};
+pub use service::handle::AccountHandle;
 pub use service::linking::PasskeyLink;
 pub use service::messages::SendText;
 pub use service::operations::manifest_of;

@@ -169,12 +169,12 @@ pub fn random_hex<const N: usize>(rng: &mut dyn Rng) -> String {
 
 /// A request that can be recognised when it comes again: hashes of (API key, path, `Idempotency-Key`), and of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
+pub struct RequestFingerprint {
     pub request: [u8; 32],
     pub body: [u8; 32],
 }
 
-impl Fingerprint {
+impl RequestFingerprint {
     /// How long the answer to a request is kept for its repetition (`api.md`).
     pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 }

@@ -4,6 +4,7 @@
 //! no layer can invent a spelling of its own for "the same device".
 
 pub mod address;
+pub mod backoff;
 pub mod counts;
 pub mod entropy;
 pub mod hooks;

@@ -4,7 +4,7 @@
 use super::auth::Admin;
 use super::problem::Problem;
 use crate::actors::{IdempotentAnswer, Service};
-use crate::base::ids::Fingerprint;
+use crate::base::ids::RequestFingerprint;
 use crate::base::time::Timestamp;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,12 +14,16 @@ use sha2::{Digest, Sha256};
 const MAX_KEY: usize = 255;
 
 /// The fingerprint of (API key, path, Idempotency-Key), and that of the body; `None` without the header.
-pub(super) fn fingerprint(request: &HttpRequest, admin: &Admin, body: &[u8]) -> Result<Option<Fingerprint>, Problem> {
+pub(super) fn fingerprint(
+    request: &HttpRequest,
+    admin: &Admin,
+    body: &[u8],
+) -> Result<Option<RequestFingerprint>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
     let key = key.ok_or_else(|| Problem::field("Idempotency-Key", "must be 1 to 255 visible characters"))?;
     let scope = [admin.0, request.method().as_str(), request.path(), key].join("\0");
-    Ok(Some(Fingerprint { request: Sha256::digest(scope).into(), body: Sha256::digest(body).into() }))
+    Ok(Some(RequestFingerprint { request: Sha256::digest(scope).into(), body: Sha256::digest(body).into() }))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,7 +35,7 @@ struct Stored {
 
 /// A request that makes something, once.
 pub(super) struct Creation {
-    fingerprint: Option<Fingerprint>,
+    fingerprint: Option<RequestFingerprint>,
     now: Timestamp,
 }
 
@@ -60,7 +64,7 @@ impl Creation {
 }
 
 /// The answer given before to this request, if there is one.
-fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Option<HttpResponse>, Problem> {
+fn repeated(service: &Service, fingerprint: Option<RequestFingerprint>) -> Result<Option<HttpResponse>, Problem> {
     let Some(fingerprint) = fingerprint else { return Ok(None) };
     let Some(bytes) = service.idempotent(&fingerprint.request)? else { return Ok(None) };
     let stored: Stored = serde_json::from_slice(&bytes)

@@ -5,7 +5,7 @@ use super::auth::Admin;
 use super::body::{self, Body};
 use super::problem::Problem;
 use super::{State, idempotency};
-use crate::account::MessageRecord;
+use crate::account::commands::MessageRecord;
 use crate::actors::SendText;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Problem details (RFC 9457): the one place where errors become answers.
 
-use crate::account::Refusal;
+use crate::account::Repeated;
 use crate::actors::ActorError;
 use crate::base::ids::IdError;
 use crate::storage::StorageError;
@@ -74,13 +74,10 @@ impl From<ActorError> for Problem {
             ActorError::NoMessage(_) => (404, "message_not_found"),
             ActorError::NoWebhook(_) => (404, "webhook_not_found"),
             ActorError::AccountExists(_) => (409, "account_exists"),
-            ActorError::Refused(Refusal::NotLinked) => (409, "not_linked"),
-            ActorError::Refused(Refusal::IdempotencyMismatch) => (422, "idempotency_mismatch"),
-            ActorError::Refused(Refusal::QueueFull) => (429, "queue_full"),
-            ActorError::Refused(Refusal::AlreadyLinked) => (409, "already_linked"),
-            ActorError::Refused(Refusal::NoCode(_)) => (409, "no_code"),
-            ActorError::Refused(Refusal::NoPasskey) => (409, "no_passkey"),
-            ActorError::Refused(Refusal::PasskeyUnderWay) => (409, "passkey_under_way"),
+            ActorError::Refused { status, code, .. } => (*status, *code),
+            ActorError::Repeated(Repeated::OtherBody) => (422, "idempotency_mismatch"),
+            ActorError::Repeated(Repeated::UnderWay) => (409, "in_progress"),
+            ActorError::Repeated(Repeated::OutcomeUnknown) => (409, "outcome_unknown"),
             ActorError::Quarantined(_) => (409, "quarantined"),
             ActorError::Restarting => (503, "account_restarting"),
             ActorError::Busy => (429, "busy"),

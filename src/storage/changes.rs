@@ -52,6 +52,11 @@ impl<O: Owner> ChangeSet<O> {
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
+
+    /// Adds the writes of another set of the same owner.
+    pub fn append(&mut self, other: Self) {
+        self.writes.extend(other.writes);
+    }
 }
 
 /// An event to be logged; its position is assigned at commit.

@@ -19,8 +19,22 @@ pub mod owner {
     }
 
     owners! {
-        /// The account's router.
-        Router,
+        /// The account's frame: inbox, idempotency, poison counts (`account/turn`, `account/poison.rs`).
+        Frame,
+        /// Retention and erasure: they remove records of others, and write none.
+        Retention,
+        /// The linked device (`account/own_device.rs`).
+        OwnDevice,
+        /// The account's connection.
+        Connection,
+        /// Messages in both directions.
+        Messages,
+        /// Groups and their members.
+        Groups,
+        /// Privacy tokens.
+        Privacy,
+        /// The first start after a restore.
+        Restore,
         /// One-to-one sessions and identities.
         SessionCipher,
         /// Group sender keys, ours and the members'.
@@ -57,6 +71,23 @@ impl<O> Kind<O> {
     /// The byte in the key.
     pub const fn code(self) -> u8 {
         self.code
+    }
+
+    /// The same kind for retention, which removes records whoever owns them.
+    pub const fn aging(self) -> Kind<owner::Retention> {
+        Kind::new(self.code)
+    }
+}
+
+impl<O> PartialEq for Kind<O> {
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code
+    }
+}
+
+impl<O> std::fmt::Debug for Kind<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kind({:#04x})", self.code)
     }
 }
 
@@ -101,37 +132,37 @@ pub mod kind {
     use super::{Kind, owner};
 
     /// Keys and identity of the linked device.
-    pub const DEVICE: Kind<owner::Router> = Kind::new(0x01);
-    /// What is wanted of the account: started or stopped.
-    pub const INTENT: Kind<owner::Router> = Kind::new(0x02);
+    pub const DEVICE: Kind<owner::OwnDevice> = Kind::new(0x01);
+    /// The desired state of the account: started, stopped or logged out.
+    pub const DESIRED_STATE: Kind<owner::Connection> = Kind::new(0x02);
     /// Messages not yet acknowledged by the service, by sequence number.
-    pub const OUTBOX: Kind<owner::Router> = Kind::new(0x03);
+    pub const OUTBOX: Kind<owner::Messages> = Kind::new(0x03);
     /// Our messages and their status, by id.
-    pub const MESSAGE: Kind<owner::Router> = Kind::new(0x04);
+    pub const MESSAGE: Kind<owner::Messages> = Kind::new(0x04);
     /// Messages received, by a hash of chat, sender and id.
-    pub const INBOX: Kind<owner::Router> = Kind::new(0x05);
+    pub const INBOX: Kind<owner::Frame> = Kind::new(0x05);
     /// How often a stanza has brought the account down, by a hash of it.
-    pub const POISON: Kind<owner::Router> = Kind::new(0x08);
+    pub const POISON: Kind<owner::Frame> = Kind::new(0x08);
     /// What is still to be settled after a restore.
-    pub const RESTORED: Kind<owner::Router> = Kind::new(0x09);
+    pub const RESTORED: Kind<owner::Restore> = Kind::new(0x09);
     /// Answers to repeated requests, by a hash of key and path.
-    pub const IDEMPOTENCY: Kind<owner::Router> = Kind::new(0x07);
+    pub const IDEMPOTENCY: Kind<owner::Frame> = Kind::new(0x07);
 
     /// Users with sessions or identities under their phone number, by it.
     pub const PN_PEER: Kind<owner::SessionCipher> = Kind::new(0x12);
 
     /// Groups, by JID.
-    pub const GROUP: Kind<owner::Router> = Kind::new(0x0a);
+    pub const GROUP: Kind<owner::Groups> = Kind::new(0x0a);
     /// What was sent, for devices that ask for it again, by id.
-    pub const SENT: Kind<owner::Router> = Kind::new(0x0b);
+    pub const SENT: Kind<owner::Messages> = Kind::new(0x0b);
 
     /// Who wrote a message in a group, by a hash of chat and id.
-    pub const AUTHOR: Kind<owner::Router> = Kind::new(0x0c);
+    pub const AUTHOR: Kind<owner::Messages> = Kind::new(0x0c);
 
     /// Privacy tokens, by user.
-    pub const PRIVACY_TOKEN: Kind<owner::Router> = Kind::new(0x0d);
+    pub const PRIVACY_TOKEN: Kind<owner::Privacy> = Kind::new(0x0d);
     /// The salt of tokens for contacts who have given us none.
-    pub const TOKEN_SALT: Kind<owner::Router> = Kind::new(0x0e);
+    pub const TOKEN_SALT: Kind<owner::Privacy> = Kind::new(0x0e);
 
     /// Members' sender keys in parts, by sender-key name, a zero byte and the part.
     pub const SENDER_KEY: Kind<owner::SenderKeys> = Kind::new(0x18);
@@ -156,7 +187,7 @@ pub mod kind {
     pub const PREKEY_BLOCK: Kind<owner::PreKeys> = Kind::new(0x28);
     /// Signed prekeys, by id.
     pub const SIGNED_PREKEY: Kind<owner::PreKeys> = Kind::new(0x29);
-    /// The two watermarks.
+    /// The next prekey id, the requeued batch and the last verified digest.
     pub const PREKEY_MARKS: Kind<owner::PreKeys> = Kind::new(0x2a);
 
     /// Accounts, by public id.

@@ -143,8 +143,8 @@ mod tests {
         let overlay = Overlay::default();
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());
         let changes = |value: &str| {
-            let mut set = ChangeSet::<owner::Router>::default();
-            set.put(kind::INTENT, "", value);
+            let mut set = ChangeSet::<owner::Connection>::default();
+            set.put(kind::DESIRED_STATE, "", value);
             let mut changes = Changes::default();
             changes.absorb(set);
             changes
@@ -152,8 +152,8 @@ mod tests {
         overlay.pin(1, &changes("one"));
         overlay.pin(2, &changes("two"));
         overlay.release(1);
-        assert_eq!(store.get(kind::INTENT, b"").unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(store.get(kind::DESIRED_STATE, b"").unwrap().as_deref(), Some(&b"two"[..]));
         overlay.release(2);
-        assert_eq!(store.get(kind::INTENT, b"").unwrap(), None);
+        assert_eq!(store.get(kind::DESIRED_STATE, b"").unwrap(), None);
     }
 }

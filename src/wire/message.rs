@@ -1,7 +1,7 @@
-//! Messages inside the encryption: padding, ids, and the text form (`wire-protocol.md` 1.11).
+//! Messages inside the encryption: padding, ids, wrappers (`wire-protocol.md` 1.11).
 
 use super::decode::inflate;
-use super::proto::{ContextInfo, HistorySync, Message, MessageContextInfo, message as fields};
+use super::proto::{HistorySync, Message, MessageContextInfo, message as fields};
 use super::{WireError, reporting};
 use crate::base::ids::MessageId;
 use crate::base::time::Timestamp;
@@ -42,37 +42,12 @@ fn message_id_from(now: Timestamp, user: &str, random: &[u8; 16]) -> MessageId {
     MessageId::new(format!("3EB0{}", hex::encode_upper(&digest[..9])))
 }
 
-/// A text to send: plain as `conversation`, an answer or a mention as extended text.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct OutgoingText {
-    pub body: String,
-    pub quoted_id: Option<String>,
-    /// Whose message is quoted.
-    pub quoted_participant: Option<String>,
-    pub mentions: Vec<String>,
-}
-
-impl OutgoingText {
-    /// The protobuf, with a fresh secret for later add-ons.
-    pub fn to_message(&self, rng: &mut dyn CryptoRng) -> Message {
-        let mut secret = vec![0; 32];
-        rng.fill_bytes(&mut secret);
-        let context = Some(MessageContextInfo {
-            message_secret: Some(secret),
-            reporting_token_version: Some(reporting::VERSION),
-        });
-        if self.quoted_id.is_none() && self.mentions.is_empty() {
-            let conversation = Some(self.body.clone());
-            return Message { conversation, message_context_info: context, ..Message::default() };
-        }
-        let info = ContextInfo {
-            stanza_id: self.quoted_id.clone(),
-            participant: self.quoted_participant.clone(),
-            mentioned_jid: self.mentions.clone(),
-        };
-        let text = fields::ExtendedTextMessage { text: Some(self.body.clone()), context_info: Some(info) };
-        Message { extended_text_message: Some(text), message_context_info: context, ..Message::default() }
-    }
+/// Adds a fresh secret, which later add-ons to the message and its reporting token are keyed by.
+pub fn with_secret(message: Message, rng: &mut dyn CryptoRng) -> Message {
+    let mut secret = vec![0; 32];
+    rng.fill_bytes(&mut secret);
+    let info = MessageContextInfo { message_secret: Some(secret), reporting_token_version: Some(reporting::VERSION) };
+    Message { message_context_info: Some(info), ..message }
 }
 
 /// The form that our own other devices get: where it went, and the message, its context hoisted.
@@ -84,22 +59,6 @@ pub fn device_sent(destination: &str, mut message: Message) -> Message {
         phash: None,
     };
     Message { device_sent_message: Some(Box::new(sent)), message_context_info, ..Message::default() }
-}
-
-/// What a decrypted message says.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Incoming {
-    Text {
-        body: String,
-        quoted_id: Option<String>,
-        mentions: Vec<String>,
-    },
-    /// Bookkeeping between devices: no message for a person. `history` where it tells of a piece of history.
-    Protocol {
-        history: Option<History>,
-    },
-    /// A kind this version does not know.
-    Unsupported,
 }
 
 /// A piece of history: compressed, where the message itself brings it; otherwise it lies on the media host.
@@ -115,13 +74,15 @@ impl History {
     }
 }
 
-/// A decrypted payload, unpadded and read. `sent_to` is set when another device of ours wrote it.
+/// A decrypted payload, unpadded and decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
+    /// Set when another device of ours wrote it: where it went.
     pub sent_to: Option<String>,
     /// A sender key that came with it.
     pub sender_key: Option<CarriedSenderKey>,
-    pub incoming: Incoming,
+    /// The message without its wrapper and without the sender key.
+    pub message: Message,
 }
 
 /// A sender key as a message carries it: the group it is for, and its distribution.
@@ -140,6 +101,7 @@ pub fn sender_key_message(group: &str, distribution: Vec<u8>) -> Message {
     Message { sender_key_distribution_message: Some(key), ..Message::default() }
 }
 
+/// Unpads and decodes a decrypted payload, and opens the wrapper of a message that another device of ours wrote.
 pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
     let mut message = Message::decode(unpad(padded)?).map_err(|_| WireError::Malformed { what: "message" })?;
     let sender_key = message.sender_key_distribution_message.take().map(|key| CarriedSenderKey {
@@ -149,26 +111,12 @@ pub fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
     let (sent_to, message) = match message.device_sent_message {
         Some(sent) => (sent.destination_jid, sent.message.map(|inner| *inner).unwrap_or_default()),
         None => {
-            // What is about a message says nothing by itself.
+            // The context describes a message and is none by itself.
             message.message_context_info = None;
             (None, message)
         }
     };
-    let incoming = if let Some(protocol) = message.protocol_message {
-        let history = protocol.history_sync_notification;
-        Incoming::Protocol { history: history.map(|it| History(it.initial_hist_bootstrap_inline_payload)) }
-    } else if let Some(body) = message.conversation {
-        Incoming::Text { body, quoted_id: None, mentions: Vec::new() }
-    } else if let Some(text) = message.extended_text_message {
-        let info = text.context_info.unwrap_or_default();
-        let quoted_id = info.stanza_id.filter(|id| !id.is_empty());
-        Incoming::Text { body: text.text.unwrap_or_default(), quoted_id, mentions: info.mentioned_jid }
-    } else if sender_key.is_some() && message == Message::default() {
-        Incoming::Protocol { history: None }
-    } else {
-        Incoming::Unsupported
-    };
-    Ok(Decoded { sent_to, sender_key, incoming })
+    Ok(Decoded { sent_to, sender_key, message })
 }
 
 #[cfg(test)]
@@ -203,11 +151,11 @@ mod tests {
     #[test]
     fn a_text_to_our_own_devices_says_where_it_went() {
         let mut rng = rng(1);
-        let text = OutgoingText { body: "hi".into(), ..OutgoingText::default() };
-        let message = device_sent("1@lid", text.to_message(&mut rng));
+        let text = Message { conversation: Some("hi".into()), ..Message::default() };
+        let message = device_sent("1@lid", with_secret(text, &mut rng));
         assert!(message.message_context_info.is_some(), "the context is hoisted");
         let decoded = decode(&pad(message.encode_to_vec(), &mut rng)).unwrap();
         assert_eq!(decoded.sent_to.as_deref(), Some("1@lid"));
-        assert_eq!(decoded.incoming, Incoming::Text { body: "hi".into(), quoted_id: None, mentions: vec![] });
+        assert_eq!(decoded.message.conversation.as_deref(), Some("hi"));
     }
 }

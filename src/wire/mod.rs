@@ -26,6 +26,7 @@ pub mod prekeys;
 pub mod privacy_token;
 pub mod qr;
 pub mod reporting;
+pub mod usync;
 
 pub use cert::{CertAuthority, verify_chain};
 pub use decode::decode_frame;

@@ -3,7 +3,7 @@
 use crate::net::Net;
 use std::sync::Arc;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, Pacing};
+use wharf::account::{AccountState, ConnectRate};
 use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
@@ -93,7 +93,7 @@ fn a_ban_is_waited_for_where_it_says_how_long_it_lasts() {
 fn stop_ends_the_wait_for_another_attempt() {
     let mut net = online();
     net.stanza("alice", failure(503));
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     net.pass(Duration::from_secs(60));
     assert_eq!(net.state("alice"), AccountState::Stopped);
     assert!(net.world.phone(ALICE).unwrap().online.is_empty());
@@ -138,22 +138,22 @@ fn a_socket_that_is_dead_is_given_up_within_a_minute() {
     net.pass(Duration::from_secs(51));
     let states = net.events("alice", "account.state");
     let last: Vec<_> = states.iter().map(|data| data["reason"].as_str().unwrap_or_default()).collect();
-    assert!(last.contains(&"the connection is dead: nothing comes"), "{last:?}");
+    assert!(last.contains(&"the connection is dead: no traffic"), "{last:?}");
 }
 
 #[test]
 fn accounts_that_lost_their_connections_together_come_back_one_after_the_other() {
     const NAMES: [&str; 12] = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1"];
-    let mut net = Net::new().trusting(|settings| settings.pacing = Arc::new(Pacing::new(2)));
+    let mut net = Net::new().trusting(|settings| settings.connect_rate = Arc::new(ConnectRate::new(2)));
     for (at, name) in NAMES.into_iter().enumerate() {
         net.linked(name, &format!("1555000{at:04}"));
     }
     for name in NAMES {
-        net.command(name, Command::Stop);
+        net.stop(name);
     }
     net.settle();
     for name in NAMES {
-        net.command(name, Command::Start);
+        net.start(name);
     }
     let mut online = Vec::new();
     for _ in 0..6 {

@@ -2,10 +2,10 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, MessageStatus, Refusal, Reply, SendRequest};
-use wharf::base::ids::Fingerprint;
+use wharf::account::commands::{MessageRecord, MessageStatus, SendError, SendRequest};
+use wharf::account::{AccountState, Content, Repeated, Reply, Text};
+use wharf::base::ids::{MessageId, RequestFingerprint};
 use wharf::signal::{IdentityKeyPair, KeyPair, PublicKey, SignedPreKeyId};
-use wharf::wire::message::OutgoingText;
 use wharf::wire::prekeys::skey_node;
 use wharf::wire::{Jid, Node};
 
@@ -49,7 +49,7 @@ fn an_account_is_linked_by_the_text_of_its_code_and_comes_online() {
 fn codes_are_replaced_in_time_and_run_out() {
     let mut net = Net::new();
     net.account("alice");
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.until("a code is shown", |net| net.code("alice").is_some());
     let first = net.code("alice").unwrap();
     net.pass(Duration::from_secs(59));
@@ -121,11 +121,11 @@ fn a_conversation_goes_back_and_forth() {
 #[test]
 fn messages_sent_while_offline_go_out_in_order_after_the_reconnect() {
     let mut net = two_accounts();
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     let ids = ["1", "2", "3"].map(|body| net.send("alice", BOB, body));
     net.settle();
     assert_eq!(net.message("alice", &ids[0]).status, MessageStatus::Queued);
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.settle();
     assert_eq!(received(&net, "bob"), ["1", "2", "3"]);
 }
@@ -133,12 +133,12 @@ fn messages_sent_while_offline_go_out_in_order_after_the_reconnect() {
 #[test]
 fn messages_received_while_offline_come_with_the_next_login() {
     let mut net = two_accounts();
-    net.command("bob", Command::Stop);
+    net.stop("bob");
     net.settle();
     net.send("alice", BOB, "while you were out");
     net.settle();
     assert_eq!(received(&net, "bob"), Vec::<String>::new());
-    net.command("bob", Command::Start);
+    net.start("bob");
     net.settle();
     assert_eq!(received(&net, "bob"), ["while you were out"]);
 }
@@ -147,10 +147,10 @@ fn messages_received_while_offline_come_with_the_next_login() {
 fn what_is_written_during_a_login_comes_after_what_waited_for_it() {
     let mut net = two_accounts();
     net.world.create_phone("15550003333", None).unwrap();
-    net.command("bob", Command::Stop);
+    net.stop("bob");
     net.settle();
     net.world.write_text("15550003333", BOB, "1").unwrap();
-    net.command("bob", Command::Start);
+    net.start("bob");
     net.pass(Duration::from_millis(10));
     assert_eq!(net.world.phone(BOB).unwrap().online, [1], "the service knows of the login");
     net.world.write_text("15550003333", BOB, "2").unwrap();
@@ -221,35 +221,37 @@ fn a_number_that_is_not_on_the_network_fails_with_its_meaning() {
     assert_eq!(record.failure.unwrap().0, "recipient_not_found");
 }
 
+fn to_bob(body: &str) -> SendRequest {
+    let content = Content::Text(Text { body: body.into(), ..Text::default() });
+    SendRequest { to: Jid::pn(BOB), recipients: Vec::new(), content }
+}
+
+/// The id of the accepted message.
+fn accepted(reply: Reply) -> Result<MessageId, Repeated> {
+    match reply {
+        Reply::Answer(answer) => {
+            Ok(answer.downcast::<Result<MessageRecord, SendError>>().expect("it is a message").unwrap().id)
+        }
+        Reply::Repeated(repeated) => Err(repeated),
+    }
+}
+
 #[test]
 fn an_unlinked_account_refuses_to_send() {
     let mut net = Net::new();
     net.account("alice");
-    let request = SendRequest {
-        to: Jid::pn(BOB),
-        recipients: Vec::new(),
-        text: OutgoingText { body: "x".into(), ..Default::default() },
-        idempotency: None,
-    };
-    let reply = net.command("alice", Command::Send(Box::new(request)));
-    assert_eq!(reply, Some(Reply::Refused(Refusal::NotLinked)));
+    assert_eq!(net.try_send("alice", to_bob("x")), Err(SendError::NotLinked));
 }
 
 #[test]
 fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
     let mut net = two_accounts();
-    let mut request = SendRequest {
-        to: Jid::pn(BOB),
-        recipients: Vec::new(),
-        text: OutgoingText { body: "once".into(), ..Default::default() },
-        idempotency: Some(Fingerprint { request: [1; 32], body: [2; 32] }),
-    };
-    let first = net.command("alice", Command::Send(Box::new(request.clone())));
-    let second = net.command("alice", Command::Send(Box::new(request.clone())));
-    assert_eq!(first, second);
-    request.idempotency = Some(Fingerprint { request: [1; 32], body: [3; 32] });
-    let third = net.command("alice", Command::Send(Box::new(request)));
-    assert_eq!(third, Some(Reply::Refused(Refusal::IdempotencyMismatch)));
+    let mut send =
+        |body| accepted(net.send_once("alice", to_bob("once"), RequestFingerprint { request: [1; 32], body }));
+    let first = send([2; 32]);
+    assert!(first.is_ok());
+    assert_eq!(send([2; 32]), first);
+    assert_eq!(send([3; 32]), Err(Repeated::OtherBody));
     net.settle();
     assert_eq!(received(&net, "bob"), ["once"]);
 }
@@ -257,39 +259,25 @@ fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
 #[test]
 fn a_full_queue_refuses_and_loses_nothing_that_it_took() {
     let mut net = two_accounts();
-    net.command("alice", Command::Stop);
-    let send = |net: &mut Net| {
-        let text = OutgoingText { body: "waiting".into(), ..Default::default() };
-        net.command(
-            "alice",
-            Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), recipients: Vec::new(), text, idempotency: None })),
-        )
-    };
+    net.stop("alice");
     let mut accepted = 0;
     let refused = loop {
-        match send(&mut net) {
-            Some(Reply::Accepted(_)) => accepted += 1,
-            other => break other,
+        match net.try_send("alice", to_bob("waiting")) {
+            Ok(_) => accepted += 1,
+            Err(refused) => break refused,
         }
     };
-    assert_eq!((accepted, refused), (10_000, Some(Reply::Refused(Refusal::QueueFull))));
+    assert_eq!((accepted, refused), (10_000, SendError::QueueFull));
     net.restart("alice");
-    assert_eq!(send(&mut net), Some(Reply::Refused(Refusal::QueueFull)), "all of it was stored");
+    assert_eq!(net.try_send("alice", to_bob("waiting")), Err(SendError::QueueFull), "all of it was stored");
 }
 
 #[test]
 fn an_idempotency_key_is_forgotten_after_a_day() {
     let mut net = two_accounts();
     let send = |net: &mut Net| {
-        let text = OutgoingText { body: "daily".into(), ..Default::default() };
-        let idempotency = Some(Fingerprint { request: [1; 32], body: [2; 32] });
-        match net.command(
-            "alice",
-            Command::Send(Box::new(SendRequest { to: Jid::pn(BOB), recipients: Vec::new(), text, idempotency })),
-        ) {
-            Some(Reply::Accepted(record)) => record.id,
-            other => panic!("{other:?}"),
-        }
+        let fingerprint = RequestFingerprint { request: [1; 32], body: [2; 32] };
+        accepted(net.send_once("alice", to_bob("daily"), fingerprint)).unwrap()
     };
     let first = send(&mut net);
     net.pass(Duration::from_secs(24 * 60 * 60 - 1));
@@ -304,7 +292,7 @@ fn a_service_with_another_root_is_refused_and_no_code_is_shown() {
     let other = KeyPair::generate(&mut rng);
     let mut net = Net::new().trusting(|settings| settings.root_key = *other.public());
     net.account("alice");
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.until("the connection is refused", |net| net.state("alice") == AccountState::Reconnecting);
     let reason = net.accounts["alice"].local.router.view().reason.clone().unwrap();
     assert!(reason.contains("network.root_key"), "{reason}");
@@ -441,7 +429,11 @@ fn every_record_is_written_by_its_owner_alone() {
     let mut seen = std::collections::BTreeSet::new();
     for write in writes {
         let owner = match write.kind {
-            0x01..=0x0f => "Router",
+            0x01 => "OwnDevice",
+            0x02 => "Connection",
+            0x03 | 0x04 | 0x0b | 0x0c => "Messages",
+            0x05 => "Frame",
+            0x0d | 0x0e => "Privacy",
             0x10..=0x17 => "SessionCipher",
             0x20..=0x27 => "DeviceSync",
             0x28..=0x2f => "PreKeys",
@@ -450,18 +442,18 @@ fn every_record_is_written_by_its_owner_alone() {
         assert_eq!(write.owner, owner, "{write:?}");
         seen.insert(owner);
     }
-    assert_eq!(seen.len(), 4, "every owner has written something: {seen:?}");
+    assert_eq!(seen.len(), 8, "every owner has written something: {seen:?}");
 }
 
 #[test]
 fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_the_new_one() {
     let mut net = two_accounts();
     for name in ["alice", "bob"] {
-        net.command(name, Command::Stop);
+        net.stop(name);
     }
     net.pass(Duration::from_secs(28 * 24 * 60 * 60));
     for name in ["alice", "bob"] {
-        net.command(name, Command::Start);
+        net.start(name);
     }
     let online = |net: &Net| ["alice", "bob"].map(|name| net.state(name)) == [AccountState::Online; 2];
     net.until("both are online", online);

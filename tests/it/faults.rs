@@ -4,7 +4,8 @@ use crate::net::Net;
 use crate::served::Served;
 use serde_json::json;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, MessageStatus};
+use wharf::account::AccountState;
+use wharf::account::commands::MessageStatus;
 use wharf::sandbox::world::{FaultKind, NewFault};
 
 const ALICE: &str = "15550001111";
@@ -47,8 +48,8 @@ fn what_was_dropped_comes_with_the_next_login() {
     net.world.add_fault(once(FaultKind::Drop));
     write(&mut net, &["1", "2"]);
     assert_eq!(received(&net), ["2"]);
-    net.command("alice", Command::Stop);
-    net.command("alice", Command::Start);
+    net.stop("alice");
+    net.start("alice");
     net.settle();
     assert_eq!(received(&net), ["2", "1"]);
 }

@@ -2,7 +2,6 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::Command;
 use wharf::sandbox::world::{FaultKind, MemberChange, NewFault};
 use wharf::wire::{Jid, Node};
 
@@ -72,7 +71,7 @@ fn a_message_to_a_group_goes_on_to_sent_delivered_and_read_by_each_member() {
     let id = net.send("alice", &group, "seen?");
     net.settle();
     let record = net.message("alice", &id);
-    assert_eq!(record.status, wharf::account::MessageStatus::Read);
+    assert_eq!(record.status, wharf::account::commands::MessageStatus::Read);
     let mut readers: Vec<_> = record.recipients.iter().map(|recipient| recipient.jid.clone()).collect();
     readers.sort();
     assert_eq!(readers, [BOB, CAROL].map(|number| format!("{number}@s.whatsapp.net")));
@@ -99,8 +98,8 @@ fn a_message_that_waits_for_what_is_known_of_its_group_outlives_connections() {
     net.send("alice", &group, "patient");
     for round in 1..=4 {
         net.until("the service is asked for the group", |net| questions(net) == round);
-        net.command("alice", Command::Stop);
-        net.command("alice", Command::Start);
+        net.stop("alice");
+        net.start("alice");
     }
     net.settle();
     assert_eq!(received(&net, "bob"), ["patient"]);

@@ -2,7 +2,8 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, MessageStatus};
+use wharf::account::AccountState;
+use wharf::account::commands::MessageStatus;
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::wire::{Jid, Node};
 
@@ -40,13 +41,13 @@ fn states(net: &Net) -> Vec<String> {
 #[test]
 fn a_backlog_is_asked_for_in_batches_until_it_has_come() {
     let mut net = talking();
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     for at in 0..230 {
         net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
     }
     let before = requests_for_more(&net);
     fault(&mut net, FaultKind::Pull, 1);
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.settle();
     assert_eq!(received(&net), 230);
     assert!(requests_for_more(&net) - before >= 3, "five come unasked, then at most 200 for each request");
@@ -64,12 +65,12 @@ fn told(net: &Net) -> Vec<usize> {
 #[test]
 fn receipts_of_a_backlog_are_told_together() {
     let mut net = talking();
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     for at in 0..300 {
         net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
     }
     net.receipts.clear();
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.settle();
     assert_eq!(told(&net), [256, 44]);
     net.world.write_text(BOB, ALICE, "live").unwrap();
@@ -81,12 +82,12 @@ fn receipts_of_a_backlog_are_told_together() {
 #[test]
 fn receipts_that_a_cut_connection_took_with_it_are_told_on_the_next_one() {
     let mut net = talking();
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     for at in 0..10 {
         net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
     }
     net.receipts.clear();
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.until("the backlog is there", |net| received(net) == 10);
     assert!(told(&net).is_empty(), "more may come");
     net.cut("alice");
@@ -123,28 +124,28 @@ fn a_receipt_of_many_members_is_taken_for_each_of_them() {
 fn a_pull_is_armed_again_on_every_connection() {
     let mut net = talking();
     for round in 1..=3 {
-        net.command("alice", Command::Stop);
+        net.stop("alice");
         for at in 0..20 {
             net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
         }
         fault(&mut net, FaultKind::Pull, 1);
-        net.command("alice", Command::Start);
+        net.start("alice");
         net.settle();
         assert_eq!(received(&net), round * 20);
     }
 }
 
 #[test]
-fn a_backlog_that_does_not_come_makes_the_account_deaf_until_a_connection_brings_it() {
+fn a_backlog_that_does_not_come_makes_the_account_unresponsive_until_a_connection_brings_it() {
     let mut net = talking();
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     net.world.write_text(BOB, ALICE, "waiting").unwrap();
     fault(&mut net, FaultKind::Hold, 2);
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.pass(Duration::from_secs(62));
-    assert_eq!(net.state("alice"), AccountState::Deaf, "{:?}", states(&net));
+    assert_eq!(net.state("alice"), AccountState::Unresponsive, "{:?}", states(&net));
     let reason = net.accounts["alice"].local.router.view().reason.clone();
-    assert_eq!(reason.as_deref(), Some("the service holds messages that do not come"));
+    assert_eq!(reason.as_deref(), Some("the service holds messages that do not arrive"));
     net.pass(Duration::from_secs(120));
     assert_eq!((net.state("alice"), received(&net)), (AccountState::Online, 1));
 }
@@ -155,7 +156,7 @@ fn messages_without_an_acknowledgement_are_written_again_on_a_new_connection() {
     fault(&mut net, FaultKind::Swallow, 1);
     let id = net.send("alice", BOB, "anybody there?");
     net.pass(Duration::from_secs(61));
-    assert!(states(&net).contains(&"deaf".to_owned()), "{:?}", states(&net));
+    assert!(states(&net).contains(&"unresponsive".to_owned()), "{:?}", states(&net));
     net.pass(Duration::from_secs(10));
     assert_eq!(net.state("alice"), AccountState::Online);
     assert!(net.message("alice", &id).status >= MessageStatus::Sent);
@@ -173,7 +174,7 @@ fn one_message_that_is_lost_among_others_is_written_again_without_a_new_connecti
     net.send("alice", BOB, "acknowledged");
     net.pass(Duration::from_secs(60));
     assert!(net.message("alice", &lost).status >= MessageStatus::Sent);
-    assert!(!states(&net).contains(&"deaf".to_owned()));
+    assert!(!states(&net).contains(&"unresponsive".to_owned()));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, Refusal, Reply};
+use wharf::account::commands::LinkingError;
+use wharf::account::{AccountState, LinkCode};
 use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
@@ -17,10 +18,10 @@ fn with_phone() -> Net {
 
 /// Asks for a code to type into Alice's phone.
 fn code(net: &mut Net) -> String {
-    net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
+    net.pairing_code("alice", ALICE);
     net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
-    match net.reply("alice") {
-        Some(Reply::LinkCode(code)) => code.text,
+    match net.answer::<LinkCode, LinkingError>("alice") {
+        Some(Ok(code)) => code.text,
         other => panic!("no code: {other:?}"),
     }
 }
@@ -49,16 +50,16 @@ fn an_account_that_is_linked_gets_no_code() {
     let code = code(&mut net);
     net.world.enter_code(ALICE, &code).unwrap();
     net.until("the account is online", |net| net.state("alice") == AccountState::Online);
-    let reply = net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
-    assert_eq!(reply, Some(Reply::Refused(Refusal::AlreadyLinked)));
+    let reply = net.pairing_code("alice", ALICE);
+    assert_eq!(reply, Some(Err(LinkingError::AlreadyLinked)));
 }
 
 #[test]
 fn a_number_that_nobody_has_gets_no_code() {
     let mut net = with_phone();
-    net.command("alice", Command::PairingCode(Jid::pn(BOB)));
+    net.pairing_code("alice", BOB);
     net.settle();
-    assert_eq!(net.reply("alice"), Some(Reply::Refused(Refusal::NoCode(404))));
+    assert_eq!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(404))));
     assert!(net.code("alice").is_some(), "the qr code can be scanned still");
 }
 
@@ -111,15 +112,15 @@ fn a_qr_code_that_is_scanned_while_a_code_is_shown_links_as_well() {
 #[test]
 fn stop_tells_who_waits_for_a_code() {
     let mut net = with_phone();
-    net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
-    net.command("alice", Command::Stop);
-    assert!(matches!(net.reply("alice"), Some(Reply::Refused(Refusal::NoCode(_)))));
+    net.pairing_code("alice", ALICE);
+    net.stop("alice");
+    assert!(matches!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(_)))));
 }
 
 #[test]
 fn a_refresh_draws_the_same_reference_with_another_secret() {
     let mut net = with_phone();
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.until("a code is shown", |net| net.code("alice").is_some());
     let fields = |net: &Net| net.code("alice").unwrap().split(',').map(str::to_owned).collect::<Vec<_>>();
     let before = fields(&net);

@@ -7,17 +7,20 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wharf::account::{
-    AccountState, AccountView, Command, Effect, Incident, Input, Local, MessageRecord, Pacing, Reply, Retention,
-    SendRequest, Settings, SharedVersion, prepare_restored,
+use wharf::account::commands::{
+    Connection, Linking, LinkingError, LoggedOut, MessageRecord, Messages, NotLinked, PreKeyUploads, SendError,
+    SendRequest, stored_message,
 };
-use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId};
+use wharf::account::{
+    AccountState, AccountView, Command, ConnectRate, Content, Counter, Effect, Input, LinkCode, Local, Once, Reply,
+    ReplyTo, Retention, Settings, SharedVersion, Text, prepare_restored,
+};
+use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId, RequestFingerprint};
 use wharf::base::time::{Moment, Timestamp};
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Batch, Engine, MemoryEngine, Records, Rows};
 use wharf::wire::link::{ClientEvent, ClientLink};
-use wharf::wire::message::OutgoingText;
 use wharf::wire::payload::ClientVersion;
 use wharf::wire::{Jid, Node};
 
@@ -42,7 +45,7 @@ pub struct Net {
     /// Receipts that accounts have written.
     pub receipts: Vec<Node>,
     /// What accounts have counted.
-    pub incidents: Vec<Incident>,
+    pub counters: Vec<Counter>,
     /// Runs every turn of an account: benches measure it.
     pub around_turn: fn(&mut dyn FnMut()),
     settings: Arc<Settings>,
@@ -62,7 +65,7 @@ impl Net {
             jump_limit: JumpLimit(2000),
             jump_limit_own: JumpLimit::default(),
             retention: Retention::default(),
-            pacing: Arc::new(Pacing::new(1000)),
+            connect_rate: Arc::new(ConnectRate::new(1000)),
         };
         let rng = StdRng::seed_from_u64(2);
         let around_turn: fn(&mut dyn FnMut()) = |turn| turn();
@@ -76,7 +79,7 @@ impl Net {
             asked: Vec::new(),
             heard: None,
             receipts: Vec::new(),
-            incidents: Vec::new(),
+            counters: Vec::new(),
             around_turn,
             settings,
             next_connection: 0,
@@ -110,7 +113,7 @@ impl Net {
     pub fn linked(&mut self, name: &'static str, number: &str) {
         self.account(name);
         self.world.create_phone(number, Some(name)).unwrap();
-        self.command(name, Command::Start);
+        self.start(name);
         self.until("a code is shown", |net| net.code(name).is_some());
         let code = self.code(name).unwrap();
         self.world.scan(number, &code).unwrap();
@@ -126,9 +129,16 @@ impl Net {
         self.accounts[name].local.router.view()
     }
 
-    /// Hands out the replies of commands that were not answered at once.
-    pub fn reply(&mut self, name: &str) -> Option<Reply> {
-        self.accounts.get_mut(name).unwrap().replies.pop()
+    /// Hands out the answer of a command that was not answered at once.
+    pub fn answer<T: 'static, E: 'static>(&mut self, name: &str) -> Option<Result<T, E>> {
+        let replies = &mut self.accounts.get_mut(name).unwrap().replies;
+        if replies.is_empty() {
+            return None;
+        }
+        match replies.remove(0) {
+            Reply::Answer(answer) => Some(*answer.downcast().expect("the answer has the command's type")),
+            Reply::Repeated(repeated) => panic!("the command was repeated: {repeated}"),
+        }
     }
 
     pub fn state(&self, name: &str) -> AccountState {
@@ -142,7 +152,7 @@ impl Net {
         let local = self.load(name, seed, engine);
         let account = self.accounts.get_mut(name).unwrap();
         (account.local, account.seed, account.link) = (local, seed, None);
-        self.command(name, Command::Resume);
+        self.call(name, |reply| Connection::Resume { reply }.into());
     }
 
     /// All that the account has stored.
@@ -187,46 +197,84 @@ impl Net {
         }
     }
 
-    pub fn command(&mut self, name: &str, command: Command) -> Option<Reply> {
-        self.input(name, Input::Command(command, 1));
-        self.accounts.get_mut(name).unwrap().replies.pop()
+    /// Carries out a command. `None` while it is not answered.
+    pub fn call<T: 'static, E: 'static>(
+        &mut self,
+        name: &str,
+        command: impl FnOnce(ReplyTo<T, E>) -> Command,
+    ) -> Option<Result<T, E>> {
+        self.input(name, Input::Command(Box::new(command(ReplyTo::new(1))), None));
+        self.answer(name)
+    }
+
+    pub fn start(&mut self, name: &str) -> Option<Result<(), LoggedOut>> {
+        self.call(name, |reply| Connection::Start { reply }.into())
+    }
+
+    pub fn stop(&mut self, name: &str) {
+        self.call(name, |reply| Connection::Stop { reply }.into());
+    }
+
+    pub fn pairing_code(&mut self, name: &str, number: &str) -> Option<Result<LinkCode, LinkingError>> {
+        self.call(name, |reply| Linking::PairingCode { phone: Jid::pn(number), reply }.into())
+    }
+
+    pub fn refresh_prekeys(&mut self, name: &str) -> Option<Result<(), NotLinked>> {
+        self.call(name, |reply| PreKeyUploads::Refresh { reply }.into())
+    }
+
+    /// Sweeps one page of records. True while there are more.
+    pub fn sweep(&mut self, name: &str) -> bool {
+        self.input(name, Input::Sweep(ReplyTo::new(1)));
+        matches!(self.answer::<bool, std::convert::Infallible>(name), Some(Ok(true)))
+    }
+
+    /// Sends under an `Idempotency-Key`.
+    pub fn send_once(&mut self, name: &str, request: SendRequest, fingerprint: RequestFingerprint) -> Reply {
+        let reply = ReplyTo::<MessageRecord, SendError>::new(1);
+        let once = Some(Once::new(fingerprint, &reply));
+        let command = Messages::Send { request: Box::new(request), reply };
+        self.input(name, Input::Command(Box::new(command.into()), once));
+        self.accounts.get_mut(name).unwrap().replies.pop().expect("it is answered at once")
     }
 
     pub fn send(&mut self, name: &str, to: &str, body: &str) -> MessageId {
-        self.send_text(name, to, OutgoingText { body: body.into(), ..OutgoingText::default() })
+        self.send_text(name, to, Text { body: body.into(), ..Text::default() })
     }
 
     /// An answer to the message with this id.
     pub fn quote(&mut self, name: &str, to: &str, body: &str, quoted: &str) -> MessageId {
         let quoted_id = Some(quoted.to_owned());
-        self.send_text(name, to, OutgoingText { body: body.into(), quoted_id, ..OutgoingText::default() })
+        self.send_text(name, to, Text { body: body.into(), quoted_id, ..Text::default() })
     }
 
     /// A status that these people may see.
     pub fn status(&mut self, name: &str, body: &str, readers: &[&str]) -> MessageId {
         let recipients = readers.iter().map(|reader| Jid::pn(*reader)).collect();
-        let text = OutgoingText { body: body.into(), ..OutgoingText::default() };
-        self.request(name, SendRequest { to: Jid::status(), recipients, text, idempotency: None })
+        let text = Text { body: body.into(), ..Text::default() };
+        self.request(name, SendRequest { to: Jid::status(), recipients, content: Content::Text(text) })
     }
 
-    fn send_text(&mut self, name: &str, to: &str, text: OutgoingText) -> MessageId {
-        let request =
-            SendRequest { to: Jid::parse_recipient(to).unwrap(), recipients: Vec::new(), text, idempotency: None };
-        self.request(name, request)
+    fn send_text(&mut self, name: &str, to: &str, text: Text) -> MessageId {
+        let to = Jid::parse_recipient(to).unwrap();
+        self.request(name, SendRequest { to, recipients: Vec::new(), content: Content::Text(text) })
     }
 
     fn request(&mut self, name: &str, request: SendRequest) -> MessageId {
-        match self.command(name, Command::Send(Box::new(request))) {
-            Some(Reply::Accepted(record)) => record.id,
-            other => panic!("the message was not accepted: {other:?}"),
-        }
+        self.try_send(name, request).expect("the message is accepted").id
     }
 
-    pub fn message(&mut self, name: &str, id: &MessageId) -> MessageRecord {
-        match self.command(name, Command::Message(id.clone())) {
-            Some(Reply::Message(Some(record))) => *record,
-            other => panic!("no such message: {other:?}"),
-        }
+    pub fn try_send(&mut self, name: &str, request: SendRequest) -> Result<MessageRecord, SendError> {
+        let request = Box::new(request);
+        self.call(name, |reply| Messages::Send { request, reply }.into()).expect("it is answered at once")
+    }
+
+    pub fn message(&self, name: &str, id: &MessageId) -> MessageRecord {
+        self.stored_message(name, id).expect("the message is known")
+    }
+
+    pub fn stored_message(&self, name: &str, id: &MessageId) -> Option<MessageRecord> {
+        stored_message(&self.accounts[name].local.store(), id).unwrap()
     }
 
     /// The `data` of every event of this type that the account has committed.
@@ -290,7 +338,7 @@ impl Net {
                 }
             }
             Effect::Reply(_, reply) => account.replies.push(reply),
-            Effect::Count(incident) => self.incidents.push(incident),
+            Effect::Count(counter) => self.counters.push(counter),
             Effect::View(_) => {}
         }
     }

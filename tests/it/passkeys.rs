@@ -2,7 +2,8 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::{AccountState, Assertion, Command, Refusal, Reply};
+use wharf::account::AccountState;
+use wharf::account::commands::{Assertion, Linking, LinkingError};
 use wharf::sandbox::world::{PasskeyFault, PasskeyPolicy, PasskeyStep};
 use wharf::wire::{Jid, Node};
 
@@ -11,7 +12,7 @@ const ALICE: &str = "15550001111";
 /// Alice's phone demands a passkey; her account has been scanned.
 fn scanned(change: impl FnOnce(&mut PasskeyPolicy)) -> Net {
     let mut net = demanding(change);
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.until("a code is shown", |net| net.code("alice").is_some());
     let qr = net.code("alice").unwrap();
     net.world.scan(ALICE, &qr).unwrap();
@@ -39,9 +40,18 @@ fn assertion(net: &mut Net) -> Assertion {
     Assertion::parse(net.world.sign_with_passkey(ALICE, &options).unwrap().to_string()).unwrap()
 }
 
+fn hand_in(net: &mut Net, assertion: Assertion) -> Option<Result<(), LinkingError>> {
+    let assertion = Box::new(assertion);
+    net.call("alice", |reply| Linking::Passkey { assertion, reply }.into())
+}
+
+fn confirm(net: &mut Net) -> Option<Result<(), LinkingError>> {
+    net.call("alice", |reply| Linking::ConfirmPasskey { reply }.into())
+}
+
 fn prove(net: &mut Net) {
     let assertion = assertion(net);
-    assert_eq!(net.command("alice", Command::Passkey(Box::new(assertion))), Some(Reply::Done));
+    assert_eq!(hand_in(net, assertion), Some(Ok(())));
 }
 
 fn online(net: &mut Net) {
@@ -82,7 +92,7 @@ fn the_options_are_asked_for_where_the_demand_has_none() {
 #[test]
 fn a_code_that_was_typed_is_followed_by_the_passkey() {
     let mut net = demanding(|policy| policy.hello_first = true);
-    net.command("alice", Command::PairingCode(Jid::pn(ALICE)));
+    net.pairing_code("alice", ALICE);
     net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
     let code = net.view("alice").pairing_code.clone().unwrap().text;
     net.world.enter_code(ALICE, &code).unwrap();
@@ -101,7 +111,7 @@ fn after_five_minutes_the_codes_are_compared() {
     net.settle();
     let shown = net.view("alice").passkey.as_ref().unwrap().code.clone().unwrap();
     assert_eq!(net.world.passkey_code(ALICE).unwrap(), shown);
-    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Done));
+    assert_eq!(confirm(&mut net), Some(Ok(())));
     net.settle();
     assert_ne!(net.state("alice"), AccountState::Online, "the phone has not said so yet");
     net.world.decide_passkey(ALICE, true).unwrap();
@@ -126,9 +136,9 @@ fn a_phone_that_shows_another_code_is_declined_and_linking_begins_anew() {
 #[test]
 fn a_confirmation_that_comes_too_early_does_not_drop_the_attempt() {
     let mut net = scanned(|_| {});
-    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Refused(Refusal::NoPasskey)));
+    assert_eq!(confirm(&mut net), Some(Err(LinkingError::NoPasskey)));
     asked(&mut net);
-    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Refused(Refusal::PasskeyUnderWay)));
+    assert_eq!(confirm(&mut net), Some(Err(LinkingError::PasskeyUnderWay)));
     prove(&mut net);
     online(&mut net);
 }
@@ -149,7 +159,7 @@ fn a_continuation_that_belongs_to_nothing_does_not_drop_the_attempt() {
     net.until("a code is to be compared", |net| net.state("alice") == AccountState::PasskeyConfirmation);
     net.stanza("alice", continuation);
     net.world.decide_passkey(ALICE, true).unwrap();
-    assert_eq!(net.command("alice", Command::ConfirmPasskey), Some(Reply::Done));
+    assert_eq!(confirm(&mut net), Some(Ok(())));
     online(&mut net);
 }
 
@@ -158,9 +168,9 @@ fn a_second_assertion_is_refused_while_the_first_is_under_way() {
     let mut net = scanned(|_| {});
     asked(&mut net);
     let assertion = assertion(&mut net);
-    net.command("alice", Command::Passkey(Box::new(assertion.clone())));
-    let second = net.command("alice", Command::Passkey(Box::new(assertion)));
-    assert_eq!(second, Some(Reply::Refused(Refusal::PasskeyUnderWay)));
+    hand_in(&mut net, assertion.clone());
+    let second = hand_in(&mut net, assertion);
+    assert_eq!(second, Some(Err(LinkingError::PasskeyUnderWay)));
     online(&mut net);
 }
 
@@ -212,7 +222,7 @@ fn an_assertion_for_another_challenge_is_refused() {
     let mut options = net.view("alice").passkey.as_ref().unwrap().options.clone().unwrap();
     options["challenge"] = "AAAA".into();
     let wrong = net.world.sign_with_passkey(ALICE, &options).unwrap().to_string();
-    net.command("alice", Command::Passkey(Box::new(Assertion::parse(wrong).unwrap())));
+    hand_in(&mut net, Assertion::parse(wrong).unwrap());
     stopped_with(&mut net, "passkey_refused: assertion (401)");
 }
 

@@ -2,7 +2,7 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, Reply};
+use wharf::account::AccountState;
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::wire::encode_frame;
 
@@ -24,7 +24,7 @@ fn a_batch_that_was_refused_is_offered_again_as_it_is_after_a_growing_while() {
     net.account("alice");
     fault(&mut net, FaultKind::RefusePrekeys { code: 503 }, 3);
     net.world.create_phone(ALICE, None).unwrap();
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.until("a code is shown", |net| net.code("alice").is_some());
     let code = net.code("alice").unwrap();
     net.world.scan(ALICE, &code).unwrap();
@@ -44,13 +44,13 @@ fn a_restart_between_offers_keeps_the_batch() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     fault(&mut net, FaultKind::RefusePrekeys { code: 503 }, 50);
-    net.command("alice", Command::RefreshPreKeys);
+    net.refresh_prekeys("alice");
     net.settle();
     let refused = uploads(&net);
     net.world.clear_faults();
     net.restart("alice");
     net.settle();
-    net.command("alice", Command::RefreshPreKeys);
+    net.refresh_prekeys("alice");
     net.settle();
     let offered = uploads(&net);
     assert!(offered.len() > refused.len() && refused.len() > 1);
@@ -62,16 +62,16 @@ fn a_restart_between_offers_keeps_the_batch() {
 fn a_fresh_batch_is_uploaded_on_request_now_or_with_the_next_login() {
     let mut net = Net::new();
     net.account("alice");
-    assert!(matches!(net.command("alice", Command::RefreshPreKeys), Some(Reply::Refused(_))), "it is not linked");
+    assert!(matches!(net.refresh_prekeys("alice"), Some(Err(_))), "it is not linked");
     let mut net = Net::new();
     net.linked("alice", ALICE);
     assert_eq!(uploads(&net).len(), 1);
-    assert_eq!(net.command("alice", Command::RefreshPreKeys), Some(Reply::Done));
+    assert_eq!(net.refresh_prekeys("alice"), Some(Ok(())));
     net.settle();
     assert_eq!(uploads(&net).len(), 2);
-    net.command("alice", Command::Stop);
-    net.command("alice", Command::RefreshPreKeys);
-    net.command("alice", Command::Start);
+    net.stop("alice");
+    net.refresh_prekeys("alice");
+    net.start("alice");
     net.settle();
     assert_eq!(uploads(&net).len(), 3);
 }
@@ -82,8 +82,8 @@ fn a_service_that_holds_nothing_is_given_everything_anew() {
         let mut net = Net::new();
         net.linked("alice", ALICE);
         fault(&mut net, FaultKind::RefuseDigest { code }, 1);
-        net.command("alice", Command::Stop);
-        net.command("alice", Command::Start);
+        net.stop("alice");
+        net.start("alice");
         net.settle();
         assert_eq!((uploads(&net).len(), net.state("alice")), (uploaded, AccountState::Online), "{code}");
     }
@@ -98,8 +98,8 @@ fn what_the_service_holds_is_compared_once_for_each_login() {
     };
     let before = asked(&net);
     assert_eq!(before, 1);
-    net.command("alice", Command::Stop);
-    net.command("alice", Command::Start);
+    net.stop("alice");
+    net.start("alice");
     net.settle();
     assert_eq!(asked(&net), 2);
 }

@@ -4,7 +4,7 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::Incident;
+use wharf::account::Counter;
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::storage::kind;
 use wharf::wire::{Jid, Node};
@@ -77,8 +77,8 @@ fn phone_read(net: &Net, number: &str, text: &str) -> usize {
     net.world.phone_messages(number).unwrap().iter().filter(|message| message.text.as_deref() == Some(text)).count()
 }
 
-fn counted(net: &Net, incident: Incident) -> usize {
-    net.incidents.iter().filter(|counted| **counted == incident).count()
+fn counted(net: &Net, incident: Counter) -> usize {
+    net.counters.iter().filter(|counted| **counted == incident).count()
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_prekey_that_a_first_message_names_is_gone() {
     let mut net = strangers();
     lose(&mut net, "alice", kind::PREKEY_BLOCK.code());
     alice_hears(&mut net);
-    assert!(counted(&net, Incident::RetryAsked) >= 2);
+    assert!(counted(&net, Counter::RetrySent) >= 2);
 }
 
 #[test]
@@ -237,9 +237,9 @@ fn a_new_message_whose_damaged_counter_is_an_old_one_is_asked_for_again() {
         .attr("t", "1760000000")
         .child(earlier.find("enc").unwrap().clone());
     net.stanza("alice", damaged);
-    assert_eq!(counted(&net, Incident::RetryAsked), 1);
+    assert_eq!(counted(&net, Counter::RetrySent), 1);
     net.stanza("alice", earlier);
-    assert_eq!(counted(&net, Incident::RetryAsked), 1, "a copy is not");
+    assert_eq!(counted(&net, Counter::RetrySent), 1, "a copy is not");
 }
 
 #[test]
@@ -265,8 +265,8 @@ fn a_device_asks_without_end_and_is_not_answered_without_end() {
         net.stanza("alice", retry(count));
         net.settle();
     }
-    assert_eq!(counted(&net, Incident::RetryAnswered), 0);
-    assert_eq!(counted(&net, Incident::RetryUnanswered), 3);
+    assert_eq!(counted(&net, Counter::Resent), 0);
+    assert_eq!(counted(&net, Counter::RetryRefused), 3);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
     let receipt = Node::new("receipt").attr("id", id.to_string()).attr("type", "retry");
     net.stanza("alice", receipt.attr("from", device).child(retry));
     net.settle();
-    assert_eq!((counted(&net, Incident::RetryAnswered), counted(&net, Incident::RetryUnanswered)), (0, 1));
+    assert_eq!((counted(&net, Counter::Resent), counted(&net, Counter::RetryRefused)), (0, 1));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_device_that_asks_is_answered_though_we_go_down_before_we_have_its_prekeys()
     let mut net = talking();
     fault(&mut net, FaultKind::Corrupt, ALICE, 1);
     net.send("bob", ALICE, "at the second attempt");
-    net.until("it is asked for again", |net| counted(net, Incident::RetryAsked) == 1);
+    net.until("it is asked for again", |net| counted(net, Counter::RetrySent) == 1);
     let without_sessions = net.backup("bob").into_iter().filter(|(key, _)| key[16] != kind::SESSION.code()).collect();
     net.start_copy("bob", without_sessions);
     let is_asked =
@@ -326,7 +326,7 @@ fn a_request_that_waits_survives_our_going_down() {
     net.settle();
     fault(&mut net, FaultKind::Corrupt, BOB, 1);
     net.send("alice", &group, "first");
-    net.until("it is asked for again", |net| counted(net, Incident::RetryAsked) == 1);
+    net.until("it is asked for again", |net| counted(net, Counter::RetrySent) == 1);
     fault(&mut net, FaultKind::Swallow, ALICE, 1);
     net.send("alice", &group, "second");
     net.pass(Duration::from_secs(2));
@@ -341,7 +341,7 @@ fn what_is_sent_again_is_kept_until_the_service_has_it() {
     let mut net = talking();
     fault(&mut net, FaultKind::Corrupt, ALICE, 1);
     net.send("bob", ALICE, "at the second attempt");
-    while counted(&net, Incident::RetryAsked) == 0 {
+    while counted(&net, Counter::RetrySent) == 0 {
         assert!(net.carry_one(), "it was not asked for again");
     }
     fault(&mut net, FaultKind::Swallow, BOB, 1);

@@ -246,7 +246,7 @@ async fn metrics_tell_of_commits_and_states() {
     assert_eq!(without.status().as_u16(), 401);
 }
 
-/// Alerts and panels, which name series and values of their labels: `wharf_accounts{state="deaf"}`.
+/// Alerts and panels, which name series and values of their labels: `wharf_accounts{state="unresponsive"}`.
 const WATCHED: [&str; 2] = [
     include_str!("../../deploy/helm/wharf/files/rules.yaml"),
     include_str!("../../deploy/helm/wharf/files/dashboard.json"),

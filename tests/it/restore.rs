@@ -3,7 +3,7 @@
 use crate::net::Net;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use wharf::account::MessageStatus;
+use wharf::account::commands::MessageStatus;
 use wharf::signal::{PreKeySignalMessage, SignalMessage};
 use wharf::wire::Node;
 
@@ -117,15 +117,15 @@ fn what_waited_in_the_queue_is_not_sent_again_but_failed_with_its_outcome_unknow
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.world.create_phone(CAROL, None).unwrap();
-    net.command("alice", wharf::account::Command::Stop);
+    net.stop("alice");
     let id = net.send("alice", CAROL, "once");
     let backup = net.backup("alice");
-    net.command("alice", wharf::account::Command::Start);
+    net.start("alice");
     net.settle();
     assert_eq!(read_by(&net, CAROL), ["once"]);
 
     net.restore("alice", backup);
-    net.command("alice", wharf::account::Command::Start);
+    net.start("alice");
     net.settle();
     let message = net.message("alice", &id);
     assert_eq!((message.status, message.failure.unwrap().0.as_str()), (MessageStatus::Failed, "outcome_unknown"));

@@ -5,7 +5,7 @@ use crate::served::{KEY, MASTER_KEY, Served, config, until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use wharf::account::{Command, MessageStatus, Reply};
+use wharf::account::commands::MessageStatus;
 use wharf::app::{Parts, start};
 use wharf::storage::{Engine, MasterKey, MemoryEngine};
 
@@ -15,7 +15,7 @@ const CAROL: &str = "15550003333";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn sweep(net: &mut Net) {
-    while net.command("alice", Command::Sweep) == Some(Reply::Swept { more: true }) {}
+    while net.sweep("alice") {}
 }
 
 fn stored(net: &Net, kind: u8) -> usize {
@@ -36,20 +36,20 @@ fn messages_and_what_is_known_of_received_ones_are_forgotten_after_their_days_an
     net.settle();
     let (received, sessions) = (stored(&net, INBOX), stored(&net, SESSIONS));
     // Days of pings would take seconds.
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     net.pass(29 * DAY);
     sweep(&mut net);
     assert_eq!((stored(&net, MESSAGES), stored(&net, INBOX)), (1, received), "not before their time");
     net.pass(2 * DAY);
     sweep(&mut net);
     assert_eq!(stored(&net, SESSIONS), sessions);
-    net.command("alice", Command::Start);
+    net.start("alice");
     let young = net.send("alice", BOB, "young");
     net.settle();
     sweep(&mut net);
     assert_eq!(stored(&net, MESSAGES), 1);
     assert_eq!(net.message("alice", &young).status, MessageStatus::Read);
-    assert_eq!(net.command("alice", Command::Message(old)), Some(Reply::Message(None)));
+    assert_eq!(net.stored_message("alice", &old), None);
     assert!(stored(&net, INBOX) < received);
 }
 
@@ -58,12 +58,12 @@ fn a_message_that_waits_to_be_sent_is_not_forgotten_however_old_it_is() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.world.create_phone(BOB, None).unwrap();
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     let waiting = net.send("alice", BOB, "patience");
     net.pass(60 * DAY);
     sweep(&mut net);
     assert_eq!(net.message("alice", &waiting).status, MessageStatus::Queued);
-    net.command("alice", Command::Start);
+    net.start("alice");
     net.settle();
     assert_eq!(net.message("alice", &waiting).status, MessageStatus::Read);
 }
@@ -72,12 +72,12 @@ fn a_message_that_waits_to_be_sent_is_not_forgotten_however_old_it_is() {
 fn a_sweep_takes_many_turns_where_there_is_much_to_look_at() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
-    net.command("alice", Command::Stop);
+    net.stop("alice");
     for number in 0..600 {
         net.send("alice", BOB, &number.to_string());
     }
     let mut turns = 1;
-    while net.command("alice", Command::Sweep) == Some(Reply::Swept { more: true }) {
+    while net.sweep("alice") {
         turns += 1;
     }
     assert!(turns >= 3 + 4, "{turns}");

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use wharf::account::{AccountState, Command, Incident};
+use wharf::account::{AccountState, Counter};
 use wharf::sandbox::world::{FaultKind, FaultSummary, NewFault};
 use wharf::storage::kind;
 
@@ -72,7 +72,7 @@ fn hour(net: &mut Net, written: &mut Written, group: &str, rng: &mut StdRng) {
             written.read.entry(number).or_default().extend(read);
             net.restart(name);
         }
-        2 => drop(net.command(name, Command::Stop)),
+        2 => net.stop(name),
         _ => {
             let kinds = [
                 FaultKind::Corrupt,
@@ -98,7 +98,7 @@ fn hour(net: &mut Net, written: &mut Written, group: &str, rng: &mut StdRng) {
     }
     net.pass(HOUR);
     for (name, _) in ACCOUNTS {
-        net.command(name, Command::Start);
+        net.start(name);
     }
 }
 
@@ -150,7 +150,7 @@ fn a_week_leaves_nothing_unread_and_nothing_that_grows() {
             net.world.reinstall(PHONES[0]).unwrap();
         }
         for (name, _) in ACCOUNTS {
-            while matches!(net.command(name, Command::Sweep), Some(wharf::account::Reply::Swept { more: true })) {}
+            while net.sweep(name) {}
         }
     }
     net.world.clear_faults();
@@ -171,18 +171,18 @@ fn a_week_leaves_nothing_unread_and_nothing_that_grows() {
         assert!(rows(&net, name, kind::PREKEY_BLOCK.code()) < 40, "{name}: used prekeys are gone");
         assert!(rows(&net, name, kind::SESSION.code()) < 400, "{name}: old states are dropped");
     }
-    let count = |wanted| net.incidents.iter().filter(|incident| **incident == wanted).count();
+    let count = |wanted| net.counters.iter().filter(|incident| **incident == wanted).count();
     let rotated = net.asked.iter().filter(|iq| iq.find("rotate").is_some()).count();
     assert!(rotated >= ACCOUNTS.len() || days < 5, "the signed prekeys were replaced");
-    let asked = count(Incident::RetryAsked);
+    let asked = count(Counter::RetrySent);
     assert!(asked < written.count as usize / 4, "{asked} of {} messages were asked for again", written.count);
     println!(
-        "{days} days, seed {seed}: {} messages, {} undecryptable, {asked} asked for again, {} sent again, {} deaf, {} \
+        "{days} days, seed {seed}: {} messages, {} undecryptable, {asked} asked for again, {} sent again, {} unresponsive, {} \
          identities changed, {rotated} signed prekeys replaced",
         written.count,
-        count(Incident::Undecryptable),
-        count(Incident::RetryAnswered),
-        count(Incident::Deaf),
-        count(Incident::IdentityChanged),
+        count(Counter::Undecryptable),
+        count(Counter::Resent),
+        count(Counter::Unresponsive),
+        count(Counter::IdentityChanged),
     );
 }

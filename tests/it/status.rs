@@ -1,7 +1,7 @@
 //! A status: encrypted once, for the readers that the bot names.
 
 use crate::net::Net;
-use wharf::account::{Command, MessageStatus};
+use wharf::account::commands::{Groups, MessageStatus};
 use wharf::sandbox::world::{FaultKind, NewFault};
 use wharf::wire::Jid;
 
@@ -98,7 +98,7 @@ fn a_contact_with_a_new_identity_makes_a_new_status_key() {
 fn on_request_the_next_status_has_a_new_key() {
     let mut net = friends();
     tell(&mut net, "first", &[BOB]);
-    net.command("alice", Command::RotateSenderKey(Jid::status()));
+    net.call("alice", |reply| Groups::RotateSenderKey { group: Jid::status(), reply }.into());
     tell(&mut net, "second", &[BOB]);
     assert_eq!(last_stanza(&net), (4, 3, false));
     assert_eq!(seen_by_bob(&net), ["first", "second"]);

@@ -2,7 +2,7 @@
 
 use crate::net::Net;
 use std::time::Duration;
-use wharf::account::MessageStatus;
+use wharf::account::commands::MessageStatus;
 
 const ALICE: &str = "15550001111";
 const CAROL: &str = "15550003333";

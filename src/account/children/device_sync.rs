@@ -2,12 +2,14 @@
 //!
 //! Invariant: one canonical address per peer, its LID where it is known; everything is filed under that.
 
+use crate::account::children::machine::Machine;
 use crate::account::codec::{decode, encode};
 use crate::account::error::AccountError;
 use crate::account::proto::{DeviceList, device_list};
+use crate::base::address::ProtocolAddress;
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
-use crate::wire::adv::read_key_indexes;
-use crate::wire::{Jid, Node, Server, WireError};
+use crate::wire::usync::UsyncUser;
+use crate::wire::{Jid, Server};
 use std::collections::HashMap;
 
 type Writes = ChangeSet<owner::DeviceSync>;
@@ -18,6 +20,16 @@ pub struct DeviceSync {
     lids: HashMap<Jid, Jid>,
     pns: HashMap<Jid, Jid>,
     lists: HashMap<Jid, DeviceList>,
+    writes: Writes,
+}
+
+impl Machine for DeviceSync {
+    type Owner = owner::DeviceSync;
+    const NAME: &'static str = "device sync";
+
+    fn take_writes(&mut self) -> Writes {
+        std::mem::take(&mut self.writes)
+    }
 }
 
 /// A user as we address it.
@@ -28,29 +40,18 @@ pub struct KnownUser {
     pub devices: Vec<u16>,
 }
 
-/// One user of a usync answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsyncUser {
-    pub user: Jid,
-    pub lid: Option<Jid>,
-    /// `None` when the service knows no devices: the number is not registered.
-    pub devices: Option<Vec<(u16, u32)>>,
-    pub raw_id: u32,
-}
-
-/// What was filed, and what follows from it for sessions.
-#[derive(Default)]
+/// New facts of an answer, and their consequences for sessions.
+#[derive(Debug, Default)]
 pub struct Learned {
-    pub writes: Writes,
-    /// Phone numbers and LIDs that are one person, as nobody knew before.
+    /// New pairs of phone number and LID.
     pub mapped: Vec<(Jid, Jid)>,
-    /// Users who have registered anew: by all their addresses.
-    pub anew: Vec<Vec<Jid>>,
+    /// Users who reinstalled, each by all addresses.
+    pub reinstalled: Vec<Vec<Jid>>,
 }
 
 impl DeviceSync {
     pub fn new(store: AccountStore) -> Self {
-        Self { store, lids: HashMap::new(), pns: HashMap::new(), lists: HashMap::new() }
+        Self { store, lids: HashMap::new(), pns: HashMap::new(), lists: HashMap::new(), writes: Writes::default() }
     }
 
     /// The user's devices, if the registry has them.
@@ -78,13 +79,13 @@ impl DeviceSync {
             let canonical = self.canonical(&user.user)?.bare();
             let before = self.list(&canonical)?.map_or(0, DeviceList::raw_id);
             if before != 0 && user.raw_id != 0 && before != user.raw_id {
-                learned.anew.push(self.addresses(&canonical)?);
+                learned.reinstalled.push(self.addresses(&canonical)?);
             }
             let entries = devices
                 .iter()
                 .map(|(id, key_index)| device_list::Entry { id: Some(u32::from(*id)), key_index: Some(*key_index) });
             let list = DeviceList { raw_id: Some(user.raw_id), devices: entries.collect() };
-            learned.writes.put(kind::DEVICES, canonical.to_string(), encode(&list));
+            self.writes.put(kind::DEVICES, canonical.to_string(), encode(&list));
             self.lists.insert(canonical, list);
         }
         Ok(learned)
@@ -103,13 +104,13 @@ impl DeviceSync {
         if pn.server() != Server::Pn || lid.server() != Server::Lid || self.lid_of(pn)?.as_ref() == Some(lid) {
             return Ok(());
         }
-        learned.writes.put(kind::LID_OF, pn.user(), lid.user());
-        learned.writes.put(kind::PN_OF, lid.user(), pn.user());
+        self.writes.put(kind::LID_OF, pn.user(), lid.user());
+        self.writes.put(kind::PN_OF, lid.user(), pn.user());
         self.lids.insert(pn.clone(), lid.clone());
         self.pns.insert(lid.clone(), pn.clone());
         learned.mapped.push((pn.clone(), lid.clone()));
         if self.list(pn)?.is_some() {
-            learned.writes.delete(kind::DEVICES, pn.to_string());
+            self.writes.delete(kind::DEVICES, pn.to_string());
             self.lists.remove(pn);
         }
         Ok(())
@@ -133,38 +134,37 @@ impl DeviceSync {
     }
 
     /// Drops a user's list, so that the next use asks the service.
-    pub fn forget(&mut self, user: &Jid) -> Result<Writes, AccountError> {
+    pub fn forget(&mut self, user: &Jid) -> Result<(), AccountError> {
         let canonical = self.canonical(user)?.bare();
-        let mut writes = Writes::default();
         if self.list(&canonical)?.is_some() {
-            writes.delete(kind::DEVICES, canonical.to_string());
+            self.writes.delete(kind::DEVICES, canonical.to_string());
             self.lists.remove(&canonical);
         }
-        Ok(writes)
+        Ok(())
     }
 
     /// Forgets a user: returns its addresses, and how many lists went.
-    pub fn forget_user(&mut self, user: &Jid) -> Result<(Vec<Jid>, u64, Writes), AccountError> {
+    pub fn forget_user(&mut self, user: &Jid) -> Result<(Vec<Jid>, u64), AccountError> {
         let (pn, lid) = match user.server() {
             Server::Lid => (self.pn_of(user)?, Some(user.clone())),
             _ => (Some(user.clone()), self.lid_of(user)?),
         };
-        let (mut writes, mut lists) = (Writes::default(), 0);
+        let mut lists = 0;
         let addresses: Vec<Jid> = pn.iter().chain(&lid).cloned().collect();
         for address in &addresses {
             if self.list(address)?.is_some() {
-                writes.delete(kind::DEVICES, address.to_string());
+                self.writes.delete(kind::DEVICES, address.to_string());
                 self.lists.remove(address);
                 lists += 1;
             }
         }
         if let (Some(pn), Some(lid)) = (pn, lid) {
-            writes.delete(kind::LID_OF, pn.user());
-            writes.delete(kind::PN_OF, lid.user());
+            self.writes.delete(kind::LID_OF, pn.user());
+            self.writes.delete(kind::PN_OF, lid.user());
             self.lids.remove(&pn);
             self.pns.remove(&lid);
         }
-        Ok((addresses, lists, writes))
+        Ok((addresses, lists))
     }
 
     /// The address that everything about this device is filed under.
@@ -175,6 +175,11 @@ impl DeviceSync {
             return Ok(lid.with_device(jid.device()));
         }
         Ok(jid.clone())
+    }
+
+    /// The Signal addresses of devices, in their order.
+    pub fn protocol_addresses(&mut self, devices: &[Jid]) -> Result<Vec<ProtocolAddress>, AccountError> {
+        devices.iter().map(|device| Ok(self.canonical(device)?.protocol_address())).collect()
     }
 
     /// The LID of a phone number.
@@ -210,65 +215,11 @@ fn user_of(user: Vec<u8>, server: Server) -> Result<Jid, AccountError> {
     String::from_utf8(user).map(|user| Jid::new(user, server)).map_err(|_| AccountError::Record { what: "lid mapping" })
 }
 
-/// The query for devices and LIDs of these users.
-pub(in crate::account) fn usync_query(id: &str, sid: &str, users: &[Jid]) -> Node {
-    let list = users.iter().map(|user| Node::new("user").attr("jid", user.bare()));
-    let protocols = [Node::new("devices").attr("version", "2"), Node::new("lid")];
-    Node::new("iq")
-        .attr("id", id.to_owned())
-        .attr("xmlns", "usync")
-        .attr("type", "get")
-        .attr("to", Jid::service())
-        .child(
-            Node::new("usync")
-                .attr("sid", sid.to_owned())
-                .attr("mode", "query")
-                .attr("last", "true")
-                .attr("index", "0")
-                .attr("context", "message")
-                .child(Node::new("query").children(protocols))
-                .child(Node::new("list").children(list)),
-        )
-}
-
-/// Reads a usync answer. Companions that no signed list vouches for are dropped; the phone, device 0, always stays.
-pub(in crate::account) fn read_usync(iq: &Node) -> Result<Vec<UsyncUser>, WireError> {
-    let list = iq.require_child("usync")?.require_child("list")?;
-    list.all("user").filter(|user| user.has("jid")).map(read_user).collect()
-}
-
-fn read_user(user: &Node) -> Result<UsyncUser, WireError> {
-    let jid = user.require_jid("jid")?.bare();
-    let lid = user.find("lid").and_then(|node| node.jid("val")).map(|lid| lid.bare());
-    let Some(devices) = user.find("devices").filter(|devices| devices.find("device-list").is_some()) else {
-        return Ok(UsyncUser { user: jid, lid, devices: None, raw_id: 0 });
-    };
-    // A phone signs what it likes: a list that makes no sense is none, and nobody else's answer is the worse for it.
-    let indexes = devices.find("key-index-list").and_then(|node| read_key_indexes(node.content_bytes()).ok());
-    let mut kept = vec![(0, 0)];
-    for device in devices.require_child("device-list")?.all("device") {
-        // The wire has one byte for a device: a higher one could not be addressed.
-        let id = device.number("id").and_then(|id| u8::try_from(id).ok()).map(u16::from);
-        let index = device.number("key-index").and_then(|index| u32::try_from(index).ok());
-        if let (Some(id @ 1..), Some(index), Some(indexes)) = (id, index, &indexes)
-            && indexes.vouches_for(index)
-            && !device.is("is_hosted", "true")
-        {
-            kept.push((id, index));
-        }
-    }
-    let raw_id = indexes.map_or(0, |indexes| indexes.raw_id);
-    Ok(UsyncUser { user: jid, lid, devices: Some(kept), raw_id })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::ids::AccountKey;
-    use crate::signal::IdentityKeyPair;
-    use crate::signal::testing::rng;
     use crate::storage::{MemoryEngine, Overlay, Records};
-    use crate::wire::adv::sign_key_indexes;
     use std::sync::Arc;
 
     #[test]
@@ -300,47 +251,10 @@ mod tests {
         let mut learn = |raw_id| {
             let devices_of = Some(vec![(0, 0)]);
             let user = UsyncUser { user: pn.clone(), lid: Some(lid.clone()), devices: devices_of, raw_id };
-            devices.learn(&[user]).unwrap().anew
+            devices.learn(&[user]).unwrap().reinstalled
         };
         assert_eq!(learn(5), Vec::<Vec<Jid>>::new(), "nothing was known before");
         assert_eq!(learn(5), Vec::<Vec<Jid>>::new());
         assert_eq!(learn(6), [vec![pn.clone(), lid.clone()]]);
-    }
-
-    fn answer(indexes: Option<Vec<u8>>) -> Node {
-        let device = |id: u64, index: u64| Node::new("device").attr("id", id).attr("key-index", index);
-        let list = [Node::new("device").attr("id", "0"), device(1, 1), device(2, 2), device(3, 9)];
-        let mut devices = Node::new("devices").child(Node::new("device-list").children(list));
-        if let Some(bytes) = indexes {
-            devices = devices.child(Node::new("key-index-list").attr("ts", "1").bytes(bytes));
-        }
-        let user = Node::new("user").attr("jid", Jid::pn("5511")).child(devices);
-        Node::new("iq").child(Node::new("usync").child(Node::new("list").child(user)))
-    }
-
-    #[test]
-    fn only_companions_that_the_phone_vouches_for_are_kept() {
-        let phone = IdentityKeyPair::generate(&mut rng(1));
-        let signed = sign_key_indexes(&phone, (5, 1), 3, vec![0, 1], &mut rng(2));
-        let user = read_usync(&answer(Some(signed))).unwrap().remove(0);
-        assert_eq!(user.devices, Some(vec![(0, 0), (1, 1), (3, 9)]));
-    }
-
-    #[test]
-    fn of_a_user_with_a_malformed_or_forged_list_only_the_phone_is_kept_and_others_are_read() {
-        let phone = IdentityKeyPair::generate(&mut rng(1));
-        let mut forged = sign_key_indexes(&phone, (5, 1), 3, vec![0, 1], &mut rng(2));
-        let middle = forged.len() / 2;
-        forged[middle] ^= 1;
-        for wrong in [forged, vec![0xff; 9]] {
-            let users = read_usync(&answer(Some(wrong))).unwrap();
-            assert_eq!(users[0].devices, Some(vec![(0, 0)]));
-        }
-    }
-
-    #[test]
-    fn without_a_signed_list_only_the_phone_is_kept() {
-        let user = read_usync(&answer(None)).unwrap().remove(0);
-        assert_eq!(user.devices, Some(vec![(0, 0)]));
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: an id is never given out twice with different keys: the counter moves in the commit that stores the keys, and
 //! a batch is generated anew, never uploaded again, when its upload failed.
 
+use crate::account::children::machine::Machine;
 use crate::account::codec::{decode, encode};
 use crate::account::error::AccountError;
 use crate::account::proto::{PreKeyBlock, PreKeyMarks, SignedPreKey, pre_key_block};
@@ -17,8 +18,8 @@ use rand::rngs::StdRng;
 use std::time::Duration;
 
 type Writes = ChangeSet<owner::PreKeys>;
-/// Public keys to be uploaded, and what must be durable before.
-type Batch = (Vec<(PreKeyId, PublicKey)>, Writes);
+/// Public keys to be uploaded once their commit is durable.
+type Batch = Vec<(PreKeyId, PublicKey)>;
 
 /// How long a signed prekey is offered.
 const ROTATION_PERIOD: Duration = Duration::from_secs(SIGNED_PREKEY_DAYS * 24 * 60 * 60);
@@ -26,7 +27,7 @@ const ROTATION_PERIOD: Duration = Duration::from_secs(SIGNED_PREKEY_DAYS * 24 * 
 /// What a rotation of the signed prekey comes to.
 pub enum Rotation {
     NotBefore(Timestamp),
-    Upload(Box<SignedPreKeyPair>, Writes),
+    Upload(Box<SignedPreKeyPair>),
 }
 
 /// Prekeys that are uploaded at a time, at most: more do not fit a stanza's list.
@@ -37,19 +38,28 @@ const BLOCK: u32 = 32;
 pub struct PreKeys {
     store: AccountStore,
     rng: StdRng,
+    writes: Writes,
+}
+
+impl Machine for PreKeys {
+    type Owner = owner::PreKeys;
+    const NAME: &'static str = "prekeys";
+
+    fn take_writes(&mut self) -> Writes {
+        std::mem::take(&mut self.writes)
+    }
 }
 
 impl PreKeys {
     pub fn new(store: AccountStore, rng: StdRng) -> Self {
-        Self { store, rng }
+        Self { store, rng, writes: Writes::default() }
     }
 
     /// The first signed prekey of a new device.
-    pub fn create_signed(&mut self, identity: &IdentityKeyPair) -> (SignedPreKeyPair, Writes) {
+    pub fn create_signed(&mut self, identity: &IdentityKeyPair) -> SignedPreKeyPair {
         let pair = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, identity, &mut self.rng);
-        let mut writes = Writes::default();
-        put_signed(&mut writes, &pair, None);
-        (pair, writes)
+        put_signed(&mut self.writes, &pair, None);
+        pair
     }
 
     /// The newest signed prekey.
@@ -58,13 +68,12 @@ impl PreKeys {
     }
 
     /// The service has this signed prekey from now on. One that was replaced meanwhile confirms nothing.
-    pub fn confirm_signed(&mut self, id: SignedPreKeyId, now: Timestamp) -> Result<Writes, AccountError> {
+    pub fn confirm_signed(&mut self, id: SignedPreKeyId, now: Timestamp) -> Result<(), AccountError> {
         let (newest, confirmed) = self.newest_signed()?;
-        let mut writes = Writes::default();
         if newest.id == id && confirmed.is_none() {
-            put_signed(&mut writes, &newest, Some(now));
+            put_signed(&mut self.writes, &newest, Some(now));
         }
-        Ok(writes)
+        Ok(())
     }
 
     /// Replaces the signed prekey when it is due: the new one is to be uploaded once its commit is durable, and one that the
@@ -72,21 +81,20 @@ impl PreKeys {
     pub fn rotate_signed(&mut self, identity: &IdentityKeyPair, now: Timestamp) -> Result<Rotation, AccountError> {
         let (newest, confirmed) = self.newest_signed()?;
         let Some(confirmed) = confirmed else {
-            return Ok(Rotation::Upload(Box::new(newest), Writes::default()));
+            return Ok(Rotation::Upload(Box::new(newest)));
         };
         let due = confirmed.plus(ROTATION_PERIOD);
         if now < due {
             return Ok(Rotation::NotBefore(due));
         }
-        let mut writes = Writes::default();
         let next = SignedPreKeyPair::generate(newest.id.next(), identity, &mut self.rng);
-        put_signed(&mut writes, &next, None);
+        put_signed(&mut self.writes, &next, None);
         let mut kept = self.all_signed()?;
         kept.sort_by_key(|(pair, _)| newest.id.distance_from(pair.id));
         for (pair, _) in kept.iter().skip(SIGNED_PREKEYS_KEPT - 1) {
-            writes.delete(kind::SIGNED_PREKEY, pair.id.get().to_be_bytes());
+            self.writes.delete(kind::SIGNED_PREKEY, pair.id.get().to_be_bytes());
         }
-        Ok(Rotation::Upload(Box::new(next), writes))
+        Ok(Rotation::Upload(Box::new(next)))
     }
 
     /// The one that no other follows: ids wrap as those of one-time prekeys do.
@@ -115,12 +123,12 @@ impl PreKeys {
     ) -> Result<(SignedPreKeyPair, Batch), AccountError> {
         let start = self.start_id()?;
         let above = listed.iter().max().map_or(start, |highest| highest.next().max(start));
-        let (keys, mut writes) = self.generate_from(above, count)?;
+        let keys = self.generate_from(above, count)?;
         let newest = self.newest_signed()?.0.id;
         let last = signed.map_or(newest, |listed| listed.max(newest));
         let signed = SignedPreKeyPair::generate(last.next(), identity, &mut self.rng);
-        put_signed(&mut writes, &signed, None);
-        Ok((signed, (keys, writes)))
+        put_signed(&mut self.writes, &signed, None);
+        Ok((signed, keys))
     }
 
     /// The pairs that a PreKey message names. An id that is not ours any more is an error of the message.
@@ -145,20 +153,19 @@ impl PreKeys {
     }
 
     /// Deletes a used-up prekey; to be committed with the session that it made.
-    pub fn consume(&mut self, id: PreKeyId) -> Result<Writes, AccountError> {
+    pub fn consume(&mut self, id: PreKeyId) -> Result<(), AccountError> {
         let number = id.get() / BLOCK;
         let mut block = self.block(number)?;
         block.keys.retain(|entry| entry.id != Some(id.get()));
-        let mut writes = Writes::default();
         if block.keys.is_empty() {
-            writes.delete(kind::PREKEY_BLOCK, number.to_be_bytes());
+            self.writes.delete(kind::PREKEY_BLOCK, number.to_be_bytes());
         } else {
-            writes.put(kind::PREKEY_BLOCK, number.to_be_bytes(), encode(&block));
+            self.writes.put(kind::PREKEY_BLOCK, number.to_be_bytes(), encode(&block));
         }
-        Ok(writes)
+        Ok(())
     }
 
-    /// A batch to be uploaded once its commit is durable: the one that was given back, else a fresh one.
+    /// A batch to be uploaded once its commit is durable: the requeued one, else a fresh one.
     pub fn batch(&mut self, count: u32) -> Result<Batch, AccountError> {
         let marks = self.marks()?;
         let Some(first) = marks.given_back.map(PreKeyId::new).transpose()? else { return self.generate(count) };
@@ -170,31 +177,27 @@ impl PreKeys {
         if keys.is_empty() {
             return self.generate(count);
         }
-        let mut writes = Writes::default();
-        put_marks(&mut writes, &PreKeyMarks { given_back: None, given_back_count: None, ..marks });
-        Ok((keys, writes))
+        self.put_marks(&PreKeyMarks { given_back: None, given_back_count: None, ..marks });
+        Ok(keys)
     }
 
-    /// The service has refused the batch that begins here, of so many ids: it is the next one to be uploaded.
-    pub fn give_back(&mut self, first: PreKeyId, count: u32) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
-        put_marks(
-            &mut writes,
-            &PreKeyMarks { given_back: Some(first.get()), given_back_count: Some(count), ..self.marks()? },
-        );
-        Ok(writes)
+    /// Requeues a batch that the service refused: `count` ids from `first` on are uploaded next.
+    pub fn requeue_batch(&mut self, first: PreKeyId, count: u32) -> Result<(), AccountError> {
+        let marks = PreKeyMarks { given_back: Some(first.get()), given_back_count: Some(count), ..self.marks()? };
+        self.put_marks(&marks);
+        Ok(())
     }
 
-    /// Whether this digest was found right before.
+    /// True when this digest was verified before.
     pub fn is_checked(&self, digest: &[u8]) -> Result<bool, AccountError> {
         Ok(self.marks()?.checked_digest.as_deref() == Some(digest))
     }
 
-    /// This digest was found right: while the service says the same, it need not be made again.
-    pub fn checked(&mut self, digest: &[u8]) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
-        put_marks(&mut writes, &PreKeyMarks { checked_digest: Some(digest.to_vec()), ..self.marks()? });
-        Ok(writes)
+    /// Remembers a verified digest: the same one need not be computed again.
+    pub fn checked(&mut self, digest: &[u8]) -> Result<(), AccountError> {
+        let marks = PreKeyMarks { checked_digest: Some(digest.to_vec()), ..self.marks()? };
+        self.put_marks(&marks);
+        Ok(())
     }
 
     /// The public half of a one-time prekey that is here.
@@ -217,7 +220,6 @@ impl PreKeys {
     }
 
     fn generate_from(&mut self, mut id: PreKeyId, count: u32) -> Result<Batch, AccountError> {
-        let mut writes = Writes::default();
         let mut publics = Vec::with_capacity(count as usize);
         let mut block: Option<(u32, PreKeyBlock)> = None;
         for _ in 0..count {
@@ -225,7 +227,7 @@ impl PreKeys {
             let mut current = match block.take() {
                 Some(current) if current.0 == number => current,
                 finished => {
-                    flush(&mut writes, finished);
+                    flush(&mut self.writes, finished);
                     (number, self.block(number)?)
                 }
             };
@@ -237,9 +239,14 @@ impl PreKeys {
             publics.push((id, *key.pair.public()));
             id = id.next();
         }
-        flush(&mut writes, block);
-        put_marks(&mut writes, &PreKeyMarks { next_id: Some(id.get()), ..self.marks()? });
-        Ok((publics, writes))
+        flush(&mut self.writes, block);
+        let marks = PreKeyMarks { next_id: Some(id.get()), ..self.marks()? };
+        self.put_marks(&marks);
+        Ok(publics)
+    }
+
+    fn put_marks(&mut self, marks: &PreKeyMarks) {
+        self.writes.put(kind::PREKEY_MARKS, "", encode(marks));
     }
 
     fn start_id(&self) -> Result<PreKeyId, AccountError> {
@@ -260,10 +267,6 @@ impl PreKeys {
             None => Ok(PreKeyBlock::default()),
         }
     }
-}
-
-fn put_marks(writes: &mut Writes, marks: &PreKeyMarks) {
-    writes.put(kind::PREKEY_MARKS, "", encode(marks));
 }
 
 fn flush(writes: &mut Writes, block: Option<(u32, PreKeyBlock)>) {
@@ -292,137 +295,5 @@ fn decode_signed(bytes: &[u8]) -> Result<(SignedPreKeyPair, Option<Timestamp>), 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::ids::AccountKey;
-    use crate::signal::limits::MAX_PREKEY_ID;
-    use crate::signal::testing::rng;
-    use crate::storage::{Changes, MemoryEngine, Overlay, Records};
-    use std::sync::Arc;
-
-    struct Fixture {
-        keys: PreKeys,
-        overlay: Overlay,
-        turn: u64,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let overlay = Overlay::default();
-            let records = Records::new(Arc::new(MemoryEngine::default()));
-            let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());
-            Self { keys: PreKeys::new(store, rng(1)), overlay, turn: 0 }
-        }
-
-        fn commit(&mut self, writes: Writes) {
-            let mut changes = Changes::default();
-            changes.absorb(writes);
-            self.turn += 1;
-            self.overlay.pin(self.turn, &changes);
-        }
-
-        fn generate(&mut self, count: u32) -> Vec<u32> {
-            let (keys, writes) = self.keys.generate(count).unwrap();
-            self.commit(writes);
-            keys.into_iter().map(|(id, _)| id.get()).collect()
-        }
-    }
-
-    #[test]
-    fn ids_go_on_where_the_last_batch_ended_and_wrap_after_the_last() {
-        let mut it = Fixture::new();
-        assert_eq!(it.generate(3), [1, 2, 3]);
-        assert_eq!(it.generate(2), [4, 5]);
-        let mut writes = Writes::default();
-        writes.put(
-            kind::PREKEY_MARKS,
-            "",
-            encode(&PreKeyMarks { next_id: Some(MAX_PREKEY_ID), ..PreKeyMarks::default() }),
-        );
-        it.commit(writes);
-        assert_eq!(it.generate(2), [MAX_PREKEY_ID, 1]);
-    }
-
-    #[test]
-    fn prekey_records_have_the_golden_form() {
-        let block = PreKeyBlock { keys: vec![pre_key_block::Entry { id: Some(31), secret: Some(vec![1; 32]) }] };
-        crate::golden::check("prekey-block-v1.hex", &encode(&block));
-        let signed = SignedPreKey {
-            id: Some(1),
-            secret: Some(vec![2; 32]),
-            signature: Some(vec![3; 64]),
-            confirmed_at_ms: None,
-        };
-        crate::golden::check("signed-prekey-v1.hex", &encode(&signed));
-        let confirmed = SignedPreKey { confirmed_at_ms: Some(1_800_000_000_000), ..signed };
-        crate::golden::check("signed-prekey-confirmed-v1.hex", &encode(&confirmed));
-        crate::golden::check(
-            "prekey-marks-v1.hex",
-            &encode(&PreKeyMarks { next_id: Some(813), ..PreKeyMarks::default() }),
-        );
-    }
-
-    #[test]
-    fn the_signed_prekey_is_replaced_every_27_days_and_the_last_three_are_kept() {
-        let mut it = Fixture::new();
-        let identity = IdentityKeyPair::generate(&mut rng(2));
-        let (first, writes) = it.keys.create_signed(&identity);
-        it.commit(writes);
-        let mut now = Timestamp(0);
-        let rotate = |it: &mut Fixture, now| match it.keys.rotate_signed(&identity, now).unwrap() {
-            Rotation::NotBefore(due) => Err(due),
-            Rotation::Upload(pair, writes) => {
-                it.commit(writes);
-                Ok(pair.id.get())
-            }
-        };
-        assert_eq!(rotate(&mut it, now), Ok(1), "what the service never took is uploaded again");
-        for id in 2..=5 {
-            let newest = it.keys.current_signed().unwrap().id;
-            let other = it.keys.confirm_signed(newest.next(), now).unwrap();
-            assert!(other.is_empty(), "the answer to another upload says nothing of this one");
-            let writes = it.keys.confirm_signed(newest, now).unwrap();
-            it.commit(writes);
-            let due = now.plus(ROTATION_PERIOD);
-            assert_eq!(rotate(&mut it, now), Err(due));
-            now = due;
-            assert_eq!(rotate(&mut it, now), Ok(id));
-            assert_eq!(it.keys.current_signed().unwrap().id.get(), id);
-        }
-        let kept: Vec<_> = it.keys.all_signed().unwrap().iter().map(|(pair, _)| pair.id.get()).collect();
-        assert_eq!(kept, [3, 4, 5]);
-        assert!(it.keys.lookup(first.id, None).unwrap().is_err());
-        let old = SignedPreKeyId::new(3).unwrap();
-        assert!(it.keys.lookup(old, None).unwrap().is_ok(), "messages under it may still be on their way");
-    }
-
-    #[test]
-    fn the_newest_signed_prekey_is_known_across_the_wrap_of_its_id() {
-        let mut it = Fixture::new();
-        let identity = IdentityKeyPair::generate(&mut rng(2));
-        let last = SignedPreKeyPair::generate(SignedPreKeyId::new(MAX_PREKEY_ID).unwrap(), &identity, &mut rng(3));
-        let mut writes = Writes::default();
-        put_signed(&mut writes, &last, Some(Timestamp(0)));
-        it.commit(writes);
-        let later = Timestamp(0).plus(ROTATION_PERIOD);
-        let Rotation::Upload(next, writes) = it.keys.rotate_signed(&identity, later).unwrap() else { panic!("due") };
-        it.commit(writes);
-        assert_eq!((next.id.get(), it.keys.current_signed().unwrap().id.get()), (1, 1));
-    }
-
-    #[test]
-    fn a_consumed_prekey_is_gone_and_its_neighbours_stay() {
-        let mut it = Fixture::new();
-        let identity = IdentityKeyPair::generate(&mut rng(2));
-        let (signed, writes) = it.keys.create_signed(&identity);
-        it.commit(writes);
-        it.generate(40);
-        let id = |n| PreKeyId::new(n).unwrap();
-        let found = it.keys.lookup(signed.id, Some(id(7))).unwrap().unwrap().1.unwrap();
-        assert_eq!(found.id, id(7));
-        let writes = it.keys.consume(id(7)).unwrap();
-        it.commit(writes);
-        assert_eq!(it.keys.lookup(signed.id, Some(id(7))).unwrap().err(), Some(SignalError::UnknownPreKey { id: 7 }));
-        assert!(it.keys.lookup(signed.id, Some(id(8))).unwrap().is_ok());
-    }
-}
+#[path = "prekeys_tests.rs"]
+mod tests;

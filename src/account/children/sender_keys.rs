@@ -3,7 +3,8 @@
 //! Only this module writes `SENDER_KEY`, `OWN_SENDER_KEY` and `KEY_HOLDERS`. Invariant: a device counts as a holder only once the
 //! service has acknowledged the message that brought it the key, and nobody who has left holds a key that is still used.
 
-use crate::account::codec::{decode, encode};
+use crate::account::children::machine::Machine;
+use crate::account::codec::{self, decode, encode};
 use crate::account::error::AccountError;
 use crate::account::proto::KeyHolders;
 use crate::base::address::SenderKeyName;
@@ -49,6 +50,16 @@ pub struct SenderKeys {
     buffer: Buffer,
     theirs: HashMap<SenderKeyName, TheirSenderKeys>,
     ours: HashMap<Jid, Ours>,
+    writes: Writes,
+}
+
+impl Machine for SenderKeys {
+    type Owner = owner::SenderKeys;
+    const NAME: &'static str = "sender keys";
+
+    fn take_writes(&mut self) -> Writes {
+        std::mem::take(&mut self.writes)
+    }
 }
 
 struct Ours {
@@ -62,7 +73,6 @@ pub struct Prepared {
     /// The devices that lack it.
     pub fresh: Vec<Jid>,
     pub distribution: Vec<u8>,
-    pub writes: Writes,
 }
 
 /// Devices that a message on its way brings a key.
@@ -74,7 +84,8 @@ pub struct KeyDelivery {
 
 impl SenderKeys {
     pub fn new(store: AccountStore, rng: StdRng, recency: Box<dyn Recency>) -> Self {
-        Self { store, rng, recency, buffer: Buffer::new(), theirs: HashMap::new(), ours: HashMap::new() }
+        let (theirs, ours) = (HashMap::new(), HashMap::new());
+        Self { store, rng, recency, buffer: Buffer::new(), theirs, ours, writes: Writes::default() }
     }
 
     /// Our key for a group with these devices. It is a new one when there was none, when it has served long enough, and when a
@@ -85,7 +96,6 @@ impl SenderKeys {
         devices: &[Jid],
         on_their_way: &[KeyDelivery],
     ) -> Result<Prepared, AccountError> {
-        let mut writes = Writes::default();
         let present: HashSet<&Jid> = devices.iter().collect();
         let known = self.load_ours(group)?.map(|ours| {
             let sent = on_their_way.iter().filter(|delivery| delivery.chain == ours.key.chain_id());
@@ -98,8 +108,8 @@ impl SenderKeys {
             Some((holders, false)) if holders.iter().all(|holder| present.contains(holder)) => holders,
             _ => {
                 let key = OurSenderKey::generate(&mut self.rng);
-                writes.put(kind::OWN_SENDER_KEY, group.to_string(), key.encode().to_vec());
-                writes.delete(kind::KEY_HOLDERS, group.to_string());
+                self.writes.put(kind::OWN_SENDER_KEY, group.to_string(), key.encode().to_vec());
+                self.writes.delete(kind::KEY_HOLDERS, group.to_string());
                 self.ours.insert(group.clone(), Ours { key, holders: BTreeSet::new() });
                 HashSet::new()
             }
@@ -109,16 +119,11 @@ impl SenderKeys {
             chain: ours.key.chain_id(),
             fresh: devices.iter().filter(|device| !holders.contains(*device)).cloned().collect(),
             distribution: ours.key.distribution().encode(),
-            writes,
         })
     }
 
     /// Encrypts for the group.
-    pub fn seal(
-        &mut self,
-        group: &Jid,
-        plaintext: &[u8],
-    ) -> Result<Result<(Vec<u8>, Writes), SignalError>, AccountError> {
+    pub fn encrypt(&mut self, group: &Jid, plaintext: &[u8]) -> Result<Result<Vec<u8>, SignalError>, AccountError> {
         if self.load_ours(group)?.is_none() {
             return Ok(Err(SignalError::NoSession));
         }
@@ -127,30 +132,29 @@ impl SenderKeys {
             Ok(sealed) => sealed.to_vec(),
             Err(error) => return Ok(Err(error)),
         };
-        let mut writes = Writes::default();
-        writes.put(kind::OWN_SENDER_KEY, group.to_string(), ours.key.encode().to_vec());
-        Ok(Ok((sealed, writes)))
+        self.writes.put(kind::OWN_SENDER_KEY, group.to_string(), ours.key.encode().to_vec());
+        Ok(Ok(sealed))
     }
 
     /// The service has taken the message that brought these devices the key.
-    pub fn mark(&mut self, group: &Jid, delivery: &KeyDelivery) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
+    pub fn add_holders(&mut self, group: &Jid, delivery: &KeyDelivery) -> Result<(), AccountError> {
         if let Some(ours) = self.load_ours(group)?.filter(|ours| ours.key.chain_id() == delivery.chain) {
             ours.holders.extend(delivery.devices.iter().cloned());
-            put_holders(&mut writes, group, &ours.holders);
+            let record = holders_record(group, &ours.holders);
+            self.writes.put(kind::KEY_HOLDERS, group.to_string(), record);
         }
-        Ok(writes)
+        Ok(())
     }
 
     /// A device says that it cannot read: it gets the key again with the next message.
-    pub fn unmark(&mut self, group: &Jid, device: &Jid) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
+    pub fn remove_holder(&mut self, group: &Jid, device: &Jid) -> Result<(), AccountError> {
         if let Some(ours) = self.load_ours(group)?
             && ours.holders.remove(device)
         {
-            put_holders(&mut writes, group, &ours.holders);
+            let record = holders_record(group, &ours.holders);
+            self.writes.put(kind::KEY_HOLDERS, group.to_string(), record);
         }
-        Ok(writes)
+        Ok(())
     }
 
     /// Our key for the group as it is now; `None` when there is none.
@@ -159,65 +163,68 @@ impl SenderKeys {
     }
 
     /// Drops our key: the next message to the group makes a new one.
-    pub fn forget_ours(&mut self, group: &Jid) -> Writes {
-        let mut writes = Writes::default();
-        self.drop_ours(group, &mut writes);
-        writes
-    }
-
-    fn drop_ours(&mut self, group: &Jid, writes: &mut Writes) {
+    pub fn forget_ours(&mut self, group: &Jid) {
         self.ours.remove(group);
-        writes.delete(kind::OWN_SENDER_KEY, group.to_string());
-        writes.delete(kind::KEY_HOLDERS, group.to_string());
+        self.writes.delete(kind::OWN_SENDER_KEY, group.to_string());
+        self.writes.delete(kind::KEY_HOLDERS, group.to_string());
     }
 
-    /// Takes up the key that a member has sent.
-    pub fn take(&mut self, name: &SenderKeyName, bytes: &[u8]) -> Result<Result<Writes, SignalError>, AccountError> {
+    /// Processes a member's sender key distribution message.
+    pub fn process_distribution(
+        &mut self,
+        name: &SenderKeyName,
+        bytes: &[u8],
+    ) -> Result<Result<(), SignalError>, AccountError> {
         let distribution = match SenderKeyDistribution::parse(bytes) {
             Ok(distribution) => distribution,
             Err(error) => return Ok(Err(error)),
         };
         let keys = self.load_theirs(name)?;
         keys.process(&distribution);
-        Ok(Ok(put_theirs(name, keys)))
+        let writes = take_their_writes(name, keys);
+        self.writes.append(writes);
+        Ok(Ok(()))
     }
 
     /// A user has lost what they had, as with a new phone: each group's next message brings them our key, and the next status
     /// has a new one for everybody.
-    pub fn lost(&mut self, addresses: &[Jid]) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
+    pub fn forget_member(&mut self, addresses: &[Jid]) -> Result<(), AccountError> {
         let mut groups: HashSet<Jid> = self.ours.keys().cloned().collect();
         for (_, bytes) in self.store.scan(kind::KEY_HOLDERS, b"")? {
             let stored: KeyHolders = decode(&bytes, "key holders")?;
-            groups.extend(stored.group.as_deref().map(Jid::parse).transpose()?);
+            groups.extend(stored.group.as_deref().map(|text| codec::jid(text, "key holders")).transpose()?);
         }
         for group in groups {
             let Some(ours) = self.load_ours(&group)? else { continue };
             let before = ours.holders.len();
             ours.holders.retain(|holder| !addresses.iter().any(|lost| lost.is_same_user_as(holder)));
             if ours.holders.len() != before {
-                put_holders(&mut writes, &group, &ours.holders);
+                let record = holders_record(&group, &ours.holders);
+                self.writes.put(kind::KEY_HOLDERS, group.to_string(), record);
             }
         }
         if self.load_ours(&Jid::status())?.is_some() {
-            self.drop_ours(&Jid::status(), &mut writes);
+            self.forget_ours(&Jid::status());
         }
-        Ok(writes)
+        Ok(())
     }
 
     /// Decrypts a message to a group.
-    pub fn open(
+    pub fn decrypt(
         &mut self,
         name: &SenderKeyName,
         message: &SenderKeyMessage,
         limit: JumpLimit,
-    ) -> Result<Result<(Vec<u8>, Writes), SignalError>, AccountError> {
+    ) -> Result<Result<Vec<u8>, SignalError>, AccountError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let keys = self.load_theirs(name)?;
-        let opened = keys.decrypt(message, limit, &mut buffer).map(<[u8]>::to_vec);
-        let opened = opened.map(|plaintext| (plaintext, put_theirs(name, keys)));
+        let decrypted = keys.decrypt(message, limit, &mut buffer).map(<[u8]>::to_vec);
+        if decrypted.is_ok() {
+            let writes = take_their_writes(name, keys);
+            self.writes.append(writes);
+        }
         self.buffer = buffer;
-        Ok(opened)
+        Ok(decrypted)
     }
 
     fn load_ours(&mut self, group: &Jid) -> Result<Option<&mut Ours>, AccountError> {
@@ -233,7 +240,7 @@ impl SenderKeys {
                 Some(bytes) => decode::<KeyHolders>(&bytes, "key holders")?.devices,
                 None => Vec::new(),
             };
-            let holders = holders.iter().map(|text| Jid::parse(text)).collect::<Result<_, _>>()?;
+            let holders = holders.iter().map(|text| codec::jid(text, "key holders")).collect::<Result<_, _>>()?;
             self.ours.insert(group.clone(), Ours { key: OurSenderKey::decode(&stored)?, holders });
         }
         Ok(self.ours.get_mut(group))
@@ -253,13 +260,12 @@ impl SenderKeys {
     }
 }
 
-fn put_holders(writes: &mut Writes, group: &Jid, holders: &BTreeSet<Jid>) {
+fn holders_record(group: &Jid, holders: &BTreeSet<Jid>) -> Vec<u8> {
     let devices = holders.iter().map(Jid::to_string).collect();
-    let holders = KeyHolders { devices, group: Some(group.to_string()) };
-    writes.put(kind::KEY_HOLDERS, group.to_string(), encode(&holders));
+    encode(&KeyHolders { devices, group: Some(group.to_string()) })
 }
 
-fn put_theirs(name: &SenderKeyName, keys: &mut TheirSenderKeys) -> Writes {
+fn take_their_writes(name: &SenderKeyName, keys: &mut TheirSenderKeys) -> Writes {
     let mut writes = Writes::default();
     for (part, bytes) in keys.take_changes() {
         let key = part_key(name, &part.suffix());
@@ -277,154 +283,5 @@ fn part_key(name: &SenderKeyName, suffix: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::ids::AccountKey;
-    use crate::signal::testing::rng;
-    use crate::storage::{Batch, Changes, MemoryEngine, Overlay, Records};
-    use crate::wire::Server;
-    use std::sync::Arc;
-
-    /// The machine over a memory engine, each call committed.
-    struct Fixture {
-        records: Records,
-        keys: SenderKeys,
-    }
-
-    /// Every other group is idle at once.
-    struct OneAtATime(Option<Jid>);
-
-    impl Recency for OneAtATime {
-        fn used(&mut self, group: &Jid) {
-            self.0 = Some(group.clone());
-        }
-
-        fn idle(&mut self) -> Vec<Jid> {
-            self.0.take().into_iter().collect()
-        }
-    }
-
-    const KEY: AccountKey = AccountKey::from_bytes([1; 16]);
-
-    impl Fixture {
-        fn new() -> Self {
-            Self::over(Records::new(Arc::new(MemoryEngine::default())))
-        }
-
-        fn over(records: Records) -> Self {
-            let store = AccountStore::new(records.clone(), KEY, Overlay::default());
-            let keys = SenderKeys::new(store, rng(1), Box::new(OneAtATime(None)));
-            Self { records, keys }
-        }
-
-        fn commit(&mut self, writes: Writes) {
-            let (mut changes, mut batch) = (Changes::default(), Batch::default());
-            changes.absorb(writes);
-            changes.writes.into_iter().for_each(|write| self.records.stage(&mut batch, KEY, write).unwrap());
-            self.records.engine().apply(batch).unwrap();
-        }
-
-        fn prepare(&mut self, devices: &[Jid], on_their_way: &[KeyDelivery]) -> (ChainId, Vec<Jid>) {
-            let prepared = self.keys.prepare(&group(), devices, on_their_way).unwrap();
-            self.commit(prepared.writes);
-            (prepared.chain, prepared.fresh)
-        }
-
-        fn mark(&mut self, chain: ChainId, devices: &[Jid]) {
-            let writes = self.keys.mark(&group(), &KeyDelivery { chain, devices: devices.to_vec() }).unwrap();
-            self.commit(writes);
-        }
-
-        fn reloaded(self) -> Self {
-            Self::over(self.records)
-        }
-    }
-
-    fn group() -> Jid {
-        Jid::new("120363000000000000", Server::Group)
-    }
-
-    fn devices(count: u16) -> Vec<Jid> {
-        (0..count).map(|device| Jid::new("7", Server::Lid).with_device(device)).collect()
-    }
-
-    #[test]
-    fn the_key_goes_to_those_who_lack_it_and_an_acknowledgement_makes_a_holder() {
-        let mut it = Fixture::new();
-        let (chain, fresh) = it.prepare(&devices(2), &[]);
-        assert_eq!(fresh, devices(2));
-        assert_eq!(it.prepare(&devices(2), &[]), (chain, devices(2)), "nothing was acknowledged");
-        it.mark(chain, &devices(2));
-        let mut it = it.reloaded();
-        assert_eq!(it.prepare(&devices(3), &[]), (chain, devices(3)[2..].to_vec()));
-        let writes = it.keys.unmark(&group(), &devices(2)[1]).unwrap();
-        it.commit(writes);
-        assert_eq!(it.reloaded().prepare(&devices(2), &[]), (chain, devices(2)[1..].to_vec()));
-    }
-
-    #[test]
-    fn who_is_being_sent_the_key_is_not_sent_it_again() {
-        let mut it = Fixture::new();
-        let (chain, fresh) = it.prepare(&devices(2), &[]);
-        let on_its_way = [KeyDelivery { chain, devices: fresh }];
-        assert_eq!(it.prepare(&devices(3), &on_its_way), (chain, devices(3)[2..].to_vec()));
-        let of_an_old_key = [KeyDelivery { chain: ChainId(chain.0 ^ 1), devices: devices(2) }];
-        assert_eq!(it.prepare(&devices(2), &of_an_old_key), (chain, devices(2)));
-    }
-
-    #[test]
-    fn a_key_is_replaced_when_a_holder_has_left_and_after_a_thousand_messages() {
-        let mut it = Fixture::new();
-        let (first, _) = it.prepare(&devices(3), &[]);
-        it.mark(first, &devices(3));
-        let (second, fresh) = it.prepare(&devices(2), &[]);
-        assert_ne!(first, second);
-        assert_eq!(fresh, devices(2), "everybody who stays gets the new one");
-        it.mark(first, &devices(3));
-        assert_eq!(it.prepare(&devices(2), &[]).1, devices(2), "an old acknowledgement makes no holder of the new key");
-        it.mark(second, &devices(2));
-        for _ in 0..MAX_MESSAGES {
-            let (_, writes) = it.keys.seal(&group(), b"x").unwrap().unwrap();
-            it.commit(writes);
-        }
-        let mut it = it.reloaded();
-        let (third, fresh) = it.prepare(&devices(2), &[]);
-        assert_ne!(second, third);
-        assert_eq!(fresh, devices(2));
-    }
-
-    #[test]
-    fn a_members_messages_are_read_once_their_key_is_known_and_after_a_restart() {
-        let (mut ours, mut theirs) = (Fixture::new(), Fixture::new());
-        theirs.prepare(&devices(1), &[]);
-        let name = devices(1)[0].sender_key_name(&group());
-        let mut seal =
-            |text: &[u8]| SenderKeyMessage::parse(theirs.keys.seal(&group(), text).unwrap().unwrap().0).unwrap();
-        let limit = JumpLimit::default();
-        let first = seal(b"first");
-        let unknown = ours.keys.open(&name, &first, limit).unwrap();
-        assert!(matches!(unknown, Err(SignalError::UnknownSenderKey { .. })));
-        let key = theirs.keys.distribution(&group()).unwrap().unwrap();
-        // The distribution begins behind the first message.
-        let writes = ours.keys.take(&name, &key).unwrap().unwrap();
-        ours.commit(writes);
-        let mut ours = ours.reloaded();
-        let mut seal =
-            |text: &[u8]| SenderKeyMessage::parse(theirs.keys.seal(&group(), text).unwrap().unwrap().0).unwrap();
-        let second = seal(b"second");
-        let (plaintext, writes) = ours.keys.open(&name, &second, limit).unwrap().unwrap();
-        assert_eq!(plaintext, b"second");
-        ours.commit(writes);
-        let again = ours.reloaded().keys.open(&name, &second, limit).unwrap();
-        assert!(matches!(again, Err(SignalError::Duplicate { .. })));
-    }
-
-    #[test]
-    fn key_holders_have_the_golden_form() {
-        let devices = devices(2).iter().map(Jid::to_string).collect();
-        let holders = KeyHolders { devices, group: None };
-        crate::golden::check("key-holders-v1.hex", &encode(&holders));
-        let holders = KeyHolders { group: Some(group().to_string()), ..holders };
-        crate::golden::check("key-holders-v2.hex", &encode(&holders));
-    }
-}
+#[path = "sender_keys_tests.rs"]
+mod tests;

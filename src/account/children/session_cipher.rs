@@ -2,13 +2,14 @@
 //!
 //! Live sessions are objects; they are encoded when they change. Only this module writes `SESSION` and `IDENTITY`.
 
+use crate::account::children::machine::Machine;
 use crate::account::error::AccountError;
 use crate::base::address::ProtocolAddress;
 use crate::base::counts::Counts;
 use crate::base::time::Timestamp;
 use crate::signal::{
-    Buffer, Ciphertext, Context, IdentityKey, JumpLimit, LocalParty, Part, PreKeyId, PreKeyPair, PreKeySignalMessage,
-    PublicKey, RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
+    Buffer, Context, IdentityKey, JumpLimit, LocalParty, Part, PreKeyId, PreKeyPair, PreKeySignalMessage, PublicKey,
+    RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
 use crate::wire::Jid;
@@ -30,18 +31,28 @@ pub struct SessionCipher {
     buffer: Buffer,
     sessions: HashMap<ProtocolAddress, Session>,
     identities: HashMap<ProtocolAddress, IdentityKey>,
+    writes: Writes,
+}
+
+impl Machine for SessionCipher {
+    type Owner = owner::SessionCipher;
+    const NAME: &'static str = "session cipher";
+
+    fn take_writes(&mut self) -> Writes {
+        std::mem::take(&mut self.writes)
+    }
 }
 
 /// A received ciphertext, parsed.
 #[derive(Debug)]
-pub enum Sealed {
+pub enum Ciphertext {
     Signal(SignalMessage),
     PreKey(Box<PreKeySignalMessage>),
 }
 
 /// A ciphertext to be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Enciphered {
+pub struct Encrypted {
     /// The `type` of its `enc`.
     pub kind: &'static str,
     pub bytes: Vec<u8>,
@@ -54,11 +65,10 @@ pub struct Established {
     pub refused: Vec<(ProtocolAddress, SignalError)>,
     /// Addresses whose identity is another than the one we knew.
     pub changed: Vec<ProtocolAddress>,
-    pub writes: Writes,
 }
 
 /// What a message needs to be opened.
-pub struct Opening {
+pub struct DecryptContext {
     /// Those that a new session needs.
     pub prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
     pub limit: JumpLimit,
@@ -67,19 +77,18 @@ pub struct Opening {
 
 /// A decrypted message, and what it did.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Decrypted {
     pub plaintext: Vec<u8>,
     /// Used up: to be deleted with the same commit.
     pub used_prekey: Option<PreKeyId>,
     /// The peer's identity is another than the one we knew.
     pub identity_changed: bool,
-    pub writes: Writes,
 }
 
 impl SessionCipher {
     pub fn new(store: AccountStore, local: LocalParty, rng: StdRng) -> Self {
         let (sessions, identities) = (HashMap::new(), HashMap::new());
-        Self { store, local, rng, buffer: Buffer::new(), sessions, identities }
+        Self { store, local, rng, buffer: Buffer::new(), sessions, identities, writes: Writes::default() }
     }
 
     /// Those of the addresses that have no session to send with.
@@ -116,8 +125,8 @@ impl SessionCipher {
             }
             match begun {
                 Ok(()) => {
-                    put_session(&mut done.writes, &address, session);
-                    if self.remember(&address, bundle.get().identity, &mut done.writes)? {
+                    put_session(&mut self.writes, &address, session);
+                    if self.remember(&address, bundle.get().identity)? {
                         done.changed.push(address);
                     }
                 }
@@ -128,77 +137,78 @@ impl SessionCipher {
     }
 
     /// Encrypts one plaintext for each address; a failure concerns its address only.
-    pub fn seal(
+    pub fn encrypt(
         &mut self,
         plaintexts: Vec<(ProtocolAddress, Vec<u8>)>,
         now: Timestamp,
-    ) -> Result<(Vec<Result<Enciphered, SignalError>>, Writes), AccountError> {
-        let (mut sealed, mut writes) = (Vec::with_capacity(plaintexts.len()), Writes::default());
+    ) -> Result<Vec<Result<Encrypted, SignalError>>, AccountError> {
+        let mut sealed = Vec::with_capacity(plaintexts.len());
         for (address, plaintext) in plaintexts {
             let remote = self.remote(&address)?;
             let session = load(&mut self.sessions, &self.store, &address)?;
             let limit = JumpLimit::default();
             let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut self.buffer };
             let result = session.encrypt(&plaintext, ctx).map(|sealed| match sealed {
-                Ciphertext::Signal(bytes) => Enciphered { kind: "msg", bytes: bytes.to_vec() },
-                Ciphertext::PreKey(bytes) => Enciphered { kind: "pkmsg", bytes: bytes.to_vec() },
+                crate::signal::Ciphertext::Signal(bytes) => Encrypted { kind: "msg", bytes: bytes.to_vec() },
+                crate::signal::Ciphertext::PreKey(bytes) => Encrypted { kind: "pkmsg", bytes: bytes.to_vec() },
             });
             if result.is_ok() {
-                put_session(&mut writes, &address, session);
+                put_session(&mut self.writes, &address, session);
             }
             sealed.push(result);
         }
-        Ok((sealed, writes))
+        Ok(sealed)
     }
 
     /// Whether this message needs our prekeys: not when its session is known.
-    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<bool, AccountError> {
+    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, sealed: &Ciphertext) -> Result<bool, AccountError> {
         match sealed {
-            Sealed::Signal(_) => Ok(false),
-            Sealed::PreKey(message) => Ok(!self.session(address)?.knows(message)),
+            Ciphertext::Signal(_) => Ok(false),
+            Ciphertext::PreKey(message) => Ok(!self.session(address)?.knows(message)),
         }
     }
 
     /// Decrypts. A changed identity is trusted anew once its first message has proved it, and reported; what the old one
     /// wrote is not read any more.
-    pub fn open(
+    pub fn decrypt(
         &mut self,
         address: &ProtocolAddress,
-        sealed: &Sealed,
-        opening: &Opening,
-    ) -> Result<Result<Opened, SignalError>, AccountError> {
+        sealed: &Ciphertext,
+        opening: &DecryptContext,
+    ) -> Result<Result<Decrypted, SignalError>, AccountError> {
         let mut remote = self.remote(address)?;
-        let mut opened = self.try_open(&remote, sealed, opening)?;
-        if let (Err(SignalError::UntrustedIdentity { .. }), Sealed::PreKey(message)) = (&opened, sealed) {
+        let mut opened = self.try_decrypt(&remote, sealed, opening)?;
+        if let (Err(SignalError::UntrustedIdentity { .. }), Ciphertext::PreKey(message)) = (&opened, sealed) {
             remote.identity = Some(message.identity_key);
-            opened = self.try_open(&remote, sealed, opening)?;
+            opened = self.try_decrypt(&remote, sealed, opening)?;
         }
         let (plaintext, used_prekey) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        let mut writes = Writes::default();
-        put_session(&mut writes, address, self.session(address)?);
+        put_session(&mut self.writes, address, load(&mut self.sessions, &self.store, address)?);
         let identity_changed = match sealed {
-            Sealed::PreKey(message) => self.remember(address, message.identity_key, &mut writes)?,
-            Sealed::Signal(_) => false,
+            Ciphertext::PreKey(message) => self.remember(address, message.identity_key)?,
+            Ciphertext::Signal(_) => false,
         };
-        Ok(Ok(Opened { plaintext, used_prekey, identity_changed, writes }))
+        Ok(Ok(Decrypted { plaintext, used_prekey, identity_changed }))
     }
 
-    fn try_open(
+    fn try_decrypt(
         &mut self,
         remote: &RemoteParty,
-        sealed: &Sealed,
-        opening: &Opening,
+        sealed: &Ciphertext,
+        opening: &DecryptContext,
     ) -> Result<Result<Plaintext, SignalError>, AccountError> {
         let session = load(&mut self.sessions, &self.store, &remote.address)?;
-        let Opening { prekeys, limit, now } = opening;
+        let DecryptContext { prekeys, limit, now } = opening;
         let ctx = Context { remote, limit: *limit, now: *now, rng: &mut self.rng, buffer: &mut self.buffer };
         let opened = match (sealed, prekeys) {
-            (Sealed::Signal(message), _) => session.decrypt(message, ctx).map(|plaintext| (plaintext, None)),
-            (Sealed::PreKey(message), None) => session.decrypt_known(message, ctx).map(|plaintext| (plaintext, None)),
-            (Sealed::PreKey(message), Some((signed, one_time))) => {
+            (Ciphertext::Signal(message), _) => session.decrypt(message, ctx).map(|plaintext| (plaintext, None)),
+            (Ciphertext::PreKey(message), None) => {
+                session.decrypt_known(message, ctx).map(|plaintext| (plaintext, None))
+            }
+            (Ciphertext::PreKey(message), Some((signed, one_time))) => {
                 session.accept(&self.local, signed, one_time.as_ref(), message, ctx)
             }
         };
@@ -211,19 +221,17 @@ impl SessionCipher {
     }
 
     /// What was tried for a message that did not open.
-    pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Sealed) -> Result<String, AccountError> {
+    pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Ciphertext) -> Result<String, AccountError> {
         let message = match sealed {
-            Sealed::Signal(message) => message,
-            Sealed::PreKey(message) => &message.message,
+            Ciphertext::Signal(message) => message,
+            Ciphertext::PreKey(message) => &message.message,
         };
         Ok(self.session(address)?.report(message).to_string())
     }
 
     /// Trusts an identity that was proved elsewhere, as the phone's is by linking.
-    pub fn trust(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<Writes, AccountError> {
-        let mut writes = Writes::default();
-        self.remember(address, identity, &mut writes)?;
-        Ok(writes)
+    pub fn trust(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<(), AccountError> {
+        self.remember(address, identity).map(|_| ())
     }
 
     /// The identity we know for this address.
@@ -240,52 +248,47 @@ impl SessionCipher {
     }
 
     /// Stores the identity where it is new; true when it replaces another.
-    fn remember(
-        &mut self,
-        address: &ProtocolAddress,
-        identity: IdentityKey,
-        writes: &mut Writes,
-    ) -> Result<bool, AccountError> {
+    fn remember(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<bool, AccountError> {
         let known = self.identity(address)?;
         if known == Some(identity) {
             return Ok(false);
         }
         self.identities.insert(address.clone(), identity);
-        writes.put(kind::IDENTITY, address.as_str(), *identity.0.as_bytes());
+        self.writes.put(kind::IDENTITY, address.as_str(), *identity.0.as_bytes());
         if let Some(user) = pn_user(address) {
-            writes.put(kind::PN_PEER, user, [1]);
+            self.writes.put(kind::PN_PEER, user, [1]);
         }
         Ok(known.is_some())
     }
 
     /// Moves what is filed under a phone number to the LID that was learned for it, for every device the user may have
     /// (`signal-protocol.txt`, "Proactive migration at LID discovery"). Returns how many sessions were moved.
-    pub fn migrate(&mut self, pn: &Jid, lid: &Jid) -> Result<(u32, Writes), AccountError> {
-        let (mut moved, mut writes) = (0, Writes::default());
+    pub fn migrate(&mut self, pn: &Jid, lid: &Jid) -> Result<u32, AccountError> {
+        let mut moved = 0;
         if self.store.get(kind::PN_PEER, pn.user().as_bytes())?.is_some() {
             for device in 0..=MAX_DEVICE {
                 let (from, to) = (pn.with_device(device), lid.with_device(device));
-                moved += u32::from(self.migrate_device(&from, &to, &mut writes)?);
+                moved += u32::from(self.migrate_device(&from, &to)?);
             }
-            writes.delete(kind::PN_PEER, pn.user());
+            self.writes.delete(kind::PN_PEER, pn.user());
         }
-        Ok((moved, writes))
+        Ok(moved)
     }
 
     /// The same for one device: true when a session was moved. A session under the LID takes precedence; identities move by
     /// themselves, as they outlive sessions.
-    pub fn migrate_device(&mut self, pn: &Jid, lid: &Jid, writes: &mut Writes) -> Result<bool, AccountError> {
+    pub fn migrate_device(&mut self, pn: &Jid, lid: &Jid) -> Result<bool, AccountError> {
         let (from, to) = (pn.protocol_address(), lid.protocol_address());
         let mut moved = false;
         if !self.session(&from)?.is_empty() {
             let rows = self.store.scan(kind::SESSION, &part_key(&from, &[]))?;
-            rows.into_iter().for_each(|(key, _)| writes.delete(kind::SESSION, key));
+            rows.into_iter().for_each(|(key, _)| self.writes.delete(kind::SESSION, key));
             moved = self.session(&to)?.is_empty();
             if let Some(session) = self.sessions.remove(&from).filter(|_| moved) {
                 for (part, mut bytes) in session.to_parts() {
                     // Where it was loaded under its old address, parts of it may not be stored yet.
-                    writes.delete(kind::SESSION, part_key(&from, &part.suffix()));
-                    writes.put(kind::SESSION, part_key(&to, &part.suffix()), std::mem::take(&mut *bytes));
+                    self.writes.delete(kind::SESSION, part_key(&from, &part.suffix()));
+                    self.writes.put(kind::SESSION, part_key(&to, &part.suffix()), std::mem::take(&mut *bytes));
                 }
                 let parts = session.to_parts();
                 self.sessions.insert(to.clone(), Session::from_parts(parts)?);
@@ -293,31 +296,31 @@ impl SessionCipher {
         }
         self.sessions.remove(&from);
         if let Some(identity) = self.identity(&from)? {
-            writes.delete(kind::IDENTITY, from.as_str());
+            self.writes.delete(kind::IDENTITY, from.as_str());
             self.identities.remove(&from);
             if self.identity(&to)?.is_none() {
-                self.remember(&to, identity, writes)?;
+                self.remember(&to, identity)?;
             }
         }
         Ok(moved)
     }
 
     /// Forgets these users: their sessions and identities, of every device they may have.
-    pub fn forget_users(&mut self, users: &[Jid]) -> Result<(Counts, Writes), AccountError> {
-        let (mut counts, mut writes) = (Counts::default(), Writes::default());
+    pub fn forget_users(&mut self, users: &[Jid]) -> Result<Counts, AccountError> {
+        let mut counts = Counts::default();
         let devices = users.iter().flat_map(|user| (0..=MAX_DEVICE).map(|device| user.with_device(device)));
         for address in devices.map(|device| device.protocol_address()) {
             let parts = self.store.scan(kind::SESSION, &part_key(&address, &[]))?;
             counts.add("sessions", u64::from(!parts.is_empty()));
-            parts.into_iter().for_each(|(key, _)| writes.delete(kind::SESSION, key));
+            parts.into_iter().for_each(|(key, _)| self.writes.delete(kind::SESSION, key));
             if self.identity(&address)?.is_some() {
-                writes.delete(kind::IDENTITY, address.as_str());
+                self.writes.delete(kind::IDENTITY, address.as_str());
                 counts.add("identities", 1);
             }
             self.sessions.remove(&address);
             self.identities.remove(&address);
         }
-        Ok((counts, writes))
+        Ok(counts)
     }
 
     fn remote(&mut self, address: &ProtocolAddress) -> Result<RemoteParty, AccountError> {
@@ -361,6 +364,11 @@ fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &mut Ses
 fn pn_user(address: &ProtocolAddress) -> Option<&str> {
     let user = address.as_str().strip_suffix("@c.us.0")?;
     Some(user.split_once(':').map_or(user, |(user, _)| user))
+}
+
+/// True when a session with this address is stored.
+pub(in crate::account) fn is_stored(store: &AccountStore, address: &ProtocolAddress) -> Result<bool, AccountError> {
+    Ok(!store.scan(kind::SESSION, &part_key(address, &[]))?.is_empty())
 }
 
 /// No address has a zero byte, so none is the beginning of another's key.

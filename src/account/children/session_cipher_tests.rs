@@ -34,7 +34,8 @@ impl Device {
         Self { local, signed, one_time, cipher, store, overlay, seed, turn: 0 }
     }
 
-    fn commit(&mut self, writes: Writes) {
+    fn commit(&mut self) {
+        let writes = self.cipher.take_writes();
         let mut changes = Changes::default();
         changes.absorb(writes);
         self.turn += 1;
@@ -59,26 +60,26 @@ impl Device {
     }
 
     fn establish(&mut self, with: &Device) -> Established {
-        let mut done = self.cipher.establish(vec![(peer(), with.bundle())], NOW).unwrap();
-        self.commit(std::mem::take(&mut done.writes));
+        let done = self.cipher.establish(vec![(peer(), with.bundle())], NOW).unwrap();
+        self.commit();
         done
     }
 
-    fn seal(&mut self, text: &[u8]) -> Sealed {
+    fn seal(&mut self, text: &[u8]) -> Ciphertext {
         self.seal_for(&peer(), text)
     }
 
-    fn seal_for(&mut self, to: &ProtocolAddress, text: &[u8]) -> Sealed {
-        let (mut sealed, writes) = self.cipher.seal(vec![(to.clone(), text.to_vec())], NOW).unwrap();
-        self.commit(writes);
-        let Enciphered { kind, bytes } = sealed.remove(0).unwrap();
+    fn seal_for(&mut self, to: &ProtocolAddress, text: &[u8]) -> Ciphertext {
+        let mut sealed = self.cipher.encrypt(vec![(to.clone(), text.to_vec())], NOW).unwrap();
+        self.commit();
+        let Encrypted { kind, bytes } = sealed.remove(0).unwrap();
         match kind {
-            "msg" => Sealed::Signal(SignalMessage::parse(bytes).unwrap()),
-            _ => Sealed::PreKey(Box::new(PreKeySignalMessage::parse(&bytes).unwrap())),
+            "msg" => Ciphertext::Signal(SignalMessage::parse(bytes).unwrap()),
+            _ => Ciphertext::PreKey(Box::new(PreKeySignalMessage::parse(&bytes).unwrap())),
         }
     }
 
-    fn open(&mut self, sealed: &Sealed) -> Result<(Vec<u8>, bool), SignalError> {
+    fn open(&mut self, sealed: &Ciphertext) -> Result<(Vec<u8>, bool), SignalError> {
         self.open_from(&peer(), sealed)
     }
 
@@ -87,17 +88,17 @@ impl Device {
     }
 
     fn migrate(&mut self) -> u32 {
-        let (moved, writes) = self.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
-        self.commit(writes);
+        let moved = self.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
+        self.commit();
         moved
     }
 
-    fn open_from(&mut self, from: &ProtocolAddress, sealed: &Sealed) -> Result<(Vec<u8>, bool), SignalError> {
+    fn open_from(&mut self, from: &ProtocolAddress, sealed: &Ciphertext) -> Result<(Vec<u8>, bool), SignalError> {
         let needed = self.cipher.needs_prekeys(from, sealed).unwrap();
         let prekeys = needed.then(|| (self.signed.clone(), Some(self.one_time.clone())));
-        let opening = Opening { prekeys, limit: JumpLimit::default(), now: NOW };
-        let opened = self.cipher.open(from, sealed, &opening).unwrap()?;
-        self.commit(opened.writes);
+        let context = DecryptContext { prekeys, limit: JumpLimit::default(), now: NOW };
+        let opened = self.cipher.decrypt(from, sealed, &context).unwrap()?;
+        self.commit();
         Ok((opened.plaintext, opened.identity_changed))
     }
 }
@@ -152,13 +153,11 @@ fn a_session_under_the_lid_takes_precedence_over_a_stale_one() {
 #[test]
 fn an_identity_without_a_session_moves_by_itself_and_nothing_moves_where_nothing_is() {
     let mut bob = Device::new(2);
-    let (moved, writes) = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
-    let mut changes = Changes::default();
-    changes.absorb(writes);
-    assert_eq!((moved, changes.writes.len()), (0, 0), "looking changes nothing");
+    let moved = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
+    assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "looking changes nothing");
     let known = Device::new(3).local.identity.public();
-    let writes = bob.cipher.trust(&peer(), known).unwrap();
-    bob.commit(writes);
+    bob.cipher.trust(&peer(), known).unwrap();
+    bob.commit();
     assert_eq!(bob.migrate(), 0);
     bob.restart();
     assert_eq!(bob.cipher.identity(&lid().protocol_address()).unwrap(), Some(known));
@@ -208,13 +207,13 @@ fn an_identity_that_changes_while_we_receive_is_trusted_once_it_has_proved_itsel
     alice.one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut rng(4));
     anew.establish(&alice);
     let mut hello = anew.seal(b"it is me, with a new phone");
-    let Sealed::PreKey(message) = &mut hello else { panic!("the session is new") };
+    let Ciphertext::PreKey(message) = &mut hello else { panic!("the session is new") };
     let honest = message.identity_key;
     message.identity_key = Device::new(5).local.identity.public();
     assert!(alice.open(&hello).is_err(), "whoever only claims it changes nothing");
     assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(bob.local.identity.public()));
 
-    let Sealed::PreKey(message) = &mut hello else { panic!("the session is new") };
+    let Ciphertext::PreKey(message) = &mut hello else { panic!("the session is new") };
     message.identity_key = honest;
     assert_eq!(alice.open(&hello), Ok((b"it is me, with a new phone".to_vec(), true)));
     alice.restart();
@@ -228,10 +227,10 @@ fn a_session_with_an_identity_that_is_not_trusted_any_more_is_missing() {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let other = Device::new(3).local.identity.public();
-    let writes = alice.cipher.trust(&peer(), other).unwrap();
-    alice.commit(writes);
+    alice.cipher.trust(&peer(), other).unwrap();
+    alice.commit();
     assert_eq!(alice.cipher.missing(vec![peer()], NOW).unwrap(), [peer()]);
-    let (sealed, _) = alice.cipher.seal(vec![(peer(), b"x".to_vec())], NOW).unwrap();
+    let sealed = alice.cipher.encrypt(vec![(peer(), b"x".to_vec())], NOW).unwrap();
     assert!(matches!(sealed[0], Err(SignalError::UntrustedIdentity { .. })));
 }
 

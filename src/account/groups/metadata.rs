@@ -2,8 +2,9 @@
 
 use crate::account::codec;
 use crate::account::error::AccountError;
-use crate::account::router::{Router, Turn};
-use crate::storage::{ChangeSet, kind, owner};
+use crate::account::turn::Turn;
+use crate::account::turn::notice::Notice;
+use crate::storage::kind;
 use crate::wire::{Jid, Node, Server, WireError};
 use serde::{Deserialize, Serialize};
 
@@ -61,42 +62,28 @@ impl GroupMeta {
     }
 }
 
-impl Router {
-    /// What we know of a group, though it may be stale.
-    pub(in crate::account) fn group(&self, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
-        if let Some(known) = self.groups.get(group) {
-            return Ok(Some(known.clone()));
-        }
-        let stored = self.store.get(kind::GROUP, group.to_string().as_bytes())?;
-        stored.map(|bytes| codec::decode_json(&bytes, "group")).transpose()
-    }
+/// What we know of a group, stale or not.
+pub(in crate::account) fn of(turn: &Turn<'_>, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
+    let stored = turn.get(kind::GROUP, group.to_string().as_bytes())?;
+    stored.map(|bytes| codec::decode_json(&bytes, "group")).transpose()
+}
 
-    /// What we know of a group, unless the service has to be asked.
-    pub(in crate::account) fn fresh_group(&self, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
-        Ok(self.group(group)?.filter(|meta| !meta.stale))
-    }
+/// What we know of a group, unless the service has to be asked.
+pub(in crate::account) fn fresh(turn: &Turn<'_>, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
+    Ok(of(turn, group)?.filter(|meta| !meta.stale))
+}
 
-    pub(in crate::account) fn put_group<C>(&mut self, turn: &mut Turn<'_, C>, group: &Jid, meta: GroupMeta) {
-        let mut writes = ChangeSet::<owner::Router>::default();
-        writes.put(kind::GROUP, group.to_string(), codec::encode_json(&meta));
-        turn.absorb(writes);
-        self.groups.insert(group.clone(), meta);
-    }
+pub(super) fn put(turn: &mut Turn<'_>, group: &Jid, meta: &GroupMeta) {
+    turn.put(kind::GROUP, group.to_string(), codec::encode_json(meta));
+}
 
-    /// Something of a group has changed: it is asked for before the next message, those that wait included.
-    pub(in crate::account) fn group_changed<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        group: &Jid,
-    ) -> Result<(), AccountError> {
-        if let Some(meta) = self.fresh_group(group)? {
-            self.put_group(turn, group, GroupMeta { stale: true, ..meta });
-        }
-        for entry in self.outbox.entries.values_mut().filter(|entry| entry.to == *group) {
-            (entry.tries, entry.looked_up) = (0, false);
-        }
-        Ok(())
+/// A group has changed: its metadata is queried before the next message to it, queued ones included.
+pub(in crate::account) fn mark_changed(turn: &mut Turn<'_>, group: &Jid) -> Result<(), AccountError> {
+    if let Some(meta) = fresh(turn, group)? {
+        put(turn, group, &GroupMeta { stale: true, ..meta });
     }
+    turn.announce(Notice::GroupChanged { group: group.clone() });
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,93 +1,110 @@
-//! What changes in a group, told to the bot: `group.participants` and `group.updated` (`api.md`; `wire-protocol.md` 1.15).
+//! Changes of a group as events: `group.participants` and `group.updated` (`api.md`; `wire-protocol.md` 1.15).
 
-use crate::account::Children;
+use super::metadata;
+use crate::account::directory::addresses::display_address;
+use crate::account::directory::mapping;
 use crate::account::error::AccountError;
-use crate::account::router::{Router, Turn};
-use crate::storage::{ChangeSet, kind, owner};
+use crate::account::turn::Turn;
+use crate::account::turn::event::Event;
+use crate::account::turn::inbox::{Inbox, InboxKey};
 use crate::wire::{Jid, Node};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde::Serialize;
 
-/// An inbox record of something that was dealt with (`inbound.rs`).
-const READ: u8 = 1;
+#[derive(Serialize)]
+struct ParticipantsChanged {
+    group: String,
+    change: String,
+    by: Option<String>,
+    participants: Vec<String>,
+}
 
-impl Router {
-    /// A `w:gp2` notification: each of its changes is one event, however often it is delivered.
-    pub(in crate::account) async fn on_group_changes<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-    ) -> Result<(), AccountError> {
-        let group = node.require_jid("from")?;
-        let id = node.require_text("id")?;
-        self.group_changed(turn, &group)?;
-        let digest = Sha256::digest(["w:gp2", &group.to_string(), &id].join("\0"));
-        let inbox = digest[..16].to_vec();
-        if self.store.get(kind::INBOX, &inbox)?.is_some() {
-            return Ok(());
-        }
-        let mut writes = ChangeSet::<owner::Router>::default();
-        writes.put(kind::INBOX, inbox, [&[READ, 0][..], &turn.now.0.to_be_bytes()].concat());
-        turn.absorb(writes);
-        let pairs = pairs_in(node);
-        let learned = turn.children.devices(move |devices| devices.learn_mappings(&pairs)).await??;
-        self.file(turn, learned).await?;
-        let by = match node.jid("participant") {
-            Some(by) => Some(self.shown(turn, &by.bare()).await?),
-            None => None,
-        };
-        for change in node.nodes() {
-            self.report_change(turn, &group, by.as_deref(), change).await?;
-        }
-        Ok(())
-    }
+impl Event for ParticipantsChanged {
+    const TYPE: &'static str = "group.participants";
 
-    async fn report_change<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        group: &Jid,
-        by: Option<&str>,
-        change: &Node,
-    ) -> Result<(), AccountError> {
-        let chat = group.to_string();
-        let mut data = json!({ "group": chat, "change": change.tag, "by": by });
-        let kind = match change.tag.as_ref() {
-            "add" | "remove" | "promote" | "demote" | "leave" => {
-                let mut people = Vec::new();
-                for participant in change.all("participant").filter_map(|it| it.jid("jid")) {
-                    people.push(self.shown(turn, &participant.bare()).await?);
-                }
-                data["participants"] = json!(people);
-                "group.participants"
-            }
-            "create" => {
-                let subject = change.find("group").and_then(|group| group.text("subject"));
-                data["subject"] = json!(subject.unwrap_or_default());
-                "group.updated"
-            }
-            "subject" => {
-                data["subject"] = json!(change.text("subject").unwrap_or_default());
-                "group.updated"
-            }
-            "description" => {
-                let body = change.find("body").map(|body| String::from_utf8_lossy(body.content_bytes()).into_owned());
-                data["description"] = body.map_or(Value::Null, Value::String);
-                "group.updated"
-            }
-            "ephemeral" => {
-                data["seconds"] = json!(change.number("expiration"));
-                "group.updated"
-            }
-            // The code would let anybody in who reads the log.
-            "announcement" | "not_announcement" | "locked" | "unlocked" | "not_ephemeral" | "invite" => "group.updated",
-            _ => return Ok(()),
-        };
-        self.event(turn, kind, &chat, &data);
-        Ok(())
+    fn chat(&self) -> &str {
+        &self.group
     }
 }
 
-/// The phone numbers and LIDs that it names together.
+/// A change of the group itself. `change` tells which of the other fields is given.
+#[derive(Default, Serialize)]
+struct GroupUpdated {
+    group: String,
+    change: String,
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    /// `null` when it was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<Option<u64>>,
+}
+
+impl Event for GroupUpdated {
+    const TYPE: &'static str = "group.updated";
+
+    fn chat(&self) -> &str {
+        &self.group
+    }
+}
+
+/// A `w:gp2` notification: each of its changes is one event, however often it is delivered.
+pub(super) async fn on_changes(turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+    let group = node.require_jid("from")?;
+    let id = node.require_text("id")?;
+    metadata::mark_changed(turn, &group)?;
+    let inbox = InboxKey::of(&["w:gp2", &group.to_string(), &id]);
+    if turn.inbox(&inbox)?.is_some() {
+        return Ok(());
+    }
+    turn.put_inbox(&inbox, Inbox::Read);
+    mapping::learn(turn, pairs_in(node)).await?;
+    let by = match node.jid("participant") {
+        Some(by) => Some(display_address(turn, &by.bare()).await?),
+        None => None,
+    };
+    for change in node.nodes() {
+        report(turn, &group, by.clone(), change).await?;
+    }
+    Ok(())
+}
+
+async fn report(turn: &mut Turn<'_>, group: &Jid, by: Option<String>, node: &Node) -> Result<(), AccountError> {
+    let (group, change) = (group.to_string(), node.tag.clone().into_owned());
+    let update = GroupUpdated { group, change, by, ..GroupUpdated::default() };
+    let update = match node.tag.as_ref() {
+        "add" | "remove" | "promote" | "demote" | "leave" => {
+            let mut participants = Vec::new();
+            for participant in node.all("participant").filter_map(|it| it.jid("jid")) {
+                participants.push(display_address(turn, &participant.bare()).await?);
+            }
+            let GroupUpdated { group, change, by, .. } = update;
+            turn.event(&ParticipantsChanged { group, change, by, participants });
+            return Ok(());
+        }
+        "create" => {
+            let subject = node.find("group").and_then(|group| group.text("subject")).unwrap_or_default().into_owned();
+            GroupUpdated { subject: Some(subject), ..update }
+        }
+        "subject" => {
+            let subject = node.text("subject").unwrap_or_default().into_owned();
+            GroupUpdated { subject: Some(subject), ..update }
+        }
+        "description" => {
+            let body = node.find("body").map(|body| String::from_utf8_lossy(body.content_bytes()).into_owned());
+            GroupUpdated { description: Some(body), ..update }
+        }
+        "ephemeral" => GroupUpdated { seconds: Some(node.number("expiration")), ..update },
+        // The code of an invite would admit every reader of the log.
+        "announcement" | "not_announcement" | "locked" | "unlocked" | "not_ephemeral" | "invite" => update,
+        _ => return Ok(()),
+    };
+    turn.event(&update);
+    Ok(())
+}
+
+/// The pairs of phone number and LID in a notification.
 fn pairs_in(node: &Node) -> Vec<(Jid, Jid)> {
     let mut pairs = Vec::new();
     if let (Some(lid), Some(pn)) = (node.jid("participant"), node.jid("participant_pn")) {

@@ -1,221 +1,391 @@
-//! Linking to a phone by QR code (`wire-protocol.md` 1.6); by an eight-character code in `code`, with a passkey in `passkey`.
+//! Linking to a phone: by QR code ([`attempt`]), by an eight-character code ([`pairing_code`]), with a passkey ([`passkey`])
+//! (`wire-protocol.md` 1.6; `linking-and-tokens.md` 1, 5).
 //!
-//! Invariant: the link is stored before the service hears that we accept it.
+//! Invariant: the link is stored before the service hears that we accept it. An attempt ends with its connection.
 
+mod attempt;
+mod pairing;
 mod pairing_code;
 mod passkey;
 
-pub(in crate::account) use pairing_code::CodeRequest;
-pub(in crate::account) use passkey::Question;
 pub use passkey::{Assertion, BadAssertion};
 
-use crate::account::Children;
-use crate::account::error::AccountError;
-use crate::account::own_device::Link;
-use crate::account::router::{Router, Turn};
-use crate::account::view::{AccountState, LinkCode};
+use crate::account::error::{AccountError, Refusal};
+use crate::account::turn::Turn;
+use crate::account::turn::context::Context;
+use crate::account::turn::feature::{Ack, Feature, Route};
+use crate::account::turn::notice::Notice;
+use crate::account::turn::reply::ReplyTo;
+use crate::account::turn::requests::{Requests, Response, iq};
+use crate::account::view::{AccountView, LinkCode};
 use crate::base::secret::Secret;
 use crate::base::time::Monotonic;
-use crate::wire::proto::ClientPairingProps;
-use crate::wire::qr::QrCode;
-use crate::wire::{Jid, Node, WireError, adv};
-use pairing_code::CodeLinking;
-use passkey::Ceremony;
-use prost::Message;
-use std::collections::VecDeque;
-use std::time::Duration;
+use crate::wire::passkey::PhoneIdentity;
+use crate::wire::{Jid, Node};
+use attempt::{Attempt, Expired};
+use pairing_code::{CodeLinking, Hello};
+use passkey::{Ceremony, OtherStep, Outgoing, PasskeyRequest, Sealed};
 
-const FIRST_CODE: Duration = Duration::from_secs(60);
-const NEXT_CODE: Duration = Duration::from_secs(20);
-/// How long the phone may take to vouch for us once it has all it needs.
-const SUCCESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Why a command of linking is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkingError {
+    #[error("the device was logged out; start the account again to link a new one")]
+    LoggedOut,
+    #[error("the account is linked already; log it out first")]
+    AlreadyLinked,
+    #[error("the service gives no code for this phone ({0}); check the number, and try again later")]
+    NoCode(u64),
+    #[error("no passkey is required; it is while the account is passkey_required or passkey_confirmation")]
+    NoPasskey,
+    #[error("another step of linking with the passkey is under way")]
+    PasskeyUnderWay,
+}
 
-/// A connection of a device that wants to be linked.
+impl Refusal for LinkingError {
+    fn problem(&self) -> (u16, &'static str) {
+        match self {
+            Self::LoggedOut => (409, "logged_out"),
+            Self::AlreadyLinked => (409, "already_linked"),
+            Self::NoCode(_) => (409, "no_code"),
+            Self::NoPasskey => (409, "no_passkey"),
+            Self::PasskeyUnderWay => (409, "passkey_under_way"),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Command {
+    /// Shows a code to type into this phone.
+    PairingCode { phone: Jid, reply: ReplyTo<LinkCode, LinkingError> },
+    /// A person's assertion by passkey.
+    Passkey { assertion: Box<Assertion>, reply: ReplyTo<(), LinkingError> },
+    /// The person has compared the codes.
+    ConfirmPasskey { reply: ReplyTo<(), LinkingError> },
+}
+
+/// A code is wanted for this phone. No reply where the phone asked for a fresh one.
+#[derive(Debug)]
+struct CodeRequest {
+    phone: Jid,
+    reply: Option<ReplyTo<LinkCode, LinkingError>>,
+}
+
+#[derive(Debug)]
+pub(in crate::account) enum Request {
+    /// The registration of a pairing code.
+    CodeHello(Option<ReplyTo<LinkCode, LinkingError>>),
+    /// The proof that the typed code was ours.
+    CodeFinish,
+    Passkey(PasskeyStep),
+}
+
+/// A step of the passkey ceremony.
+#[derive(Debug)]
+pub(in crate::account) struct PasskeyStep(PasskeyRequest);
+
 #[derive(Debug, Default)]
 pub(in crate::account) struct Linking {
-    /// References that are left.
-    left: VecDeque<String>,
-    /// The one that is shown.
-    shown: Option<String>,
-    /// When the next one is.
-    next_at: Option<Monotonic>,
-    code: Option<CodeLinking>,
-    passkey: Option<Ceremony>,
-    /// Until when the phone, which has our secret by now, may vouch for us.
-    success_until: Option<Monotonic>,
+    requests: Requests<Request>,
+    attempt: Option<Attempt>,
+    wanted: Option<CodeRequest>,
+}
+
+impl Feature for Linking {
+    type Command = Command;
+    type Request = Request;
+    const ROUTES: &'static [Route] = &[
+        Route::child("iq", "set", "pair-device"),
+        Route::child("iq", "set", "pair-success"),
+        Route::kind("notification", "link_code_companion_reg"),
+        Route::kind("notification", "companion_reg_refresh"),
+        Route::kind("notification", "passkey_prologue_request"),
+        Route::kind("notification", "crsc_continuation"),
+    ];
+
+    fn load(_: &Context) -> Result<Self, AccountError> {
+        Ok(Self::default())
+    }
+
+    fn requests(&mut self) -> &mut Requests<Request> {
+        &mut self.requests
+    }
+
+    async fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), AccountError> {
+        match command {
+            Command::PairingCode { phone, reply } => self.request_code(turn, phone, reply),
+            Command::Passkey { assertion, reply } => {
+                let answer = self.take_assertion(turn, *assertion);
+                turn.reply(&reply, answer);
+            }
+            Command::ConfirmPasskey { reply } => {
+                let answer = self.confirm_passkey(turn)?;
+                turn.reply(&reply, answer);
+            }
+        }
+        Ok(())
+    }
+
+    async fn response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request,
+        response: Response<'_>,
+    ) -> Result<(), AccountError> {
+        match (request, response) {
+            (Request::CodeHello(reply), Response::Result(iq)) => {
+                let answer = iq.require_child("link_code_companion_reg")?;
+                let reference = answer.require_child("link_code_pairing_ref")?.content_bytes().to_vec();
+                let code = self.attempt.as_mut().and_then(|attempt| attempt.code.as_mut());
+                if let (Some(code), Some(reply)) = (code.map(|code| code.accepted(turn, reference)), reply) {
+                    turn.reply(reply, Ok(code));
+                }
+            }
+            (Request::CodeHello(reply), Response::Refused(code)) => self.code_refused(turn, reply.as_ref(), code),
+            (Request::CodeHello(reply), Response::Missing) => self.code_refused(turn, reply.as_ref(), 0),
+            (Request::CodeFinish, Response::Result(_)) => {}
+            (Request::CodeFinish, _) => self.finish_refused(turn),
+            (Request::Passkey(PasskeyStep(step)), Response::Result(iq)) => {
+                let Some(ceremony) = self.attempt.as_mut().and_then(|attempt| attempt.passkey.as_mut()) else {
+                    return Ok(());
+                };
+                if let Some(next) = ceremony.result(turn, *step, iq)? {
+                    self.send(turn, next);
+                }
+            }
+            (Request::Passkey(PasskeyStep(step)), Response::Refused(code)) => {
+                self.fail(turn, format!("passkey_refused: {} ({code})", step.step()));
+            }
+            (Request::Passkey(_), Response::Missing) => self.fail(turn, "passkey_no_answer"),
+        }
+        Ok(())
+    }
+
+    async fn stanza(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<Ack, AccountError> {
+        if node.tag == "iq" {
+            if node.find("pair-device").is_some() {
+                self.on_pair_device(turn, node)?;
+            } else {
+                self.on_pair_success(turn, node).await?;
+            }
+            return Ok(Ack::Own);
+        }
+        match node.text("type").as_deref() {
+            Some("link_code_companion_reg") => self.on_code_step(turn, node)?,
+            Some("companion_reg_refresh") => self.on_refresh(turn, node),
+            Some("passkey_prologue_request") => self.on_passkey_required(turn, node),
+            _ => self.on_passkey_continuation(turn, node)?,
+        }
+        Ok(Ack::Now)
+    }
+
+    async fn notice(&mut self, turn: &mut Turn<'_>, notice: &Notice) -> Result<(), AccountError> {
+        if let Notice::Disconnected = notice {
+            self.attempt = None;
+            let waiting = self.requests.drain().into_iter().filter_map(|request| match request {
+                Request::CodeHello(reply) => reply,
+                _ => None,
+            });
+            let wanted = self.wanted.take().and_then(|request| request.reply);
+            for reply in waiting.chain(wanted) {
+                turn.reply(&reply, Err(LinkingError::NoCode(0)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+        if let Some(Err(reason)) = self.attempt.as_mut().map(|attempt| attempt.tick(turn)) {
+            self.fail(turn, reason);
+        }
+        Ok(())
+    }
+
+    fn deadline(&self, _: &Context) -> Option<Monotonic> {
+        self.attempt.as_ref().and_then(Attempt::deadline)
+    }
+
+    fn show(&self, _: &Context, view: &mut AccountView) {
+        if let Some(attempt) = &self.attempt {
+            attempt.show(view);
+        }
+    }
 }
 
 impl Linking {
-    pub(in crate::account) fn deadline(&self) -> Option<Monotonic> {
-        let code = self.code.as_ref().map(CodeLinking::deadline);
-        let passkey = self.passkey.as_ref().and_then(Ceremony::deadline);
-        [self.next_at, code, passkey, self.success_until].into_iter().flatten().min()
+    /// Ends the attempt; somebody has to start the account again.
+    fn fail(&mut self, turn: &mut Turn<'_>, reason: impl Into<String>) {
+        self.attempt = None;
+        turn.announce(Notice::LinkingFailed { reason: reason.into() });
     }
-}
 
-impl Router {
-    /// `<pair-device>`: references for QR codes.
-    pub(in crate::account) fn on_pair_device<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        iq: &Node,
-    ) -> Result<(), AccountError> {
-        let pair_device = iq.require_child("pair-device")?;
-        let left = pair_device
-            .all("ref")
-            .map(|node| String::from_utf8(node.content_bytes().to_vec()))
-            .collect::<Result<VecDeque<_>, _>>()
-            .map_err(|_| WireError::Malformed { what: "linking reference" })?;
-        self.write(turn, result_of(iq));
-        self.linking = Some(Linking { left, ..Linking::default() });
-        self.show_next_code(turn, FIRST_CODE);
-        self.begin_wanted_code(turn);
+    fn send(&mut self, turn: &mut Turn<'_>, (request, kind, content): Outgoing) {
+        self.requests.send(turn, Request::Passkey(PasskeyStep(request)), iq("md", kind).child(content));
+    }
+
+    fn on_pair_device(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+        let mut attempt = Attempt::read(node.require_child("pair-device")?)?;
+        turn.write(pairing::result_of(node));
+        let shown = attempt.show_first_code(turn);
+        self.attempt = Some(attempt);
+        match shown {
+            Ok(()) => self.begin_wanted_code(turn),
+            Err(Expired) => self.fail(turn, "link_expired"),
+        }
         Ok(())
     }
 
-    pub(in crate::account) fn tick_linking<C>(&mut self, turn: &mut Turn<'_, C>) {
-        let Some(linking) = &self.linking else { return };
-        if linking.success_until.is_some_and(|until| until <= turn.steady) {
-            return self.link_failed(turn, "link_no_answer");
+    async fn on_pair_success(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+        match pairing::accept(turn, node).await {
+            Ok(()) => self.attempt = None,
+            Err(AccountError::Stanza(error)) => {
+                tracing::warn!(account = %turn.ctx.id, %error, "linking refused");
+                turn.write(pairing::refusal_of(node, &error));
+                self.fail(turn, format!("linking was refused: {error}"));
+            }
+            Err(error) => return Err(error),
         }
-        if linking.next_at.is_some_and(|at| at <= turn.steady) {
-            self.show_next_code(turn, NEXT_CODE);
+        Ok(())
+    }
+
+    /// The service wants another secret on the screen (`linking-and-tokens.md` 5); not while a phone signs with this one.
+    fn on_refresh(&mut self, turn: &mut Turn<'_>, node: &Node) {
+        let is_asked = ["companion_reg_refresh", "pair-device-rotate-qr"].iter().any(|it| node.find(it).is_some());
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| is_asked && !attempt.is_signing()) else { return };
+        turn.ctx.device.adv_secret = Secret::generate(&mut turn.ctx.rng);
+        turn.put_device();
+        attempt.redraw(turn);
+    }
+
+    /// Requests a code for this phone. The account is connected first, where it is not.
+    fn request_code(&mut self, turn: &mut Turn<'_>, phone: Jid, reply: ReplyTo<LinkCode, LinkingError>) {
+        if turn.ctx.link.logged_out {
+            return turn.reply(&reply, Err(LinkingError::LoggedOut));
         }
-        self.tick_code(turn);
-        self.tick_passkey(turn);
-    }
-
-    fn show_next_code<C>(&mut self, turn: &mut Turn<'_, C>, lifetime: Duration) {
-        let Some(linking) = &mut self.linking else { return };
-        linking.shown = linking.left.pop_front();
-        if linking.shown.is_some() {
-            linking.next_at = Some(turn.steady.plus(lifetime));
-        } else if linking.code.is_some() {
-            // The code may still be typed.
-            linking.next_at = None;
-        } else {
-            return self.link_failed(turn, "link_expired");
+        if turn.own().is_some() {
+            return turn.reply(&reply, Err(LinkingError::AlreadyLinked));
         }
-        self.draw_code(turn, lifetime);
-    }
-
-    /// Shows the reference with the secret as it is now.
-    fn draw_code<C>(&mut self, turn: &Turn<'_, C>, lifetime: Duration) {
-        let shown = self.linking.as_ref().and_then(|linking| linking.shown.clone());
-        self.view.code = shown.map(|reference| {
-            let code = QrCode {
-                reference,
-                noise: *self.device.noise.public(),
-                identity: self.device.local.identity.public(),
-                adv_secret: self.device.adv_secret.clone(),
-            };
-            LinkCode { text: code.to_text(), expires_at: turn.now.plus(lifetime) }
-        });
-    }
-
-    /// No QR code is shown any more: something else is under way.
-    fn hide_codes(&mut self) {
-        if let Some(linking) = &mut self.linking {
-            (linking.next_at, linking.shown) = (None, None);
-            linking.left.clear();
+        if let Some(CodeRequest { reply: Some(earlier), .. }) = self.wanted.take() {
+            turn.reply(&earlier, Err(LinkingError::NoCode(0)));
         }
-        self.view.code = None;
+        self.wanted = Some(CodeRequest { phone, reply: Some(reply) });
+        turn.announce(Notice::ConnectionWanted);
+        self.begin_wanted_code(turn);
     }
 
-    /// The phone has all it needs, keyed by this secret.
-    fn await_success<C>(&mut self, turn: &mut Turn<'_, C>, adv_secret: Secret<32>) {
-        self.device.adv_secret = adv_secret;
-        turn.absorb(self.device.to_writes());
-        if let Some(linking) = &mut self.linking {
-            linking.success_until = Some(turn.steady.plus(SUCCESS_TIMEOUT));
+    /// Makes the wanted code, once the service is ready for it.
+    fn begin_wanted_code(&mut self, turn: &mut Turn<'_>) {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.takes_codes()) else { return };
+        let Some(CodeRequest { phone, reply }) = self.wanted.take() else { return };
+        let (code, hello) = CodeLinking::begin(turn, phone);
+        attempt.code = Some(code);
+        self.requests.send(turn, Request::CodeHello(reply), iq("md", "set").child(hello));
+    }
+
+    /// The service gives no code for this phone.
+    fn code_refused(&mut self, turn: &mut Turn<'_>, reply: Option<&ReplyTo<LinkCode, LinkingError>>, error: u64) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.code = None;
+        }
+        if let Some(reply) = reply {
+            turn.reply(reply, Err(LinkingError::NoCode(error)));
         }
     }
 
-    /// Linking has come to nothing; somebody has to start it again.
-    fn link_failed<C>(&mut self, turn: &mut Turn<'_, C>, reason: &str) {
-        self.stop(turn, AccountState::Stopped, Some(reason));
+    /// A step of the phone with the typed code.
+    fn on_code_step(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+        let step = node.require_child("link_code_companion_reg")?;
+        let Some(attempt) = &mut self.attempt else { return Ok(()) };
+        match step.text("stage").as_deref() {
+            Some("primary_hello") => {
+                let Some(code) = &mut attempt.code else { return Ok(()) };
+                match code.primary_hello(turn, step)? {
+                    Hello::Ignored => {}
+                    Hello::Wrong => self.fail(turn, "link_code_wrong"),
+                    Hello::Finish { adv_secret, finish } => {
+                        attempt.hide_codes();
+                        attempt.await_success(turn, adv_secret);
+                        self.requests.send(turn, Request::CodeFinish, iq("md", "set").child(finish));
+                    }
+                }
+            }
+            Some("refresh_code") => {
+                self.wanted = attempt.code.take().map(|code| CodeRequest { phone: code.phone, reply: None });
+                self.begin_wanted_code(turn);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
-    /// The service wants another secret on the screen (`linking-and-tokens.md` 5); not while a phone is vouching for this one.
-    pub(in crate::account) fn on_refresh_request<C>(&mut self, turn: &mut Turn<'_, C>, notification: &Node) {
-        let is_asked =
-            ["companion_reg_refresh", "pair-device-rotate-qr"].iter().any(|it| notification.find(it).is_some());
-        let Some(linking) = self.linking.as_ref().filter(|linking| is_asked && linking.success_until.is_none()) else {
-            return;
+    /// The phone did not accept the proof: most likely another code was typed. It may be typed again.
+    fn finish_refused(&mut self, turn: &mut Turn<'_>) {
+        let Some(attempt) = &mut self.attempt else { return };
+        attempt.stop_waiting();
+        if !attempt.code.as_ref().is_some_and(CodeLinking::may_be_typed_again) {
+            self.fail(turn, "link_code_wrong");
+        }
+    }
+
+    /// `passkey_prologue_request`: a passkey is required.
+    fn on_passkey_required(&mut self, turn: &mut Turn<'_>, node: &Node) {
+        let from_service = node.jid("from") == Some(Jid::service());
+        let Some(attempt) = self.attempt.as_mut().filter(|it| from_service && it.passkey.is_none()) else { return };
+        // The phone has seen the secret on the QR code, or was told it by the code that was typed.
+        attempt.stop_waiting();
+        attempt.code = None;
+        attempt.hide_codes();
+        let (ceremony, request) = Ceremony::begin(turn, node);
+        attempt.passkey = Some(ceremony);
+        if let Some(request) = request {
+            self.send(turn, request);
+        }
+    }
+
+    fn ceremony(&mut self) -> Result<&mut Ceremony, LinkingError> {
+        self.attempt.as_mut().and_then(|attempt| attempt.passkey.as_mut()).ok_or(LinkingError::NoPasskey)
+    }
+
+    fn take_assertion(&mut self, turn: &mut Turn<'_>, assertion: Assertion) -> Result<(), LinkingError> {
+        let next = self.ceremony()?.take_assertion(assertion).map_err(|OtherStep| LinkingError::PasskeyUnderWay)?;
+        self.send(turn, next);
+        Ok(())
+    }
+
+    /// `crsc_continuation`: the phone goes on.
+    fn on_passkey_continuation(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+        let Some(identity) = node.find("primary_ephemeral_identity") else { return Ok(()) };
+        let phone = PhoneIdentity::read(identity.content_bytes())?;
+        let Ok(ceremony) = self.ceremony() else { return Ok(()) };
+        let Some(continued) = ceremony.continuation(turn, phone)? else {
+            tracing::warn!(account = %turn.ctx.id, "unexpected passkey continuation");
+            return Ok(());
         };
-        let left = linking.next_at.map_or(NEXT_CODE, |at| at.after(turn.steady));
-        self.device.adv_secret = Secret::generate(&mut self.rng);
-        turn.absorb(self.device.to_writes());
-        self.draw_code(turn, left);
+        self.send(turn, continued.nonce);
+        if let Some(sealed) = continued.sealed {
+            self.request_pairing(turn, sealed);
+        }
+        Ok(())
     }
 
-    /// `<pair-success>`: a phone vouches for us. Checked, stored, signed by us, and answered.
-    pub(in crate::account) async fn on_pair_success<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        iq: &Node,
-    ) -> Result<(), AccountError> {
-        match self.accept_link(turn, iq).await {
-            Err(AccountError::Wire(error)) => {
-                tracing::warn!(account = %self.id, %error, "linking was refused");
-                let text = if error == adv::HMAC_MISMATCH { "hmac-mismatch" } else { "signature-mismatch" };
-                let refusal = Node::new("iq")
-                    .attr("to", Jid::service())
-                    .attr("type", "error")
-                    .maybe("id", iq.get("id").cloned())
-                    .child(Node::new("error").attr("code", "401").attr("text", text));
-                self.write(turn, refusal);
-                self.stop(turn, AccountState::Stopped, Some(&format!("linking was refused: {error}")));
+    fn confirm_passkey(&mut self, turn: &mut Turn<'_>) -> Result<Result<(), LinkingError>, AccountError> {
+        let ceremony = match self.ceremony() {
+            Ok(ceremony) => ceremony,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match ceremony.confirm(turn)? {
+            Ok(sealed) => {
+                self.request_pairing(turn, sealed);
                 Ok(())
             }
-            other => other,
-        }
+            Err(OtherStep) => Err(LinkingError::PasskeyUnderWay),
+        })
     }
 
-    async fn accept_link<C: Children>(&mut self, turn: &mut Turn<'_, C>, iq: &Node) -> Result<(), AccountError> {
-        let success = iq.require_child("pair-success")?;
-        let container = success.require_child("device-identity")?.content_bytes();
-        let ours = &self.device.local.identity;
-        let verified = adv::verify_pairing(container, &self.device.adv_secret, &ours.public())?;
-        let device = success.require_child("device")?;
-        let (jid, lid) = (device.require_jid("jid")?, device.jid("lid"));
-        let props = success.find("client-props").map(|node| ClientPairingProps::decode(node.content_bytes()));
-        let lid_migrated = match props {
-            Some(Ok(props)) => props.is_chat_db_lid_migrated(),
-            Some(Err(_)) => return Err(WireError::Malformed { what: "client props" }.into()),
-            None => false,
-        };
-        let (account_key, key_index) = (verified.account_key, verified.key_index);
-        let signed = verified.self_sign(ours, &mut self.rng)?;
-
-        if let Some(lid) = lid.clone() {
-            self.learn_mapping(turn, jid.clone(), lid).await?;
+    fn request_pairing(&mut self, turn: &mut Turn<'_>, sealed: Sealed) {
+        // The phone may sign with the new secret before the service has answered.
+        if let Some(attempt) = &mut self.attempt {
+            attempt.await_success(turn, sealed.adv_secret);
         }
-        let phone = lid.as_ref().unwrap_or(&jid).bare().protocol_address();
-        let writes = turn.children.sessions(move |sessions| sessions.trust(&phone, account_key)).await??;
-        turn.absorb(writes);
-
-        self.device.link = Some(Link {
-            jid,
-            lid,
-            device_identity: signed.clone(),
-            push_name: success.find("biz").and_then(|biz| biz.text("name")).unwrap_or_default().into_owned(),
-            linked_at: turn.now,
-            lid_migrated,
-        });
-        turn.absorb(self.device.to_writes());
-        self.linking = None;
-        self.view.code = None;
-        self.view.pairing_code = None;
-        self.view.passkey = None;
-        self.show_link();
-        let identity = Node::new("device-identity").attr("key-index", u64::from(key_index)).bytes(signed);
-        self.write(turn, result_of(iq).child(Node::new("pair-device-sign").child(identity)));
-        Ok(())
+        self.send(turn, sealed.request);
     }
-}
-
-/// `<iq type=result>` to one of the service's own questions.
-pub(in crate::account) fn result_of(iq: &Node) -> Node {
-    Node::new("iq").attr("to", Jid::service()).attr("type", "result").maybe("id", iq.get("id").cloned())
 }

@@ -1,18 +1,16 @@
 //! Linking with a passkey (`linking-and-tokens.md` 1): the service has a person prove with a passkey that the account is theirs.
 //!
-//! The challenge goes to a browser as it is and its assertion comes back; both are secrets of the ceremony. One attempt at a time;
-//! a connection that ends, ends it.
+//! The challenge goes to a browser as it is and its assertion comes back; both are secrets of the ceremony. One ceremony at a time; it
+//! ends with its connection.
 
-use crate::account::error::AccountError;
-use crate::account::router::{Refusal, Reply, Router, Turn};
-use crate::account::turn::requests::Purpose;
-use crate::account::view::{AccountState, PasskeyView};
+use crate::account::turn::Turn;
+use crate::account::view::{AccountState, AccountView, PasskeyView};
 use crate::base::ids::random_hex;
 use crate::base::secret::Secret;
 use crate::base::time::{Monotonic, Timestamp};
 use crate::signal::KeyPair;
 use crate::wire::passkey::{Attempt, PhoneIdentity, handoff_proof};
-use crate::wire::{Jid, Node, WireError};
+use crate::wire::{Node, WireError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng;
@@ -73,9 +71,9 @@ impl fmt::Debug for Assertion {
     }
 }
 
-/// What the service was asked in a ceremony.
+/// A request of the ceremony to the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::account) enum Question {
+pub(super) enum PasskeyRequest {
     Options,
     Reference,
     Prologue,
@@ -83,29 +81,47 @@ pub(in crate::account) enum Question {
     Request,
 }
 
+impl PasskeyRequest {
+    /// The step's name in the reason of a failure.
+    pub(super) const fn step(self) -> &'static str {
+        match self {
+            Self::Options => "options",
+            Self::Reference => "reference",
+            Self::Prologue => "assertion",
+            Self::Nonce => "nonce",
+            Self::Request => "confirmation",
+        }
+    }
+}
+
+/// A request to be sent: its meaning, the `type` of its `<iq>`, its content.
+pub(super) type Outgoing = (PasskeyRequest, &'static str, Node);
+
 enum Stage {
     Options,
-    /// A person has to prove themselves.
-    Person,
-    /// They have; the service is asked for a reference.
-    Reference(Assertion),
+    /// Waiting for a person's assertion.
+    Person(PasskeyView),
+    /// The service is asked for a reference.
+    Reference(Assertion, PasskeyView),
     /// The phone has to go on.
     Phone {
         attempt: Attempt,
         proven: bool,
         until: Monotonic,
+        view: PasskeyView,
     },
     /// The two codes have to be compared.
     Comparison {
         attempt: Attempt,
         phone: PhoneIdentity,
+        view: PasskeyView,
     },
-    /// All is said.
+    /// Waiting for pair-success.
     Done,
 }
 
 /// A ceremony under way.
-pub(in crate::account) struct Ceremony {
+pub(super) struct Ceremony {
     stage: Stage,
     until: Monotonic,
     expires_at: Timestamp,
@@ -113,15 +129,21 @@ pub(in crate::account) struct Ceremony {
     handoff: Option<(Secret<32>, Monotonic)>,
 }
 
-impl Ceremony {
-    pub(in crate::account) fn deadline(&self) -> Option<Monotonic> {
-        match &self.stage {
-            Stage::Phone { until, .. } => Some(*until),
-            Stage::Done => None,
-            _ => Some(self.until),
-        }
-    }
+/// The sealed pairing request, and the secret that the phone will sign with.
+pub(super) struct Sealed {
+    pub(super) adv_secret: Secret<32>,
+    pub(super) request: Outgoing,
 }
+
+/// The phone went on: its nonce goes out, and the request too where the phone was proven.
+pub(super) struct Continued {
+    pub(super) nonce: Outgoing,
+    pub(super) sealed: Option<Sealed>,
+}
+
+/// Why a step of the ceremony is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OtherStep;
 
 impl fmt::Debug for Ceremony {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,92 +151,98 @@ impl fmt::Debug for Ceremony {
     }
 }
 
-impl Router {
-    fn ceremony(&mut self) -> Option<&mut Ceremony> {
-        self.linking.as_mut()?.passkey.as_mut()
-    }
-
-    fn ask_for<C>(&mut self, turn: &mut Turn<'_, C>, question: Question, kind: &'static str, content: Node) {
-        let iq = self.ask(turn, Purpose::Passkey(question), "md", kind).child(content);
-        self.write(turn, iq);
-    }
-
-    /// `passkey_prologue_request`: a passkey is demanded.
-    pub(in crate::account) fn on_passkey_demand<C>(&mut self, turn: &mut Turn<'_, C>, notification: &Node) {
-        let from_service = notification.jid("from") == Some(Jid::service());
-        let adv_secret = self.device.adv_secret.clone();
-        let Some(linking) = self.linking.as_mut().filter(|it| from_service && it.passkey.is_none()) else { return };
-        // The phone has seen the secret on the QR code, or was told it by the code that was typed.
-        linking.success_until = None;
-        linking.code = None;
-        linking.passkey = Some(Ceremony {
+impl Ceremony {
+    /// `passkey_prologue_request`: a passkey is required. Returns the request for its options where the notification has none.
+    pub(super) fn begin(turn: &mut Turn<'_>, notification: &Node) -> (Self, Option<Outgoing>) {
+        let adv_secret = turn.ctx.device.adv_secret.clone();
+        let mut ceremony = Self {
             stage: Stage::Options,
             until: turn.steady.plus(CHALLENGE),
             expires_at: turn.now.plus(CHALLENGE),
             handoff: Some((adv_secret, turn.steady.plus(HANDOFF))),
-        });
-        self.hide_codes();
-        self.view.pairing_code = None;
+        };
         let options = notification.find("passkey_request_options").map(Node::content_bytes).and_then(read_options);
-        match options {
-            Some(options) => self.show_challenge(options),
-            None => self.ask_for(turn, Question::Options, "get", Node::new("passkey_request_options")),
+        let request = match options {
+            Some(options) => {
+                ceremony.show_challenge(turn, options);
+                None
+            }
+            None => Some((PasskeyRequest::Options, "get", Node::new("passkey_request_options"))),
+        };
+        (ceremony, request)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        match &self.stage {
+            Stage::Phone { until, .. } => Some(*until),
+            Stage::Done => None,
+            _ => Some(self.until),
         }
     }
 
-    fn show_challenge(&mut self, options: Value) {
-        let token = random_hex::<16>(&mut self.rng);
-        let Some(ceremony) = self.ceremony() else { return };
-        ceremony.stage = Stage::Person;
-        let expires_at = ceremony.expires_at;
-        self.view.state = AccountState::PasskeyRequired;
-        self.view.reason = None;
-        self.view.passkey = Some(PasskeyView { options: Some(options), code: None, expires_at, token });
+    /// The reason of the failure when the present step has taken too long.
+    pub(super) fn expired(&self, now: Monotonic) -> Option<&'static str> {
+        self.deadline().filter(|until| *until <= now)?;
+        Some(match self.stage {
+            Stage::Phone { .. } => "passkey_no_answer",
+            _ => "passkey_expired",
+        })
     }
 
-    /// A person has proved themselves.
-    pub(in crate::account) fn take_assertion<C>(&mut self, turn: &mut Turn<'_, C>, assertion: Assertion) -> Reply {
-        let Some(ceremony) = self.ceremony() else { return Reply::Refused(Refusal::NoPasskey) };
-        if !matches!(ceremony.stage, Stage::Person) {
-            return Reply::Refused(Refusal::PasskeyUnderWay);
-        }
-        ceremony.stage = Stage::Reference(assertion);
-        if let Some(view) = &mut self.view.passkey {
-            view.options = None;
-        }
-        self.view.state = AccountState::Linking;
-        self.view.reason = Some("the phone has to go on: keep WhatsApp open on it".to_owned());
-        self.ask_for(turn, Question::Reference, "get", Node::new("ref"));
-        Reply::Done
+    pub(super) fn show(&self, view: &mut AccountView) {
+        let (state, reason, passkey) = match &self.stage {
+            Stage::Options | Stage::Done => return,
+            Stage::Person(passkey) => (AccountState::PasskeyRequired, None, passkey),
+            Stage::Reference(_, passkey) | Stage::Phone { view: passkey, .. } => {
+                (AccountState::Linking, Some("the phone has to go on: keep WhatsApp open on it"), passkey)
+            }
+            Stage::Comparison { view: passkey, .. } => (AccountState::PasskeyConfirmation, None, passkey),
+        };
+        view.state = state;
+        view.reason = reason.map(str::to_owned);
+        view.passkey = Some(passkey.clone());
     }
 
-    /// The service has answered a question of the ceremony.
-    pub(in crate::account) fn on_passkey_answer<C>(
+    fn show_challenge(&mut self, turn: &mut Turn<'_>, options: Value) {
+        let token = random_hex::<16>(&mut turn.ctx.rng);
+        self.stage =
+            Stage::Person(PasskeyView { options: Some(options), code: None, expires_at: self.expires_at, token });
+    }
+
+    /// Takes a person's assertion.
+    pub(super) fn take_assertion(&mut self, assertion: Assertion) -> Result<Outgoing, OtherStep> {
+        let Stage::Person(view) = &self.stage else { return Err(OtherStep) };
+        self.stage = Stage::Reference(assertion, PasskeyView { options: None, ..view.clone() });
+        Ok((PasskeyRequest::Reference, "get", Node::new("ref")))
+    }
+
+    /// The service's result of a step.
+    pub(super) fn result(
         &mut self,
-        turn: &mut Turn<'_, C>,
-        question: Question,
+        turn: &mut Turn<'_>,
+        request: PasskeyRequest,
         iq: &Node,
-    ) -> Result<(), AccountError> {
-        match question {
-            Question::Options => {
+    ) -> Result<Option<Outgoing>, WireError> {
+        match request {
+            PasskeyRequest::Options => {
                 let options = iq.require_child("passkey_request_options")?.content_bytes();
                 let options = read_options(options).ok_or(WireError::Malformed { what: "passkey options" })?;
-                self.show_challenge(options);
-                Ok(())
+                self.show_challenge(turn, options);
+                Ok(None)
             }
-            Question::Reference => self.send_prologue(turn, iq.require_child("ref")?.content_bytes()),
-            Question::Prologue | Question::Nonce | Question::Request => Ok(()),
+            PasskeyRequest::Reference => self.prologue(turn, iq.require_child("ref")?.content_bytes()),
+            PasskeyRequest::Prologue | PasskeyRequest::Nonce | PasskeyRequest::Request => Ok(None),
         }
     }
 
-    fn send_prologue<C>(&mut self, turn: &mut Turn<'_, C>, reference: &[u8]) -> Result<(), AccountError> {
-        let malformed = || WireError::Malformed { what: "passkey reference" };
-        let reference = String::from_utf8(reference.to_vec()).map_err(|_| malformed())?;
-        let (ephemeral, nonce) = (KeyPair::generate(&mut self.rng), Secret::generate(&mut self.rng));
+    fn prologue(&mut self, turn: &mut Turn<'_>, reference: &[u8]) -> Result<Option<Outgoing>, WireError> {
+        let malformed = |_| WireError::Malformed { what: "passkey reference" };
+        let reference = String::from_utf8(reference.to_vec()).map_err(malformed)?;
+        let Stage::Reference(assertion, view) = &self.stage else { return Ok(None) };
+        let rng = &mut turn.ctx.rng;
+        let (ephemeral, nonce) = (KeyPair::generate(rng), Secret::generate(rng));
         let attempt = Attempt::new(ephemeral, nonce, reference);
-        let Some(ceremony) = self.ceremony() else { return Ok(()) };
-        let Stage::Reference(assertion) = &ceremony.stage else { return Ok(()) };
-        let handoff = ceremony.handoff.take().filter(|(_, until)| turn.steady < *until);
+        let handoff = self.handoff.take().filter(|(_, until)| turn.steady < *until);
         let proof = handoff.map(|(secret, _)| handoff_proof(&secret, attempt.payload()));
         let prologue = Node::new("passkey_prologue")
             .children([
@@ -225,108 +253,57 @@ impl Router {
             .children(proof.map(|proof| Node::new("pairing_handoff_proof").bytes(proof)));
         // The phone may go on before the service has answered.
         let until = turn.steady.plus(CONTINUATION);
-        ceremony.stage = Stage::Phone { attempt, proven: proof.is_some(), until };
-        self.ask_for(turn, Question::Prologue, "set", prologue);
-        Ok(())
+        self.stage = Stage::Phone { attempt, proven: proof.is_some(), until, view: view.clone() };
+        Ok(Some((PasskeyRequest::Prologue, "set", prologue)))
     }
 
-    /// `crsc_continuation`: the phone goes on, with its own key.
-    pub(in crate::account) fn on_passkey_continuation<C>(
+    /// `crsc_continuation`: the phone goes on, with its own key. `None` when no assertion waits for it.
+    pub(super) fn continuation(
         &mut self,
-        turn: &mut Turn<'_, C>,
-        notification: &Node,
-    ) -> Result<(), AccountError> {
-        let Some(identity) = notification.find("primary_ephemeral_identity") else { return Ok(()) };
-        let phone = PhoneIdentity::read(identity.content_bytes())?;
-        let Some(ceremony) = self.ceremony() else { return Ok(()) };
-        let (attempt, proven) = match std::mem::replace(&mut ceremony.stage, Stage::Done) {
-            Stage::Phone { attempt, proven, .. } => (attempt, proven),
+        turn: &mut Turn<'_>,
+        phone: PhoneIdentity,
+    ) -> Result<Option<Continued>, WireError> {
+        let (attempt, proven, view) = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Phone { attempt, proven, view, .. } => (attempt, proven, view),
             other => {
-                ceremony.stage = other;
-                tracing::warn!(account = %self.id, "the phone goes on with nothing");
-                return Ok(());
+                self.stage = other;
+                return Ok(None);
             }
         };
         let (nonce, code) = (*attempt.nonce(), attempt.code(&phone).to_string());
-        self.ask_for(turn, Question::Nonce, "set", Node::new("companion_nonce").bytes(nonce));
-        if proven {
-            return self.send_request(turn, &attempt, &phone);
-        }
-        if let Some(ceremony) = self.ceremony() {
-            ceremony.stage = Stage::Comparison { attempt, phone };
-        }
-        self.view.state = AccountState::PasskeyConfirmation;
-        self.view.reason = None;
-        if let Some(view) = &mut self.view.passkey {
-            view.code = Some(code);
-        }
-        Ok(())
+        let nonce = (PasskeyRequest::Nonce, "set", Node::new("companion_nonce").bytes(nonce));
+        let sealed = if proven {
+            Some(self.seal(turn, &attempt, &phone)?)
+        } else {
+            self.stage = Stage::Comparison { attempt, phone, view: PasskeyView { code: Some(code), ..view } };
+            None
+        };
+        Ok(Some(Continued { nonce, sealed }))
     }
 
-    /// The person says that the codes are the same. Said too early, it changes nothing.
-    pub(in crate::account) fn confirm_passkey<C>(&mut self, turn: &mut Turn<'_, C>) -> Result<Reply, AccountError> {
-        let Some(ceremony) = self.ceremony() else { return Ok(Reply::Refused(Refusal::NoPasskey)) };
-        match std::mem::replace(&mut ceremony.stage, Stage::Done) {
-            Stage::Comparison { attempt, phone } => {
-                self.send_request(turn, &attempt, &phone)?;
-                Ok(Reply::Done)
-            }
+    /// The person confirms that the codes are equal. Said too early, it changes nothing.
+    pub(super) fn confirm(&mut self, turn: &mut Turn<'_>) -> Result<Result<Sealed, OtherStep>, WireError> {
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Comparison { attempt, phone, .. } => Ok(Ok(self.seal(turn, &attempt, &phone)?)),
             other => {
-                ceremony.stage = other;
-                Ok(Reply::Refused(Refusal::PasskeyUnderWay))
+                self.stage = other;
+                Ok(Err(OtherStep))
             }
         }
     }
 
-    fn send_request<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        attempt: &Attempt,
-        phone: &PhoneIdentity,
-    ) -> Result<(), AccountError> {
-        let adv_secret = Secret::generate(&mut self.rng);
+    fn seal(&mut self, turn: &mut Turn<'_>, attempt: &Attempt, phone: &PhoneIdentity) -> Result<Sealed, WireError> {
+        let adv_secret = Secret::generate(&mut turn.ctx.rng);
         let mut iv = [0; 12];
-        self.rng.fill_bytes(&mut iv);
-        let (noise, identity) = (self.device.noise.public(), self.device.local.identity.public());
+        turn.ctx.rng.fill_bytes(&mut iv);
+        let (noise, identity) = (turn.ctx.device.noise.public(), turn.ctx.device.local.identity.public());
         let sealed = attempt.seal(phone, noise, &identity, &adv_secret, iv)?;
-        self.view.state = AccountState::Linking;
-        self.view.passkey = None;
-        // The phone may vouch for us, by the new secret, before the service has answered.
-        self.await_success(turn, adv_secret);
-        self.ask_for(turn, Question::Request, "set", Node::new("encrypted_pairing_request").bytes(sealed));
-        Ok(())
-    }
-
-    /// The service has refused a step: the attempt has come to nothing.
-    pub(in crate::account) fn passkey_refused<C>(&mut self, turn: &mut Turn<'_, C>, question: Question, code: u64) {
-        let step = match question {
-            Question::Options => "options",
-            Question::Reference => "reference",
-            Question::Prologue => "assertion",
-            Question::Nonce => "nonce",
-            Question::Request => "confirmation",
-        };
-        self.link_failed(turn, &format!("passkey_refused: {step} ({code})"));
-    }
-
-    pub(in crate::account) fn passkey_unanswered<C>(&mut self, turn: &mut Turn<'_, C>) {
-        self.link_failed(turn, "passkey_no_answer");
-    }
-
-    pub(in crate::account) fn tick_passkey<C>(&mut self, turn: &mut Turn<'_, C>) {
-        let Some(ceremony) = self.ceremony() else { return };
-        if ceremony.deadline().is_none_or(|until| until > turn.steady) {
-            return;
-        }
-        let reason = match ceremony.stage {
-            Stage::Phone { .. } => "passkey_no_answer",
-            _ => "passkey_expired",
-        };
-        self.link_failed(turn, reason);
+        let request = (PasskeyRequest::Request, "set", Node::new("encrypted_pairing_request").bytes(sealed));
+        Ok(Sealed { adv_secret, request })
     }
 }
 
-/// The options are passed on as they are; only that they are JSON is looked at.
+/// The options are passed on as they are; they must be a JSON object of a bounded size.
 fn read_options(bytes: &[u8]) -> Option<Value> {
     let options = (1..=MAX_OPTIONS).contains(&bytes.len()).then(|| serde_json::from_slice::<Value>(bytes).ok());
     options.flatten().filter(Value::is_object)

@@ -1,23 +1,24 @@
-//! Receipts: how far messages have come, told and heard (`wire-protocol.md` 1.8).
+//! Receipts, sent and received (`wire-protocol.md` 1.8).
 //!
-//! A receipt is also the acknowledgement of a message. Those of a backlog are told together, as soon as a batch has come; what a
-//! cut connection took with it is told when the service sends those messages again.
+//! A receipt is also the acknowledgement of a message. Those of the backlog are aggregated until the batch is complete. Receipts that a
+//! cut connection takes with it are sent again when the service delivers those messages again.
 
-use crate::account::Children;
+use super::inbound::envelope::Envelope;
+use super::record;
+use super::record::MessageStatus;
+use super::status::StatusChanged;
+use crate::account::directory::addresses::display_address;
 use crate::account::error::AccountError;
-use crate::account::messages::inbound::Envelope;
-use crate::account::messages::record::MessageStatus;
-use crate::account::router::{Router, Turn};
+use crate::account::turn::Turn;
 use crate::base::ids::MessageId;
 use crate::wire::{Jid, Node};
-use serde_json::json;
 
 /// Messages of one receipt.
 const MAX_TOGETHER: usize = 256;
-/// Receipts that are kept back at the same time.
-const MAX_KEPT: usize = 64;
+/// Receipts that are pending at a time.
+const MAX_PENDING: usize = 64;
 
-/// Whom a receipt is for, and what it says.
+/// The address and type of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Address {
     to: Jid,
@@ -26,13 +27,13 @@ struct Address {
     recipient: Option<Jid>,
 }
 
-/// Receipts for messages of a backlog, in the order of the first message of each.
+/// Receipts for messages of the backlog, in the order of the first message of each.
 #[derive(Debug, Default)]
-pub(in crate::account) struct Kept(Vec<(Address, Vec<MessageId>)>);
+pub(super) struct PendingReceipts(Vec<(Address, Vec<MessageId>)>);
 
-impl Kept {
-    /// Takes one more message; returns what is to be written now.
-    fn keep(&mut self, address: Address, id: MessageId) -> Option<Node> {
+impl PendingReceipts {
+    /// Adds a message. Returns a receipt that is full.
+    fn add(&mut self, address: Address, id: MessageId) -> Option<Node> {
         let at = match self.0.iter().position(|(known, _)| *known == address) {
             Some(at) => at,
             None => {
@@ -41,11 +42,58 @@ impl Kept {
             }
         };
         self.0[at].1.push(id);
-        if self.0[at].1.len() < MAX_TOGETHER && self.0.len() <= MAX_KEPT {
+        if self.0[at].1.len() < MAX_TOGETHER && self.0.len() <= MAX_PENDING {
             return None;
         }
-        let (address, ids) = self.0.remove(if self.0.len() > MAX_KEPT { 0 } else { at });
+        let (address, ids) = self.0.remove(if self.0.len() > MAX_PENDING { 0 } else { at });
         receipt(address, ids)
+    }
+
+    /// Confirms a message: by a receipt, a status by an acknowledgement alone.
+    pub(super) fn confirm(
+        &mut self,
+        turn: &mut Turn<'_>,
+        node: &Node,
+        envelope: &Envelope,
+        extra: Option<&'static str>,
+    ) {
+        if envelope.chat == Jid::status() {
+            return turn.acknowledge(node);
+        }
+        let (kind, recipient) = match (envelope.peer, envelope.own) {
+            (true, _) => (Some("peer_msg"), None),
+            (false, true) => (Some("sender"), Some(&envelope.chat).filter(|_| !envelope.is_shared())),
+            (false, false) => (None, None),
+        };
+        let shared = envelope.is_shared();
+        for kind in [kind].into_iter().chain(extra.map(Some)) {
+            let address = Address {
+                to: if shared { envelope.chat.clone() } else { envelope.from.clone() },
+                participant: shared.then(|| envelope.from.clone()),
+                kind,
+                recipient: recipient.cloned(),
+            };
+            let due = if envelope.offline && turn.ctx.link.backlog {
+                self.add(address, envelope.id.clone())
+            } else {
+                receipt(address, vec![envelope.id.clone()])
+            };
+            if let Some(due) = due {
+                turn.write(due);
+            }
+        }
+    }
+
+    /// Writes all pending receipts.
+    pub(super) fn flush(&mut self, turn: &mut Turn<'_>) {
+        for due in std::mem::take(&mut self.0).into_iter().filter_map(|(address, ids)| receipt(address, ids)) {
+            turn.write(due);
+        }
+    }
+
+    /// The connection is closed.
+    pub(super) fn disconnected(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -61,109 +109,57 @@ fn receipt(address: Address, ids: Vec<MessageId>) -> Option<Node> {
     Some(if more.is_empty() { receipt } else { receipt.child(Node::new("list").children(more)) })
 }
 
-impl Router {
-    /// Tells that a message has been taken: by a receipt, a status by an acknowledgement alone.
-    pub(in crate::account) fn answer<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-        envelope: &Envelope,
-        extra: Option<&'static str>,
-    ) {
-        if envelope.chat == Jid::status() {
-            return self.acknowledge(turn, node);
-        }
-        let (kind, recipient) = match (envelope.peer, envelope.own) {
-            (true, _) => (Some("peer_msg"), None),
-            (false, true) => (Some("sender"), Some(&envelope.chat).filter(|_| !envelope.is_shared())),
-            (false, false) => (None, None),
-        };
-        let shared = envelope.is_shared();
-        for kind in [kind].into_iter().chain(extra.map(Some)) {
-            let address = Address {
-                to: if shared { envelope.chat.clone() } else { envelope.from.clone() },
-                participant: shared.then(|| envelope.from.clone()),
-                kind,
-                recipient: recipient.cloned(),
-            };
-            let together = node.has("offline") && self.drain.is_coming();
-            let due = if together {
-                self.receipts.keep(address, envelope.id.clone())
-            } else {
-                receipt(address, vec![envelope.id.clone()])
-            };
-            if let Some(due) = due {
-                self.write(turn, due);
-            }
-        }
-    }
-
-    /// Tells what was kept back.
-    pub(in crate::account) fn tell_receipts<C>(&mut self, turn: &mut Turn<'_, C>) {
-        for due in std::mem::take(&mut self.receipts).0.into_iter().filter_map(|(address, ids)| receipt(address, ids)) {
-            self.write(turn, due);
-        }
-    }
-
-    /// A receipt tells how far messages of ours have come.
-    pub(in crate::account) async fn on_receipt<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-    ) -> Result<(), AccountError> {
-        if node.is("type", "retry") {
-            return self.on_retry(turn, node).await;
-        }
-        let from = node.require_jid("from")?;
-        let reader = node.jid("participant").unwrap_or_else(|| from.clone()).bare();
-        // What several members have told while we were away.
-        let of_many: Vec<&Node> = node.nodes().iter().filter(|child| child.tag == "participants").collect();
-        if let Some(status) = status_of(node).filter(|_| of_many.is_empty()) {
-            let listed = node.find("list").map(Node::nodes).unwrap_or_default();
-            let ids = listed.iter().filter_map(|item| item.text("id")).chain(node.text("id"));
-            for id in ids.map(|id| MessageId::new(id.into_owned())).collect::<Vec<_>>() {
-                self.advance(turn, &id, &reader, status).await?;
-            }
-        }
-        for of_message in of_many {
-            let Some(id) = of_message.text("key").map(|id| MessageId::new(id.into_owned())) else { continue };
-            for user in of_message.nodes().iter().filter(|child| child.tag == "user") {
-                if let (Some(status), Some(reader)) = (status_of(user), user.jid("jid")) {
-                    self.advance(turn, &id, &reader.bare(), status).await?;
-                }
-            }
-        }
-        self.acknowledge(turn, node);
-        Ok(())
-    }
-
-    async fn advance<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        id: &MessageId,
-        reader: &Jid,
-        status: MessageStatus,
-    ) -> Result<(), AccountError> {
-        if self.device.link.as_ref().is_some_and(|link| link.is_own_user(reader)) {
-            return Ok(());
-        }
-        let Some(mut record) = self.message_in(turn, id)? else { return Ok(()) };
-        let by = self.shown(turn, reader).await?;
-        let before = record.clone();
-        let further = record.reach(&by, status, turn.now);
-        if record != before {
-            self.put_message(turn, &record);
-        }
-        if further {
-            let data = json!({ "id": id.as_str(), "chat": record.to, "status": status, "recipient": by });
-            let chat = record.to.clone();
-            self.event(turn, "message.status", &chat, &data);
-        }
-        Ok(())
-    }
+/// One status change that a receipt tells: of a message, by a reader.
+struct Change {
+    id: MessageId,
+    reader: Jid,
+    status: MessageStatus,
 }
 
-/// How far the messages of a receipt have come, or the one of a `<user>` in it.
+fn read(node: &Node) -> Result<Vec<Change>, AccountError> {
+    let from = node.require_jid("from")?;
+    let reader = node.jid("participant").unwrap_or(from).bare();
+    // Receipts of several members that came while we were away are aggregated by the service.
+    let of_many: Vec<&Node> = node.nodes().iter().filter(|child| child.tag == "participants").collect();
+    let mut changes = Vec::new();
+    if let Some(status) = status_of(node).filter(|_| of_many.is_empty()) {
+        let listed = node.find("list").map(Node::nodes).unwrap_or_default();
+        let ids = listed.iter().filter_map(|item| item.text("id")).chain(node.text("id"));
+        let ids = ids.map(|id| MessageId::new(id.into_owned()));
+        changes.extend(ids.map(|id| Change { id, reader: reader.clone(), status }));
+    }
+    for of_message in of_many {
+        let Some(id) = of_message.text("key").map(|id| MessageId::new(id.into_owned())) else { continue };
+        for user in of_message.nodes().iter().filter(|child| child.tag == "user") {
+            if let (Some(status), Some(reader)) = (status_of(user), user.jid("jid")) {
+                changes.push(Change { id: id.clone(), reader: reader.bare(), status });
+            }
+        }
+    }
+    Ok(changes)
+}
+
+/// A receipt for messages of ours.
+pub(super) async fn on_receipt(turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+    for Change { id, reader, status } in read(node)? {
+        if turn.is_own_user(&reader) {
+            continue;
+        }
+        let Some(mut record) = record::of(turn, &id)? else { continue };
+        let by = display_address(turn, &reader).await?;
+        let before = record.clone();
+        let rises = record.reach(&by, status, turn.now);
+        if record != before {
+            record::put(turn, &record);
+        }
+        if rises {
+            turn.event(&StatusChanged::by(&record, status, &by));
+        }
+    }
+    Ok(())
+}
+
+/// The status that a receipt, or a `<user>` in it, tells.
 fn status_of(node: &Node) -> Option<MessageStatus> {
     match node.text("type").as_deref() {
         None | Some("inactive") => Some(MessageStatus::Delivered),

@@ -1,10 +1,14 @@
-//! One of our messages, as stored and as shown.
+//! Records of our messages, as stored and as shown.
 
+use crate::account::codec;
+use crate::account::error::AccountError;
+use crate::account::turn::Turn;
 use crate::base::ids::MessageId;
 use crate::base::time::Timestamp;
+use crate::storage::{AccountStore, kind};
 use serde::{Deserialize, Serialize};
 
-/// How far a message has come: the highest that any recipient reached.
+/// The status of a message: the highest that any recipient reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageStatus {
@@ -16,7 +20,7 @@ pub enum MessageStatus {
     Failed,
 }
 
-/// How far it has come with one recipient.
+/// The status with one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipientStatus {
     pub jid: String,
@@ -35,13 +39,13 @@ pub struct MessageRecord {
     pub created_at: Timestamp,
     pub status: MessageStatus,
     pub recipients: Vec<RecipientStatus>,
-    /// Why it failed: a stable code, and its meaning.
+    /// The reason of a failure: a stable code, and its meaning.
     pub failure: Option<(String, String)>,
 }
 
 impl MessageRecord {
-    /// Notes what a recipient reached. True when the whole message has come further.
-    pub(in crate::account) fn reach(&mut self, jid: &str, status: MessageStatus, at: Timestamp) -> bool {
+    /// Records the status with a recipient. True when the status of the whole message rises.
+    pub(super) fn reach(&mut self, jid: &str, status: MessageStatus, at: Timestamp) -> bool {
         match self.recipients.iter_mut().find(|recipient| recipient.jid == jid) {
             Some(known) if known.status >= status => {}
             Some(known) => (known.status, known.at) = (status, at),
@@ -53,6 +57,31 @@ impl MessageRecord {
         }
         further
     }
+}
+
+fn decode(bytes: &[u8]) -> Result<MessageRecord, AccountError> {
+    codec::decode_json(bytes, "message")
+}
+
+/// A message of ours as it is committed.
+pub fn stored_message(store: &AccountStore, id: &MessageId) -> Result<Option<MessageRecord>, AccountError> {
+    let stored = store.get(kind::MESSAGE, id.as_str().as_bytes())?;
+    stored.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// A message of ours as it stands in this turn.
+pub(super) fn of(turn: &Turn<'_>, id: &MessageId) -> Result<Option<MessageRecord>, AccountError> {
+    let stored = turn.get(kind::MESSAGE, id.as_str().as_bytes())?;
+    stored.map(|bytes| decode(&bytes)).transpose()
+}
+
+pub(super) fn put(turn: &mut Turn<'_>, record: &MessageRecord) {
+    turn.put(kind::MESSAGE, record.id.as_str(), codec::encode_json(record));
+}
+
+/// Reads a stored row for retention and erasure.
+pub(super) fn read(bytes: &[u8]) -> Result<MessageRecord, AccountError> {
+    decode(bytes)
 }
 
 #[cfg(test)]
@@ -71,9 +100,9 @@ mod tests {
             recipients: vec![RecipientStatus { jid: "a".into(), status: MessageStatus::Delivered, at: Timestamp(2) }],
             failure: Some(("service_463".into(), "meaning".into())),
         };
-        let stored = crate::account::codec::encode_json(&record);
+        let stored = codec::encode_json(&record);
         crate::golden::check("message-v1.json", &stored[1..]);
-        let read: MessageRecord = crate::account::codec::decode_json(&stored, "message").unwrap();
+        let read: MessageRecord = codec::decode_json(&stored, "message").unwrap();
         assert_eq!(read, record);
     }
 

@@ -1,312 +1,339 @@
-//! Our prekeys at the service: uploaded when few are left, checked at each login (`signal-protocol.txt`, "PreKey Management";
-//! `wire-protocol.md` 1.10).
+//! Our prekeys at the service: uploaded when few are left, verified after each login, the signed one rotated
+//! (`signal-protocol.txt`, "PreKey Management"; `wire-protocol.md` 1.10).
 //!
-//! One upload at a time. A batch that the service has refused is offered again as it is; one of which nothing was heard is given
-//! up, for it may have been taken: no id is ever offered with two keys.
+//! One upload at a time. A refused batch is requeued and uploaded again as it is; one without a response is abandoned, for the service
+//! may have taken it: no id is ever uploaded with two keys.
 
-use crate::account::error::AccountError;
-use crate::account::router::{Refusal, Reply, Router, Turn};
-use crate::account::turn::requests::Purpose;
-use crate::account::{Children, Incident};
-use crate::base::time::Monotonic;
+mod digest;
+
+use crate::account::children::prekeys::Rotation;
+use crate::account::error::{AccountError, Refusal};
+use crate::account::turn::Turn;
+use crate::account::turn::context::Context;
+use crate::account::turn::counter::Counter;
+use crate::account::turn::feature::{Ack, Feature, Route};
+use crate::account::turn::notice::Notice;
+use crate::account::turn::reply::ReplyTo;
+use crate::account::turn::requests::{Requests, Response, iq};
+use crate::account::view::AccountView;
+use crate::base::backoff::fibonacci;
+use crate::base::time::{Monotonic, Timestamp};
 use crate::signal::keys::KEY_TYPE;
-use crate::signal::prekey::bundle_digest;
-use crate::signal::{LocalParty, PreKeyId, PublicKey, SignedPreKeyId, SignedPreKeyPair};
+use crate::signal::limits::PREKEY_MINIMUM;
+use crate::signal::{PreKeyId, PublicKey, SignedPreKeyId, SignedPreKeyPair};
+use crate::wire::Node;
 use crate::wire::prekeys::{key_node, read_digest_ids, read_skey, skey_node};
-use crate::wire::{Node, WireError};
 use std::time::Duration;
 
-const MAX_WAIT_SECS: u64 = 610;
+const MAX_BACKOFF: Duration = Duration::from_secs(610);
+/// After a refused rotation (`wire-protocol.md` 1.10).
+const ROTATION_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What was offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::account) struct Offer {
-    pub(in crate::account) signed: SignedPreKeyId,
-    /// The first one-time prekey of the batch.
-    pub(in crate::account) first: PreKeyId,
-    /// Its ids lie side by side.
-    pub(in crate::account) count: u32,
+/// The account is not linked to a phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the account is not linked to a phone; start it and scan its QR code")]
+pub struct NotLinked;
+
+impl Refusal for NotLinked {
+    fn problem(&self) -> (u16, &'static str) {
+        (409, "not_linked")
+    }
 }
 
-/// Uploads that are still to be made.
+#[derive(Debug)]
+pub enum Command {
+    /// Uploads a fresh batch: now, or after the next login.
+    Refresh { reply: ReplyTo<(), NotLinked> },
+}
+
+/// A batch on its way to the service: `count` ids from `first` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::account) struct UploadedBatch {
+    signed: SignedPreKeyId,
+    first: PreKeyId,
+    count: u32,
+}
+
+#[derive(Debug)]
+pub(in crate::account) enum Request {
+    /// How many of our prekeys the service has left.
+    Count,
+    Upload(UploadedBatch),
+    /// A new signed prekey.
+    Rotate(SignedPreKeyId),
+    /// The prekeys that the service lists, to replace them all.
+    Listed,
+    /// The digest of our keys, to verify it.
+    Digest,
+}
+
 #[derive(Debug, Default)]
-pub(in crate::account) struct Uploads {
+pub(in crate::account) struct PreKeyUploads {
+    requests: Requests<Request>,
     failed: u32,
     retry_at: Option<Monotonic>,
-    /// Somebody has asked for a fresh batch, whatever the service has left.
-    pub(in crate::account) wanted: bool,
-    /// Whether it was compared since the login.
-    compared: bool,
+    /// A fresh batch is requested, whatever the service has left.
+    wanted: bool,
+    /// The service runs out of our prekeys and has not taken new ones yet.
+    due: bool,
+    /// The digest was requested since the login.
+    verified: bool,
+    backlog_ended: bool,
+    /// All prekeys are those of a backup and must be replaced.
+    replace: bool,
+    /// The signed prekey is not due for rotation before.
+    rotate_after: Timestamp,
 }
 
-impl Uploads {
-    pub(in crate::account) fn deadline(&self) -> Option<Monotonic> {
+impl Feature for PreKeyUploads {
+    type Command = Command;
+    type Request = Request;
+    const ROUTES: &'static [Route] =
+        &[Route::child("notification", "encrypt", "count"), Route::child("notification", "encrypt", "digest")];
+
+    fn load(_: &Context) -> Result<Self, AccountError> {
+        Ok(Self::default())
+    }
+
+    fn requests(&mut self) -> &mut Requests<Request> {
+        &mut self.requests
+    }
+
+    async fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), AccountError> {
+        let Command::Refresh { reply } = command;
+        if turn.own().is_none() {
+            turn.reply(&reply, Err(NotLinked));
+            return Ok(());
+        }
+        self.wanted = true;
+        if turn.is_online() {
+            self.upload(turn).await?;
+        }
+        turn.reply(&reply, Ok(()));
+        Ok(())
+    }
+
+    async fn response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request,
+        response: Response<'_>,
+    ) -> Result<(), AccountError> {
+        match (request, response) {
+            (Request::Count, Response::Result(iq)) => {
+                let left = iq.find("count").and_then(|count| count.number("value")).unwrap_or(0);
+                if left <= u64::from(PREKEY_MINIMUM) || self.wanted {
+                    self.upload(turn).await?;
+                } else {
+                    self.due = false;
+                    turn.announce(Notice::PreKeysReady);
+                }
+            }
+            (Request::Listed, Response::Result(iq)) => self.replace_all(turn, iq.require_child("digest")?).await?,
+            // Asked again at the next login.
+            (Request::Count | Request::Listed, _) => turn.announce(Notice::PreKeysReady),
+            (Request::Upload(batch), Response::Result(_)) => self.uploaded(turn, *batch).await?,
+            (Request::Upload(batch), Response::Refused(_)) => {
+                let UploadedBatch { first, count, .. } = *batch;
+                turn.prekeys(move |keys| keys.requeue_batch(first, count)).await?;
+                self.upload_failed(turn);
+            }
+            (Request::Upload(_), Response::Missing) => self.upload_failed(turn),
+            (Request::Rotate(signed), Response::Result(_)) => confirm_signed(turn, *signed).await?,
+            (Request::Rotate(_), _) => self.rotate_after = turn.now.plus(ROTATION_BACKOFF),
+            (Request::Digest, Response::Result(iq)) => verify_digest(turn, iq).await?,
+            // The service holds nothing of ours.
+            (Request::Digest, Response::Refused(404)) => self.upload(turn).await?,
+            (Request::Digest, _) => {}
+        }
+        Ok(())
+    }
+
+    async fn stanza(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<Ack, AccountError> {
+        if node.find("count").is_some() {
+            self.upload(turn).await?;
+        } else {
+            self.ask_for_digest(turn);
+        }
+        Ok(Ack::Now)
+    }
+
+    async fn notice(&mut self, turn: &mut Turn<'_>, notice: &Notice) -> Result<(), AccountError> {
+        match notice {
+            Notice::Restored { .. } => self.replace = true,
+            Notice::LoggedIn { .. } if self.replace => {
+                self.requests.send(turn, Request::Listed, iq("encrypt", "get").child(Node::new("digest")));
+            }
+            Notice::LoggedIn { .. } => {
+                self.requests.send(turn, Request::Count, iq("encrypt", "get").child(Node::new("count")));
+            }
+            Notice::Online => {
+                self.verify_once(turn);
+                self.rotate_signed(turn).await?;
+            }
+            Notice::Pong => self.rotate_signed(turn).await?,
+            Notice::BacklogEnded => {
+                self.backlog_ended = true;
+                self.verify_once(turn);
+            }
+            Notice::Disconnected => {
+                self.requests.drain();
+                // The next login asks by itself.
+                (self.retry_at, self.verified, self.backlog_ended) = (None, false, false);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+        if self.retry_at.is_some_and(|at| at <= turn.steady) {
+            self.upload(turn).await?;
+        }
+        Ok(())
+    }
+
+    fn deadline(&self, _: &Context) -> Option<Monotonic> {
         self.retry_at
     }
 
-    /// The next login looks by itself.
-    pub(in crate::account) fn disconnected(&mut self) {
-        (self.retry_at, self.compared) = (None, false);
+    fn show(&self, ctx: &Context, view: &mut AccountView) {
+        view.prekeys_due = self.due && ctx.own().is_some();
     }
 }
 
-/// 1, 2, 3, 5, 8 … seconds, at most 610.
-fn wait_after(failed: u32) -> Duration {
-    let (mut wait, mut next) = (1u64, 2u64);
-    for _ in 1..failed.min(32) {
-        (wait, next) = (next, wait + next);
-    }
-    Duration::from_secs(wait.min(MAX_WAIT_SECS))
-}
-
-/// What the service holds that is not as it is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::account) enum Mismatch {
-    RegistrationId,
-    Identity,
-    SignedPreKey,
-    /// So many of the listed one-time prekeys are not here.
-    MissingPreKeys(usize),
-    Hash,
-}
-
-/// Compares a `<digest>` with our own keys; `listed` finds the public half of each id.
-pub(in crate::account) fn compare(
-    digest: &Node,
-    local: &LocalParty,
-    signed: &SignedPreKeyPair,
-    listed: &[Option<PublicKey>],
-) -> Result<Vec<Mismatch>, WireError> {
-    let mut found = Vec::new();
-    let registration = digest.require_child("registration")?.array("registration id")?;
-    if u32::from_be_bytes(registration) != local.registration_id {
-        found.push(Mismatch::RegistrationId);
-    }
-    let identity = local.identity.public();
-    if digest.require_child("identity")?.content_bytes() != identity.0.as_bytes() {
-        found.push(Mismatch::Identity);
-    }
-    let (id, key, _) = read_skey(digest.require_child("skey")?)?;
-    if (id, &key) != (signed.id, signed.pair.public()) {
-        found.push(Mismatch::SignedPreKey);
-    }
-    let known: Vec<&PublicKey> = listed.iter().flatten().collect();
-    if known.len() < listed.len() {
-        found.push(Mismatch::MissingPreKeys(listed.len() - known.len()));
-    } else if found.is_empty() {
-        let ours = bundle_digest(&identity, signed.pair.public(), &signed.signature, known);
-        if digest.require_child("hash")?.content_bytes() != ours {
-            found.push(Mismatch::Hash);
-        }
-    }
-    Ok(found)
-}
-
-impl Router {
-    /// Offers the service a batch of prekeys once it is stored.
-    pub(in crate::account) async fn upload_prekeys<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-    ) -> Result<(), AccountError> {
-        self.uploads.retry_at = None;
-        if self.pending.is_waiting(|purpose| matches!(purpose, Purpose::PreKeyUpload(_))) {
+impl PreKeyUploads {
+    /// Uploads a batch once it is stored.
+    async fn upload(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+        self.retry_at = None;
+        if self.requests.any(|request| matches!(request, Request::Upload(_))) {
             return Ok(());
         }
-        self.uploads.wanted = false;
-        self.view.prekeys_due = true;
-        let batch = self.settings.prekey_batch;
-        let signed = turn.children.prekeys(|keys| keys.current_signed()).await??;
-        let (keys, writes) = turn.children.prekeys(move |keys| keys.batch(batch)).await??;
-        turn.absorb(writes);
+        self.wanted = false;
+        self.due = true;
+        let batch = turn.ctx.settings.prekey_batch;
+        let (signed, keys) = turn.prekeys(move |keys| Ok((keys.current_signed()?, keys.batch(batch)?))).await?;
         self.write_upload(turn, &signed, &keys);
         Ok(())
     }
 
-    pub(in crate::account) fn write_upload<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        signed: &SignedPreKeyPair,
-        keys: &[(PreKeyId, PublicKey)],
-    ) {
-        let local = &self.device.local;
+    /// After a restore: new prekeys, with ids above all that the service lists.
+    async fn replace_all(&mut self, turn: &mut Turn<'_>, digest: &Node) -> Result<(), AccountError> {
+        let listed = read_digest_ids(digest)?;
+        let signed = digest.find("skey").map(read_skey).transpose()?.map(|(id, ..)| id);
+        let (identity, count) = (turn.ctx.device.local.identity.clone(), turn.ctx.settings.prekey_batch);
+        let (signed, keys) = turn.prekeys(move |keys| keys.replace(&listed, signed, &identity, count)).await?;
+        self.write_upload(turn, &signed, &keys);
+        Ok(())
+    }
+
+    fn write_upload(&mut self, turn: &mut Turn<'_>, signed: &SignedPreKeyPair, keys: &[(PreKeyId, PublicKey)]) {
+        let local = &turn.ctx.device.local;
         let (registration_id, identity) = (local.registration_id, local.identity.public());
         let first = keys.first().map_or(PreKeyId::FIRST, |(id, _)| *id);
         let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-        let offer = Offer { signed: signed.id, first, count };
-        let upload = self.ask(turn, Purpose::PreKeyUpload(offer), "encrypt", "set").children([
+        let upload = iq("encrypt", "set").children([
             Node::new("registration").bytes(registration_id.to_be_bytes()),
             Node::new("type").bytes([KEY_TYPE]),
             Node::new("identity").bytes(*identity.0.as_bytes()),
             Node::new("list").children(keys.iter().map(|(id, public)| key_node(*id, public))),
             skey_node(signed.id, signed.pair.public(), &signed.signature),
         ]);
-        self.write(turn, upload);
+        self.requests.send(turn, Request::Upload(UploadedBatch { signed: signed.id, first, count }), upload);
     }
 
-    /// The service has the batch.
-    pub(in crate::account) async fn uploaded<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        offer: Offer,
-    ) -> Result<(), AccountError> {
-        self.uploads.failed = 0;
-        self.view.prekeys_due = false;
-        self.signed_prekey_taken(turn, offer.signed).await?;
-        self.prekeys_replaced(turn);
-        self.activate(turn);
-        Ok(())
-    }
-
-    /// The service has refused the batch: the same keys are offered later.
-    pub(in crate::account) async fn upload_refused<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        offer: Offer,
-    ) -> Result<(), AccountError> {
-        let writes = turn.children.prekeys(move |keys| keys.give_back(offer.first, offer.count)).await??;
-        turn.absorb(writes);
-        self.upload_failed(turn);
+    async fn uploaded(&mut self, turn: &mut Turn<'_>, batch: UploadedBatch) -> Result<(), AccountError> {
+        self.failed = 0;
+        self.due = false;
+        confirm_signed(turn, batch.signed).await?;
+        if std::mem::take(&mut self.replace) {
+            turn.announce(Notice::PreKeysReplaced);
+        }
+        turn.announce(Notice::PreKeysReady);
         Ok(())
     }
 
     /// The batch may have been taken or not. Without one-time prekeys peers still use the signed one.
-    pub(in crate::account) fn upload_failed<C>(&mut self, turn: &mut Turn<'_, C>) {
-        turn.count(Incident::PreKeysRefused);
-        self.uploads.failed = self.uploads.failed.saturating_add(1);
-        let wait = wait_after(self.uploads.failed);
-        tracing::warn!(account = %self.id, seconds = wait.as_secs(), "prekeys were not taken: tried again");
-        self.uploads.retry_at = Some(turn.steady.plus(wait));
-        self.activate(turn);
+    fn upload_failed(&mut self, turn: &mut Turn<'_>) {
+        turn.count(Counter::PreKeysRefused);
+        self.failed = self.failed.saturating_add(1);
+        let wait = fibonacci(self.failed, MAX_BACKOFF);
+        tracing::warn!(account = %turn.ctx.id, seconds = wait.as_secs(), "prekey upload failed, retrying");
+        self.retry_at = Some(turn.steady.plus(wait));
+        turn.announce(Notice::PreKeysReady);
     }
 
-    pub(in crate::account) async fn tick_uploads<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-    ) -> Result<(), AccountError> {
-        if self.uploads.retry_at.is_some_and(|at| at <= turn.steady) {
-            self.upload_prekeys(turn).await?;
-        }
-        Ok(())
-    }
-
-    /// A fresh batch on request: now, or with the next login.
-    pub(in crate::account) async fn refresh_prekeys<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-    ) -> Result<Reply, AccountError> {
-        if self.device.link.is_none() {
-            return Ok(Reply::Refused(Refusal::NotLinked));
-        }
-        self.uploads.wanted = true;
-        if self.connection.is_logged_in() {
-            self.upload_prekeys(turn).await?;
-        }
-        Ok(Reply::Done)
-    }
-
-    /// Asks what the service holds of our keys, once for each login, when that and the backlog are done with.
-    pub(in crate::account) fn check_prekeys<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if self.connection.is_logged_in() && self.drain.is_over() && !self.uploads.compared {
-            self.uploads.compared = true;
+    /// Verifies the digest once for each login, after the login and the backlog.
+    fn verify_once(&mut self, turn: &mut Turn<'_>) {
+        if turn.is_online() && self.backlog_ended && !std::mem::replace(&mut self.verified, true) {
             self.ask_for_digest(turn);
         }
     }
 
-    pub(in crate::account) fn ask_for_digest<C>(&mut self, turn: &mut Turn<'_, C>) {
-        if !self.pending.is_waiting(|purpose| *purpose == Purpose::DigestCheck) {
-            let digest = self.ask(turn, Purpose::DigestCheck, "encrypt", "get").child(Node::new("digest"));
-            self.write(turn, digest);
+    fn ask_for_digest(&mut self, turn: &mut Turn<'_>) {
+        if !self.requests.any(|request| matches!(request, Request::Digest)) {
+            self.requests.send(turn, Request::Digest, iq("encrypt", "get").child(Node::new("digest")));
         }
     }
 
-    /// What differs is reported, and no more: keys that are missing here are replaced as they are used up.
-    pub(in crate::account) async fn on_digest<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        iq: &Node,
-    ) -> Result<(), AccountError> {
-        let digest = iq.require_child("digest")?;
-        let hash = digest.require_child("hash")?.content_bytes().to_vec();
-        let said = hash.clone();
-        if turn.children.prekeys(move |keys| keys.is_checked(&said)).await?? {
+    /// Rotates the signed prekey when it is due: looked at after every login, and with the pings of a connection that lasts.
+    async fn rotate_signed(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+        let is_asked = self.requests.any(|request| matches!(request, Request::Rotate(_)));
+        if !turn.is_online() || turn.now < self.rotate_after || is_asked {
             return Ok(());
         }
-        let ids = read_digest_ids(digest)?;
-        let (signed, listed) = turn
-            .children
-            .prekeys(move |keys| {
-                let listed = ids.iter().map(|id| keys.public(*id)).collect::<Result<Vec<_>, _>>()?;
-                Ok::<_, AccountError>((keys.current_signed()?, listed))
-            })
-            .await??;
-        let found = compare(digest, &self.device.local, &signed, &listed)?;
-        if found.is_empty() {
-            let writes = turn.children.prekeys(move |keys| keys.checked(&hash)).await??;
-            turn.absorb(writes);
-        } else {
-            turn.count(Incident::PreKeysDiffer);
-            tracing::warn!(account = %self.id, ?found, "the service holds other keys of ours than we do");
+        let (identity, now) = (turn.ctx.device.local.identity.clone(), turn.now);
+        match turn.prekeys(move |keys| keys.rotate_signed(&identity, now)).await? {
+            Rotation::NotBefore(due) => self.rotate_after = due,
+            Rotation::Upload(signed) => {
+                let skey = skey_node(signed.id, signed.pair.public(), &signed.signature);
+                let rotate = iq("encrypt", "set").child(Node::new("rotate").child(skey));
+                self.requests.send(turn, Request::Rotate(signed.id), rotate);
+            }
         }
         Ok(())
     }
+}
 
-    /// The service holds nothing of ours: it is given everything anew. Other refusals say nothing.
-    pub(in crate::account) async fn digest_refused<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        code: u64,
-    ) -> Result<(), AccountError> {
-        if code == 404 { self.upload_prekeys(turn).await } else { Ok(()) }
+async fn confirm_signed(turn: &mut Turn<'_>, id: SignedPreKeyId) -> Result<(), AccountError> {
+    let now = turn.now;
+    turn.prekeys(move |keys| keys.confirm_signed(id, now)).await
+}
+
+/// Reports what differs. Keys that are missing here are replaced as they are used up.
+async fn verify_digest(turn: &mut Turn<'_>, iq: &Node) -> Result<(), AccountError> {
+    let digest = iq.require_child("digest")?;
+    let hash = digest.require_child("hash")?.content_bytes().to_vec();
+    let ids = read_digest_ids(digest)?;
+    let known = hash.clone();
+    let ours = turn
+        .prekeys(move |keys| {
+            if keys.is_checked(&known)? {
+                return Ok(None);
+            }
+            let listed = ids.iter().map(|id| keys.public(*id)).collect::<Result<Vec<_>, _>>()?;
+            Ok(Some((keys.current_signed()?, listed)))
+        })
+        .await?;
+    let Some((signed, listed)) = ours else { return Ok(()) };
+    let found = digest::compare(digest, &turn.ctx.device.local, &signed, &listed)?;
+    if found.is_empty() {
+        return turn.prekeys(move |keys| keys.checked(&hash)).await;
     }
+    turn.count(Counter::PreKeysDiffer);
+    tracing::warn!(account = %turn.ctx.id, ?found, "service holds other keys of ours");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::IdentityKeyPair;
-    use crate::signal::testing::rng;
-
-    fn ours() -> (LocalParty, SignedPreKeyPair, PublicKey) {
-        let identity = IdentityKeyPair::generate(&mut rng(1));
-        let signed = SignedPreKeyPair::generate(SignedPreKeyId::FIRST, &identity, &mut rng(2));
-        (LocalParty { identity, registration_id: 7 }, signed, PublicKey::from_bytes([5; 32]))
-    }
-
-    fn digest(change: impl FnOnce(&mut LocalParty, &mut SignedPreKeyPair)) -> Node {
-        let (mut local, mut signed, key) = ours();
-        change(&mut local, &mut signed);
-        let identity = local.identity.public();
-        let hash = bundle_digest(&identity, signed.pair.public(), &signed.signature, [&key]);
-        Node::new("digest").children([
-            Node::new("registration").bytes(local.registration_id.to_be_bytes()),
-            Node::new("identity").bytes(*identity.0.as_bytes()),
-            skey_node(signed.id, signed.pair.public(), &signed.signature),
-            Node::new("list").child(Node::new("whatever").bytes([0, 0, 1])),
-            Node::new("hash").bytes(hash.to_vec()),
-        ])
-    }
 
     #[test]
-    fn what_the_service_holds_otherwise_is_named() {
-        let (local, signed, key) = ours();
-        let found = |digest: &Node, listed: &[Option<PublicKey>]| compare(digest, &local, &signed, listed).unwrap();
-        assert_eq!(found(&digest(|_, _| {}), &[Some(key)]), []);
-        let other = digest(|local, _| local.registration_id = 8);
-        assert_eq!(found(&other, &[Some(key)]), [Mismatch::RegistrationId]);
-        let other = digest(|local, _| local.identity = IdentityKeyPair::generate(&mut rng(9)));
-        assert_eq!(found(&other, &[Some(key)]), [Mismatch::Identity]);
-        let other = digest(|_, signed| signed.id = signed.id.next());
-        assert_eq!(found(&other, &[Some(key)]), [Mismatch::SignedPreKey]);
-        assert_eq!(found(&digest(|_, _| {}), &[Some(key), None]), [Mismatch::MissingPreKeys(1)]);
-        assert_eq!(found(&digest(|_, _| {}), &[Some(PublicKey::from_bytes([6; 32]))]), [Mismatch::Hash]);
-        assert_eq!(read_digest_ids(&digest(|_, _| {})).unwrap(), [PreKeyId::FIRST], "whatever the child is called");
-    }
-
-    #[test]
-    fn uploads_are_tried_again_after_fibonacci_seconds_up_to_610() {
-        let waits: Vec<u64> = (1..=6).map(|failed| wait_after(failed).as_secs()).collect();
+    fn failed_uploads_back_off_in_fibonacci_seconds_up_to_610() {
+        let waits: Vec<u64> = (1..=6).map(|failed| fibonacci(failed, MAX_BACKOFF).as_secs()).collect();
         assert_eq!(waits, [1, 2, 3, 5, 8, 13]);
-        assert_eq!(wait_after(14).as_secs(), 610);
-        assert_eq!(wait_after(1000).as_secs(), 610);
+        assert_eq!(fibonacci(14, MAX_BACKOFF).as_secs(), 610);
+        assert_eq!(fibonacci(1000, MAX_BACKOFF).as_secs(), 610);
     }
 }

@@ -1,4 +1,46 @@
 //! Settings that all accounts share.
 
 pub(in crate::account) mod client_version;
-pub(in crate::account) mod pacing;
+pub(in crate::account) mod connect_rate;
+
+use crate::signal::{JumpLimit, PublicKey};
+use client_version::SharedVersion;
+use connect_rate::ConnectRate;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is the same for all accounts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The root that the service's certificate must lead to.
+    pub root_key: PublicKey,
+    pub version: Arc<SharedVersion>,
+    /// The name shown under "linked devices".
+    pub device_name: String,
+    /// One-time prekeys uploaded at a time.
+    pub prekey_batch: u32,
+    /// How far a message may lie ahead of its chain: from others, and from our own devices.
+    pub jump_limit: JumpLimit,
+    pub jump_limit_own: JumpLimit,
+    pub retention: Retention,
+    /// How often accounts may connect, all together.
+    pub connect_rate: Arc<ConnectRate>,
+}
+
+/// How long records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Our messages and their status.
+    pub messages: Duration,
+    /// That a message was received, so that another delivery makes no second event.
+    pub inbox: Duration,
+    /// What was sent, for devices that ask for it again.
+    pub sent: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        Self { messages: days(30), inbox: days(30), sent: Duration::from_secs(2 * 60 * 60) }
+    }
+}

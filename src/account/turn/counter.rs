@@ -1,52 +1,64 @@
-//! What operators count: things that should be rare.
+//! Counters for operators: things that should be rare.
 
-/// Something that went wrong, or was put right.
+/// Something that went wrong, or was repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Incident {
-    /// A message came that cannot be read.
+pub enum Counter {
+    /// A message could not be decrypted.
     Undecryptable,
-    /// A sender was asked to encrypt a message anew.
-    RetryAsked,
-    /// A message was sent again to a device that could not read it.
-    RetryAnswered,
-    /// A device asked for a message that was not sent to it again: unknown, too old, or asked for too often.
-    RetryUnanswered,
-    /// The service was found not to hear us.
-    Deaf,
+    /// A retry receipt was sent.
+    RetrySent,
+    /// A message was resent to a device that could not decrypt it.
+    Resent,
+    /// A retry receipt was not answered by a resend: unknown, too old, or asked for too often.
+    RetryRefused,
+    /// The service was found unresponsive.
+    Unresponsive,
     /// A contact has a new identity.
     IdentityChanged,
     /// The service did not take prekeys.
     PreKeysRefused,
     /// The service holds other keys of ours than we do.
     PreKeysDiffer,
-    /// The service has refused a message.
-    MessageRefused,
+    /// The service rejected a message.
+    MessageRejected,
+    /// A stanza that no feature claims was acknowledged and ignored.
+    Unclaimed,
+    /// A malformed stanza was acknowledged and skipped.
+    Malformed,
+    /// A malformed stanza had changed something before it was found malformed: a fault of Wharf.
+    HalfHandled,
 }
 
-impl Incident {
-    pub const ALL: [Self; 9] = [
+impl Counter {
+    pub const ALL: [Self; 12] = [
         Self::Undecryptable,
-        Self::RetryAsked,
-        Self::RetryAnswered,
-        Self::RetryUnanswered,
-        Self::Deaf,
+        Self::RetrySent,
+        Self::Resent,
+        Self::RetryRefused,
+        Self::Unresponsive,
         Self::IdentityChanged,
         Self::PreKeysRefused,
         Self::PreKeysDiffer,
-        Self::MessageRefused,
+        Self::MessageRejected,
+        Self::Unclaimed,
+        Self::Malformed,
+        Self::HalfHandled,
     ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecryptable => "undecryptable",
-            Self::RetryAsked => "retry_asked",
-            Self::RetryAnswered => "retry_answered",
-            Self::RetryUnanswered => "retry_unanswered",
-            Self::Deaf => "deaf",
+            Self::RetrySent => "retry_asked",
+            Self::Resent => "retry_answered",
+            Self::RetryRefused => "retry_unanswered",
+            Self::Unresponsive => "unresponsive",
             Self::IdentityChanged => "identity_changed",
             Self::PreKeysRefused => "prekeys_refused",
             Self::PreKeysDiffer => "prekeys_differ",
-            Self::MessageRefused => "message_refused",
+            Self::MessageRejected => "message_refused",
+            Self::Unclaimed => "stanza_unclaimed",
+            Self::Malformed => "stanza_malformed",
+            Self::HalfHandled => "stanza_half_handled",
         }
     }
 }

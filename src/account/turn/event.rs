@@ -1,52 +1,48 @@
-//! Events: rendered once, logged with the turn that made them.
+//! Events: rendered once, logged with the turn that made them (`api.md`, "Events").
 
-use crate::account::router::{Effect, Router, Turn};
-use crate::account::view::AccountView;
+use super::current::Turn;
 use crate::base::ids::EventId;
 use crate::storage::NewEvent;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-impl Router {
-    /// Adds an event to the turn. `chat` keeps its order with others of the chat.
-    pub(in crate::account) fn event<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        kind: &'static str,
-        chat: &str,
-        data: &Value,
-    ) {
-        let id = EventId::generate(&mut self.rng);
-        let body = json!({
-            "id": id.as_str(),
-            "type": kind,
-            "account": self.id.as_str(),
-            "at": turn.now.rfc3339(),
-            "data": data,
-        });
-        let (account, chat) = (self.id.as_str().to_owned(), chat.to_owned());
-        turn.changes.events.push(NewEvent { id, at: turn.now, kind, account, chat, body: body.to_string() });
+/// The `data` of an event.
+pub(in crate::account) trait Event: Serialize {
+    /// Such as `message.received`.
+    const TYPE: &'static str;
+
+    /// The chat that keeps the event's order in deliveries; empty for the account as a whole.
+    fn chat(&self) -> &str {
+        ""
     }
+}
 
-    /// Reports a changed view: to whoever watches, and the parts that matter to bots as events.
-    pub(in crate::account) fn report_view<C>(&mut self, turn: &mut Turn<'_, C>, before: &AccountView) {
-        let view = self.view.clone();
-        if view.code != before.code
-            && let Some(code) = &view.code
-        {
-            let data = json!({ "code": code.text, "expires_at": code.expires_at.rfc3339() });
-            self.event(turn, "account.qr", "", &data);
-        }
-        if (view.state, &view.reason) != (before.state, &before.reason) {
-            let data = json!({
-                "state": view.state.as_str(),
-                "reason": view.reason,
-                "next_attempt_at": view.next_attempt_at.map(|at| at.rfc3339()),
-                "jid": view.jid,
-                "lid": view.lid,
-            });
-            self.event(turn, "account.state", "", &data);
-        }
-        // Whoever gets this turn's reply must find the view that belongs to it.
-        turn.effects.insert(0, Effect::View(Box::new(view)));
+#[derive(Serialize)]
+struct Rendered<'a, E> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    account: &'a str,
+    at: String,
+    data: &'a E,
+}
+
+impl Turn<'_> {
+    pub(in crate::account) fn event<E: Event>(&mut self, event: &E) {
+        let id = EventId::generate(&mut self.ctx.rng);
+        let account = self.ctx.id.as_str();
+        let rendered = Rendered { id: id.as_str(), kind: E::TYPE, account, at: self.now.rfc3339(), data: event };
+        let Ok(body) = serde_json::to_string(&rendered) else {
+            tracing::error!(account, kind = E::TYPE, "event could not be rendered");
+            return;
+        };
+        let new = NewEvent {
+            id,
+            at: self.now,
+            kind: E::TYPE,
+            account: account.to_owned(),
+            chat: event.chat().to_owned(),
+            body,
+        };
+        self.changes.events.push(new);
     }
 }

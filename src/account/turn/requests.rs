@@ -1,104 +1,73 @@
-//! Questions to the service that wait for their answer: what to do with it, and until when.
+//! Requests to the service (`<iq>`) that wait for their response. Each feature has a table of its own; ids look alike for all.
 
-use crate::account::linking::{CodeRequest, Question};
-use crate::account::messages::resend::Resend;
-use crate::account::prekeys::Offer;
+use super::current::Turn;
 use crate::base::time::Monotonic;
-use crate::signal::SignedPreKeyId;
-use crate::wire::Jid;
+use crate::wire::{Jid, Node};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// How long an answer may take.
-pub(in crate::account) const IQ_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a response may take.
+const IQ_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Why we asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::account) enum Purpose {
-    /// Devices and LIDs for the outgoing message with this sequence number.
-    Usync {
-        seq: u64,
-    },
-    /// Prekeys for it, of these devices.
-    Bundles {
-        seq: u64,
-        devices: Vec<Jid>,
-    },
-    /// What the service knows of the group that this message is for.
-    Group {
-        seq: u64,
-        group: Jid,
-    },
-    /// Prekeys of a device that asks for a message again.
-    Resend(Resend),
-    /// Devices of users who have written from ones that we did not know.
-    Refresh(Vec<Jid>),
-    /// How many of our prekeys the service has left.
-    PreKeyCount,
-    /// A batch.
-    PreKeyUpload(Offer),
-    /// A new signed prekey.
-    Rotate(SignedPreKeyId),
-    /// Which prekeys the service lists, to replace them all.
-    Digest,
-    /// What the service holds of our keys, to compare it.
-    DigestCheck,
-    /// The removal of this device; the command's token.
-    Logout(u64),
-    /// A code to type into the phone.
-    CodeHello(CodeRequest),
-    /// The proof that it was our code.
-    CodeFinish,
-    /// A step of linking with a passkey.
-    Passkey(Question),
-    /// A token of ours for a contact, with its time in seconds.
-    GiveToken {
-        contact: Jid,
-        at: u64,
-    },
-    /// The last step of a login.
-    Active,
-    Ping,
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Response<'a> {
+    Result(&'a Node),
+    /// `<error code>`; 0 without a code.
+    Refused(u64),
+    /// Timed out, or malformed.
+    Missing,
 }
 
-/// What has not been answered.
-#[derive(Debug, Default)]
-pub(in crate::account) struct Pending {
-    waiting: HashMap<String, (Purpose, Monotonic)>,
-    next: u64,
-    prefix: String,
+/// A refusal that may pass: the service's own trouble, or too many requests.
+pub(in crate::account) const fn may_pass(code: u64) -> bool {
+    code >= 500 || code == 429
 }
 
-impl Pending {
-    /// Ids begin with `prefix`, so that those of two connections differ.
-    pub(in crate::account) fn new(prefix: String) -> Self {
-        Self { waiting: HashMap::new(), next: 0, prefix }
+/// An `<iq>` to the service, still without an id.
+pub(in crate::account) fn iq(xmlns: &'static str, kind: &'static str) -> Node {
+    Node::new("iq").attr("xmlns", xmlns).attr("type", kind).attr("to", Jid::service())
+}
+
+/// Requests of one feature, by id.
+#[derive(Debug)]
+pub struct Requests<R> {
+    waiting: HashMap<String, (R, Monotonic)>,
+}
+
+impl<R> Default for Requests<R> {
+    fn default() -> Self {
+        Self { waiting: HashMap::new() }
+    }
+}
+
+impl<R> Requests<R> {
+    /// Writes an `<iq>` under a new id.
+    pub(in crate::account) fn send(&mut self, turn: &mut Turn<'_>, request: R, iq: Node) {
+        let id = turn.next_iq_id();
+        self.waiting.insert(id.clone(), (request, turn.steady.plus(IQ_TIMEOUT)));
+        let mut iq = iq;
+        iq.attrs.insert(0, ("id".into(), id.into()));
+        turn.write(iq);
     }
 
-    /// An id for a new question.
-    pub(in crate::account) fn ask(&mut self, purpose: Purpose, now: Monotonic) -> String {
-        self.next += 1;
-        let id = format!("{}-{}", self.prefix, self.next);
-        self.waiting.insert(id.clone(), (purpose, now.plus(IQ_TIMEOUT)));
-        id
-    }
-
-    pub(in crate::account) fn answered(&mut self, id: &str) -> Option<Purpose> {
-        self.waiting.remove(id).map(|(purpose, _)| purpose)
-    }
-
-    /// Takes out what was asked too long ago.
-    pub(in crate::account) fn expired(&mut self, now: Monotonic) -> Vec<Purpose> {
-        self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).map(|(_, (purpose, _))| purpose).collect()
-    }
-
-    /// Takes out what is of no use any more.
-    pub(in crate::account) fn take_all(&mut self, wanted: impl Fn(&Purpose) -> bool) -> Vec<Purpose> {
-        self.waiting.extract_if(|_, (purpose, _)| wanted(purpose)).map(|(_, (purpose, _))| purpose).collect()
-    }
-
-    pub(in crate::account) fn is_waiting(&self, wanted: impl Fn(&Purpose) -> bool) -> bool {
+    pub(in crate::account) fn any(&self, wanted: impl Fn(&R) -> bool) -> bool {
         self.waiting.values().any(|(waiting, _)| wanted(waiting))
+    }
+
+    /// Takes out the request that this response is for.
+    pub(in crate::account) fn take(&mut self, id: &str) -> Option<R> {
+        self.waiting.remove(id).map(|(request, _)| request)
+    }
+
+    /// Takes out one whose time is over.
+    pub(in crate::account) fn take_expired(&mut self, now: Monotonic) -> Option<R> {
+        self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).next().map(|(_, (request, _))| request)
+    }
+
+    /// Takes out all: their connection is closed.
+    pub(in crate::account) fn drain(&mut self) -> Vec<R> {
+        self.waiting.drain().map(|(_, (request, _))| request).collect()
     }
 
     pub(in crate::account) fn deadline(&self) -> Option<Monotonic> {

@@ -1,6 +1,6 @@
 //! Answers to requests that make something: committed with what was made, so that a repetition makes no second one.
 
-use crate::base::ids::Fingerprint;
+use crate::base::ids::RequestFingerprint;
 use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, StorageError, kind, owner};
 
@@ -32,7 +32,7 @@ pub(in crate::actors) fn read_answer(key: &[u8], stored: &[u8]) -> Result<(Times
 
 /// Whether an answer given then still counts.
 pub(in crate::actors) fn is_kept(at: Timestamp, now: Timestamp) -> bool {
-    now < at.plus(Fingerprint::KEPT)
+    now < at.plus(RequestFingerprint::KEPT)
 }
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn an_answer_is_kept_for_a_day() {
         let at = Timestamp(5);
-        let last = at.plus(Fingerprint::KEPT);
+        let last = at.plus(RequestFingerprint::KEPT);
         assert!(is_kept(at, Timestamp(last.0 - 1)) && !is_kept(at, last));
     }
 

@@ -195,7 +195,7 @@ impl Staging {
         self.forget(batch, account, kind::TOKEN_SALT, &mut left)?;
         // Whom we gave tokens knows the old device's; theirs are for the account, but come again.
         self.forget(batch, account, kind::PRIVACY_TOKEN, &mut left)?;
-        self.forget(batch, account, kind::INTENT, &mut left)?;
+        self.forget(batch, account, kind::DESIRED_STATE, &mut left)?;
         Ok(left == 0)
     }
 

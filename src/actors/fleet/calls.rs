@@ -1,10 +1,10 @@
 //! Questions about accounts, and commands to one.
 
-use crate::account::{AccountView, Command, Reply};
+use crate::account::{AccountView, Reply};
 use crate::actors::error::ActorError;
 use crate::actors::fleet::record::AccountInfo;
 use crate::actors::fleet::registry::{Entry, Fleet};
-use crate::actors::tree::inputs::Request;
+use crate::actors::tree::inputs::{MakeInput, Request};
 use crate::base::ids::{AccountId, AccountKey};
 use actix::{Handler, Message, ResponseActFuture, WrapFuture};
 use tokio::sync::{oneshot, watch};
@@ -53,19 +53,24 @@ impl Handler<KeyOf> for Fleet {
     }
 }
 
-/// Has an account's tree carry out a command.
+/// Gives an account's tree an input that is answered.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, ActorError>")]
-pub(in crate::actors) struct Call(pub(in crate::actors) AccountId, pub(in crate::actors) Command);
+pub(in crate::actors) struct Call {
+    pub(in crate::actors) id: AccountId,
+    pub(in crate::actors) make: MakeInput,
+    /// Ends a quarantine first.
+    pub(in crate::actors) release: bool,
+}
 
 impl Handler<Call> for Fleet {
     type Result = ResponseActFuture<Self, Result<Reply, ActorError>>;
 
-    fn handle(&mut self, Call(id, command): Call, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Call { id, make, release }: Call, ctx: &mut Self::Context) -> Self::Result {
         let Some(entry) = self.accounts.get_mut(&id).filter(|entry| !entry.deleting) else {
             return Box::pin(async move { Err(ActorError::NoAccount(id.to_string())) }.into_actor(self));
         };
-        let released = matches!(command, Command::Start) && entry.quarantine.take().is_some();
+        let released = release && entry.quarantine.take().is_some();
         if let Some(why) = entry.quarantine.clone() {
             return Box::pin(async move { Err(ActorError::Quarantined(why)) }.into_actor(self));
         }
@@ -77,7 +82,7 @@ impl Handler<Call> for Fleet {
         let call = async move {
             let tree = tree.await?;
             let (reply, answered) = oneshot::channel();
-            let taken = tree.send(Request(command, reply)).await.map_err(|_| ActorError::Restarting)?;
+            let taken = tree.send(Request(make, reply)).await.map_err(|_| ActorError::Restarting)?;
             if !taken {
                 return Err(ActorError::Busy);
             }

@@ -1,6 +1,6 @@
 //! Creation of an account.
 
-use crate::account::Device;
+use crate::account::load_or_create;
 use crate::actors::committer::idempotency::{IdempotentAnswer, put_answer};
 use crate::actors::error::ActorError;
 use crate::actors::fleet::record::{AccountInfo, AccountRecord};
@@ -50,7 +50,7 @@ impl Handler<Create> for Fleet {
         let named = id.clone();
         let written = async move {
             let records = AccountStore::new(store.records.clone(), record.key, Overlay::default());
-            let (_, changes) = Device::load_or_create(&records, &mut rng)?;
+            let (_, changes) = load_or_create(&records, &mut rng)?;
             store.commit(record.key, Generation::default(), changes).await?;
             let mut writes = record.to_writes(&named)?;
             put_answer(&mut writes, remembered);

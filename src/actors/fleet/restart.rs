@@ -1,6 +1,7 @@
 //! Trees that are ended on purpose and started anew: on request, with other settings, or for another link.
 
-use crate::account::{Command, Device};
+use crate::account::commands::Messages;
+use crate::account::{Input, ReplyTo, provision};
 use crate::actors::error::ActorError;
 use crate::actors::fleet::registry::{Entry, Fleet, Tree};
 use crate::actors::tree::inputs::Request;
@@ -75,14 +76,18 @@ impl Handler<Reprovision> for Fleet {
             if let Some(tree) = &tree {
                 let (reply, replied) = oneshot::channel();
                 // What waits to be sent can no longer be: it has failed.
-                if tree.address.send(Request(Command::GiveUpQueue, reply)).await == Ok(true) {
+                let fail_queue = Box::new(|token| {
+                    let command = Messages::FailQueue { reply: ReplyTo::new(token) }.into();
+                    Input::Command(Box::new(command), None)
+                });
+                if tree.address.send(Request(fail_queue, reply)).await == Ok(true) {
                     let _ = tokio::time::timeout(PATIENCE, replied).await;
                 }
             }
             drain(tree).await;
             store.begin(key, generation).await?;
             while store.forget_device(key).await? {}
-            let changes = Device::create(&store.account(key), &mut rng);
+            let changes = provision(&store.account(key), &mut rng);
             store.commit(key, generation, changes).await?;
             Ok::<_, ActorError>(())
         };

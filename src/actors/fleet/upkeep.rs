@@ -1,6 +1,7 @@
 //! What the fleet has done in the background: accounts erased, old events dropped, data keys replaced.
 
-use crate::account::Command;
+use crate::account::commands::Connection;
+use crate::account::{Input, ReplyTo};
 use crate::actors::error::ActorError;
 use crate::actors::fleet::registry::Fleet;
 use crate::actors::tree::environment::Environment;
@@ -93,7 +94,11 @@ impl Handler<Delete> for Fleet {
         let erased = async move {
             if let Some(tree) = tree {
                 let (reply, replied) = oneshot::channel();
-                if tree.address.send(Request(Command::Logout, reply)).await == Ok(true) {
+                let log_out = Box::new(|token| {
+                    let command = Connection::LogOut { reply: ReplyTo::new(token) }.into();
+                    Input::Command(Box::new(command), None)
+                });
+                if tree.address.send(Request(log_out, reply)).await == Ok(true) {
                     // A service that does not answer in time will find the device dead.
                     let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
                 }

@@ -1,8 +1,9 @@
 //! Accounts, from the outside: started and stopped, linked in each way there is, and set.
 
-use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
+use crate::account::commands::{Assertion, Connection, Linking, LinkingError};
+use crate::account::{AccountState, AccountView, Command, Input, LinkCode};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::{Call, List, Watch};
+use crate::actors::fleet::calls::{List, Watch};
 use crate::actors::fleet::restart::{Change, Reprovision, Restart};
 use crate::actors::service::state::Service;
 use crate::actors::tree::options::AccountOptions;
@@ -26,21 +27,17 @@ pub struct PasskeyLink {
 impl Service {
     /// Starts an account; one that was logged out gets a new device, to be linked anew.
     pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.with_device(id, || Command::Start).await.map(|_| ())
-    }
-
-    /// Carries out a command; an account whose device was logged out gets a new one first.
-    async fn with_device(&self, id: &AccountId, command: impl Fn() -> Command) -> Result<Reply, Error> {
-        let reply = self.ask(Call(id.clone(), command())).await??;
-        if reply != Reply::LoggedOut {
-            return Ok(reply);
+        let handle = self.handle(id);
+        let start = || handle.ask(|reply| input(Connection::Start { reply }.into()), true);
+        if start().await?.is_err() {
+            self.ask(Reprovision(id.clone())).await??;
+            start().await?.map_err(Error::refused)?;
         }
-        self.ask(Reprovision(id.clone())).await??;
-        self.ask(Call(id.clone(), command())).await?
+        Ok(())
     }
 
     pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.ask(Call(id.clone(), Command::Stop)).await?.map(|_| ())
+        self.handle(id).call(|reply| Connection::Stop { reply }.into()).await
     }
 
     /// Loads an account's tree anew, and releases a quarantine.
@@ -50,9 +47,9 @@ impl Service {
 
     /// Has the service remove this device. Without a connection only this side forgets.
     pub async fn log_out_account(&self, id: &AccountId) -> Result<(), Error> {
-        let logged_out = self.ask(Call(id.clone(), Command::Logout));
-        let reply = tokio::time::timeout(LOGOUT_WAIT, logged_out).await.map_err(|_| Error::Restarting)?;
-        reply?.map(|_| ())
+        let handle = self.handle(id);
+        let logged_out = handle.call(|reply| Connection::LogOut { reply }.into());
+        tokio::time::timeout(LOGOUT_WAIT, logged_out).await.map_err(|_| Error::Restarting)?
     }
 
     /// Changes what is set for an account. `None` leaves a field as it is; other options load its tree anew.
@@ -96,30 +93,34 @@ impl Service {
         if !phone.is_user() {
             return Err(bad("must be a phone number".to_owned()));
         }
-        let asked = self.with_device(id, || Command::PairingCode(phone.clone()));
-        let reply = tokio::time::timeout(CODE_WAIT, asked).await.map_err(|_| Error::Restarting)?;
-        match reply? {
-            Reply::LinkCode(code) => Ok(code),
-            Reply::Refused(refusal) => Err(refusal.into()),
-            _ => Err(Error::Restarting),
+        tokio::time::timeout(CODE_WAIT, self.request_code(id, phone)).await.map_err(|_| Error::Restarting)?
+    }
+
+    async fn request_code(&self, id: &AccountId, phone: Jid) -> Result<LinkCode, Error> {
+        let handle = self.handle(id);
+        let ask = || {
+            let phone = phone.clone();
+            handle.ask(|reply| input(Linking::PairingCode { phone, reply }.into()), false)
+        };
+        match ask().await? {
+            // The device was logged out: a new one first.
+            Err(LinkingError::LoggedOut) => {
+                self.ask(Reprovision(id.clone())).await??;
+                ask().await?.map_err(Error::refused)
+            }
+            answer => answer.map_err(Error::refused),
         }
     }
 
     /// Takes the assertion of a passkey.
     pub async fn prove_by_passkey(&self, id: &AccountId, assertion: Assertion) -> Result<(), Error> {
-        self.carry_out(id, Command::Passkey(Box::new(assertion))).await
+        let assertion = Box::new(assertion);
+        self.handle(id).call(|reply| Linking::Passkey { assertion, reply }.into()).await
     }
 
     /// The person says that both sides show the same code.
     pub async fn confirm_passkey(&self, id: &AccountId) -> Result<(), Error> {
-        self.carry_out(id, Command::ConfirmPasskey).await
-    }
-
-    async fn carry_out(&self, id: &AccountId, command: Command) -> Result<(), Error> {
-        match self.ask(Call(id.clone(), command)).await?? {
-            Reply::Refused(refusal) => Err(refusal.into()),
-            _ => Ok(()),
-        }
+        self.handle(id).call(|reply| Linking::ConfirmPasskey { reply }.into()).await
     }
 
     /// The attempt that a one-time link names; `None` when it is over.
@@ -132,4 +133,8 @@ impl Service {
         let found = accounts.into_iter().find(|info| is_named(&info.view));
         Ok(found.map(|info| PasskeyLink { account: info.id, view: info.view }))
     }
+}
+
+fn input(command: Command) -> Input {
+    Input::Command(Box::new(command), None)
 }

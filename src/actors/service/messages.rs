@@ -1,12 +1,11 @@
 //! Messages, from the outside: what is to be sent, and how far it has come.
 
-use crate::account::{Command, MessageRecord, Reply, SendRequest};
+use crate::account::commands::{Groups, MessageRecord, Messages, PreKeyUploads, SendRequest, stored_message};
+use crate::account::{Content, Text};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::Call;
 use crate::actors::service::state::Service;
-use crate::base::ids::{AccountId, Fingerprint, MessageId};
+use crate::base::ids::{AccountId, MessageId, RequestFingerprint};
 use crate::wire::Jid;
-use crate::wire::message::OutgoingText;
 
 /// A text to be sent, as a caller writes it.
 #[derive(Debug, Clone)]
@@ -17,12 +16,13 @@ pub struct SendText {
     pub mentions: Vec<String>,
     /// Whom a status is for.
     pub recipients: Vec<String>,
-    pub idempotency: Option<Fingerprint>,
+    pub idempotency: Option<RequestFingerprint>,
 }
 
 impl Service {
     pub async fn send(&self, id: &AccountId, text: SendText) -> Result<MessageRecord, Error> {
         self.disk.check_space()?;
+        let idempotency = text.idempotency;
         let to =
             Jid::parse_recipient(&text.to).map_err(|error| Error::BadField { field: "to", why: error.to_string() })?;
         if !to.is_user() && !to.is_group() && to != Jid::status() {
@@ -37,38 +37,31 @@ impl Service {
         }
         let mentions = text.mentions.iter().map(|text| Ok(person("mentions", text)?.to_string()));
         let mentions = mentions.collect::<Result<Vec<_>, Error>>()?;
-        // Whose message is quoted is for the account to know.
-        let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
-        let request = SendRequest { to, recipients, text: outgoing, idempotency: text.idempotency };
-        match self.ask(Call(id.clone(), Command::Send(Box::new(request)))).await?? {
-            Reply::Accepted(record) => Ok(*record),
-            Reply::Refused(refusal) => Err(refusal.into()),
-            _ => Err(Error::Restarting),
-        }
+        // The account knows the author of the quoted message.
+        let text = Text { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
+        let request = Box::new(SendRequest { to, recipients, content: Content::Text(text) });
+        let send = |reply| Messages::Send { request, reply }.into();
+        self.handle(id).call_once(idempotency, send).await
     }
 
-    /// Offers the service a fresh batch of prekeys: now, or with the next login.
+    /// Uploads a fresh batch of prekeys: now, or after the next login.
     pub async fn refresh_prekeys(&self, id: &AccountId) -> Result<(), Error> {
-        match self.ask(Call(id.clone(), Command::RefreshPreKeys)).await?? {
-            Reply::Refused(refusal) => Err(refusal.into()),
-            _ => Ok(()),
-        }
+        self.handle(id).call(|reply| PreKeyUploads::Refresh { reply }.into()).await
     }
 
-    /// Drops our sender key for a group, or for status: the next message brings everybody a new one.
+    /// Drops our sender key for a group, or for status: the next message distributes a new one.
     pub async fn rotate_sender_key(&self, id: &AccountId, group: &str) -> Result<(), Error> {
         let group = Jid::parse_recipient(group).ok().filter(Jid::is_shared).ok_or_else(|| {
             let why = "must be a group's JID or status@broadcast".to_owned();
             Error::BadField { field: "group", why }
         })?;
-        self.ask(Call(id.clone(), Command::RotateSenderKey(group))).await?.map(|_| ())
+        self.handle(id).call(|reply| Groups::RotateSenderKey { group, reply }.into()).await
     }
 
     pub async fn message(&self, id: &AccountId, message: &str) -> Result<MessageRecord, Error> {
-        match self.ask(Call(id.clone(), Command::Message(MessageId::new(message)))).await?? {
-            Reply::Message(Some(record)) => Ok(*record),
-            _ => Err(Error::NoMessage(message.to_owned())),
-        }
+        let wanted = MessageId::new(message);
+        let found = self.handle(id).read(|store| stored_message(store, &wanted)).await?;
+        found.ok_or_else(|| Error::NoMessage(message.to_owned()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod client_version;
 pub(super) mod disk;
+pub(super) mod handle;
 pub(super) mod linking;
 pub(super) mod messages;
 pub(super) mod operations;

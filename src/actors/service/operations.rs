@@ -1,9 +1,9 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
-use crate::account::{Command, Reply};
+use crate::account::{ErasePage, Erased, Input};
 use crate::actors::committer::rows::{EventRow, decode_delivery};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::{Call, KeyOf};
+use crate::actors::fleet::calls::KeyOf;
 use crate::actors::fleet::record::stored_accounts;
 use crate::actors::fleet::upkeep::{Delete, RotateDataKeys};
 use crate::actors::metrics::Measured;
@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind, owner, write_backup};
 use crate::webhook::{DeliveryStatus, position_of};
 use crate::wire::{Jid, WireError};
+use std::convert::Infallible;
 use std::io::{self, Write};
 use tokio::sync::mpsc;
 
@@ -95,10 +96,15 @@ impl Service {
     pub async fn erase_contact(&self, id: &AccountId, contact: &str) -> Result<Counts, Error> {
         let bad = |error: WireError| Error::BadField { field: "contact", why: error.to_string() };
         let contact = Jid::parse_recipient(contact).map_err(bad)?;
-        let Reply::Forgotten { addresses, mut counts } = self.ask(Call(id.clone(), Command::Forget(contact))).await??
-        else {
-            return Err(Error::Restarting);
-        };
+        let (mut counts, handle) = (Counts::default(), self.handle(id));
+        let mut page = Some(Box::new(ErasePage::first(&contact)));
+        let mut addresses = Vec::new();
+        while let Some(step) = page.take() {
+            let erased: Result<Erased, Infallible> = handle.ask(|reply| Input::Erase(step, reply), false).await?;
+            let Ok(erased) = erased;
+            counts.merge(erased.counts);
+            (addresses, page) = (erased.addresses, erased.next);
+        }
         let account = self.ask(KeyOf(id.clone())).await??;
         counts.merge(self.store.erase_events(account, addresses).await?);
         Ok(counts)

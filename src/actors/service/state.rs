@@ -15,6 +15,7 @@ use crate::actors::fleet::tree_down::ShutDown;
 use crate::actors::metrics::Metrics;
 use crate::actors::service::client_version::Refresher;
 use crate::actors::service::disk::Disk;
+use crate::actors::service::handle::AccountHandle;
 use crate::actors::supervision::critical::CriticalActors;
 use crate::actors::transport::network::Network;
 use crate::actors::tree::environment::Environment;
@@ -202,6 +203,11 @@ impl Service {
     /// Whether sends can be accepted.
     pub fn is_ready(&self) -> bool {
         self.critical.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
+    }
+
+    /// The handle to an account; whether it exists shows with the first use.
+    pub fn handle(&self, id: &AccountId) -> AccountHandle {
+        AccountHandle::new(id.clone(), self.fleet.clone(), self.store.clone())
     }
 
     pub(in crate::actors) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>

@@ -3,7 +3,7 @@
 //!
 //! Silence is counted in the fleet's rounds, not in time: a clock that jumps, or a machine that slept, makes nobody look dead.
 
-use crate::account::StanzaPrint;
+use crate::account::StanzaFingerprint;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ struct Signs {
     /// Whether code of the tree runs at this moment.
     running: AtomicBool,
     /// The stanza that the turn is about.
-    stanza: Mutex<Option<StanzaPrint>>,
+    stanza: Mutex<Option<StanzaFingerprint>>,
 }
 
 /// What the fleet remembers of a tree from one round to the next.
@@ -40,7 +40,7 @@ impl Heartbeat {
         self.0.missed.store(0, Ordering::Relaxed);
     }
 
-    pub(in crate::actors) fn begin_turn(&self, stanza: Option<StanzaPrint>) {
+    pub(in crate::actors) fn begin_turn(&self, stanza: Option<StanzaFingerprint>) {
         *self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner) = stanza;
         self.0.turn.fetch_add(1, Ordering::Relaxed);
     }
@@ -75,7 +75,7 @@ impl Heartbeat {
     }
 
     /// The stanza that is to blame. Of the trees on a blocked thread only that one whose code runs is.
-    pub(in crate::actors) fn suspect(&self, stuck: Stuck) -> Option<StanzaPrint> {
+    pub(in crate::actors) fn suspect(&self, stuck: Stuck) -> Option<StanzaFingerprint> {
         let is_turning = self.0.turn.load(Ordering::Relaxed) % 2 == 1;
         let is_to_blame = is_turning && (stuck == Stuck::Turn || self.0.running.load(Ordering::Relaxed));
         self.0.stanza.lock().unwrap_or_else(PoisonError::into_inner).filter(|_| is_to_blame)
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn on_a_blocked_thread_only_the_turn_whose_code_runs_is_to_blame() {
-        let stanza = StanzaPrint::of(&Node::new("message").attr("id", "A"));
+        let stanza = StanzaFingerprint::of(&Node::new("message").attr("id", "A"));
         let (innocent, guilty) = (Heartbeat::default(), Heartbeat::default());
         innocent.begin_turn(stanza);
         guilty.begin_turn(stanza);

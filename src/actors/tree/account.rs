@@ -1,7 +1,9 @@
 //! The account: the actor around its router. One turn at a time, in order; effects when their turn is durable.
 
-use crate::account::Effect;
-use crate::account::{AccountError, AccountView, Command, Device, Input, Poison, Reply, Router, Settings, StanzaPrint};
+use crate::account::commands::Connection;
+use crate::account::{
+    AccountError, AccountView, Effect, Input, OwnDevice, Poison, Reply, ReplyTo, Router, Settings, StanzaFingerprint,
+};
 use crate::actors::supervision::boundary::{guard, guard_future};
 use crate::actors::supervision::heartbeat::Heartbeat;
 use crate::actors::tree::children::ChildActors;
@@ -18,6 +20,7 @@ use crate::base::time::Monotonic;
 use crate::storage::{AccountStore, Changes};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture};
 use rand::RngExt;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -80,7 +83,7 @@ impl Account {
         let store = AccountStore::new(environment.store.records.clone(), self.key, self.turns.overlay().clone());
         self.poison = Poison::load(&store)?;
         let mut rng = environment.entropy.fork();
-        let device = Device::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
+        let device = OwnDevice::load(&store)?.ok_or(AccountError::Record { what: "device" })?;
         let children = ChildActors::start(
             &self.id,
             &store,
@@ -144,16 +147,16 @@ impl Account {
     }
 
     /// A stanza that has brought the account down before is only to be set aside.
-    fn inspect(&self, input: Input) -> (Input, Option<StanzaPrint>) {
+    fn inspect(&self, input: Input) -> (Input, Option<StanzaFingerprint>) {
         let Input::Stanza(generation, node) = input else { return (input, None) };
-        match StanzaPrint::of(&node) {
+        match StanzaFingerprint::of(&node) {
             Some(print) if self.poison.has(print) => (Input::Poison(generation, node), None),
             print => (Input::Stanza(generation, node), print),
         }
     }
 
     /// A turn has panicked. If it was about a stanza, that is counted before the tree is loaded anew.
-    fn brought_down(&mut self, print: Option<StanzaPrint>, why: String, ctx: &mut Context<Self>) {
+    fn brought_down(&mut self, print: Option<StanzaFingerprint>, why: String, ctx: &mut Context<Self>) {
         let Some(print) = print else { return self.fail(&why, ctx) };
         let mut changes = Changes::default();
         changes.absorb(self.poison.count(print, self.environment.clock.now()));
@@ -204,10 +207,15 @@ impl Account {
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let (reply, swept) = oneshot::channel();
         let token = self.replies.register(reply);
-        self.push(Input::Command(Command::Sweep, token), ctx);
+        self.push(Input::Sweep(ReplyTo::new(token)), ctx);
         ctx.spawn(swept.into_actor(self).map(|swept, _, ctx| {
-            let wait = if matches!(swept, Ok(Reply::Swept { more: true })) { SWEEP_STEP } else { SWEEP_EVERY };
-            ctx.run_later(wait, Self::sweep);
+            let more = match swept {
+                Ok(Reply::Answer(answer)) => {
+                    answer.downcast_ref::<Result<bool, Infallible>>().is_some_and(|it| *it == Ok(true))
+                }
+                _ => false,
+            };
+            ctx.run_later(if more { SWEEP_STEP } else { SWEEP_EVERY }, Self::sweep);
         }));
     }
 
@@ -233,7 +241,9 @@ impl Actor for Account {
             Ok(Ok((router, children))) => {
                 self.view.send_replace(router.view().clone());
                 self.turns.end(router, children);
-                self.push(Input::Command(Command::Resume, 0), ctx);
+                // The caller is the actor itself: token 0 is nobody's.
+                let resume = Connection::Resume { reply: ReplyTo::new(0) }.into();
+                self.push(Input::Command(Box::new(resume), None), ctx);
                 let first =
                     Duration::from_secs(self.environment.entropy.fork().random_range(60..SWEEP_EVERY.as_secs()));
                 ctx.run_later(first, Self::sweep);
@@ -252,12 +262,12 @@ impl Handler<Request> for Account {
     /// False when too many commands wait.
     type Result = bool;
 
-    fn handle(&mut self, Request(command, reply): Request, ctx: &mut Self::Context) -> bool {
-        if self.replies.len() >= MAX_COMMANDS || self.drained.is_some() {
+    fn handle(&mut self, Request(make, reply): Request, ctx: &mut Self::Context) -> bool {
+        if self.drained.is_some() || self.replies.is_full(MAX_COMMANDS) {
             return false;
         }
         let token = self.replies.register(reply);
-        self.push(Input::Command(command, token), ctx);
+        self.push(make(token), ctx);
         true
     }
 }

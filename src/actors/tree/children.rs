@@ -1,6 +1,8 @@
 //! A child: the mailbox of one machine. An ask is a method call, carried as a closure.
 
-use crate::account::{ChildDown, Children, Device, DeviceSync, Machines, PreKeys, SenderKeys, SessionCipher};
+use crate::account::{
+    self, Asked, ChildDown, Children, DeviceSync, Job, Machines, OwnDevice, PreKeys, SenderKeys, SessionCipher,
+};
 use crate::actors::supervision::boundary::guard;
 use crate::actors::supervision::heartbeat::Heartbeat;
 use crate::actors::tree::group_cache::{GroupCache, RecentGroups};
@@ -66,7 +68,7 @@ impl ChildActors {
     pub(in crate::actors) fn start(
         account: &AccountId,
         store: &AccountStore,
-        device: &Device,
+        device: &OwnDevice,
         rng: &mut StdRng,
         cache: GroupCache,
         signs: (&Arc<dyn Hooks>, &Heartbeat),
@@ -98,15 +100,12 @@ fn shell<M: Unpin + 'static>(
     .start()
 }
 
-async fn call<M: Unpin + 'static, R: Send + 'static>(
-    child: &Addr<Child<M>>,
-    name: &'static str,
-    ask: impl FnOnce(&mut M) -> R + Send + 'static,
-) -> Result<R, ChildDown> {
-    let (answer, answered) = oneshot::channel();
+async fn call<M: Unpin + 'static>(child: &Addr<Child<M>>, name: &'static str, job: Job<M>) -> Result<(), ChildDown> {
+    let (done, answered) = oneshot::channel();
     let ask = Ask(Box::new(move |machine: &mut M| {
-        // The router has gone down when nobody waits: then nobody needs the answer.
-        let _ = answer.send(ask(machine));
+        job(machine);
+        // The router is gone when nothing waits: then the answer is void.
+        let _ = done.send(());
     }));
     let down = ChildDown { child: name };
     child.try_send(ask).map_err(|_| down)?;
@@ -114,31 +113,12 @@ async fn call<M: Unpin + 'static, R: Send + 'static>(
 }
 
 impl Children for ChildActors {
-    async fn sessions<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut SessionCipher) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        call(&self.sessions, "session cipher", ask).await
-    }
-
-    async fn sender_keys<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut SenderKeys) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        call(&self.sender_keys, "sender keys", ask).await
-    }
-
-    async fn devices<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut DeviceSync) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        call(&self.devices, "device sync", ask).await
-    }
-
-    async fn prekeys<R: Send + 'static>(
-        &mut self,
-        ask: impl FnOnce(&mut PreKeys) -> R + Send + 'static,
-    ) -> Result<R, ChildDown> {
-        call(&self.prekeys, "prekeys", ask).await
+    fn ask(&mut self, ask: account::Ask) -> Asked<'_> {
+        match ask {
+            account::Ask::Sessions(job) => Box::pin(call(&self.sessions, "session cipher", job)),
+            account::Ask::SenderKeys(job) => Box::pin(call(&self.sender_keys, "sender keys", job)),
+            account::Ask::Devices(job) => Box::pin(call(&self.devices, "device sync", job)),
+            account::Ask::PreKeys(job) => Box::pin(call(&self.prekeys, "prekeys", job)),
+        }
     }
 }

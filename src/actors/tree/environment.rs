@@ -1,6 +1,6 @@
 //! What every account's tree shares with the others: the store, the network, settings, clock and randomness.
 
-use crate::account::{Poison, Settings, StanzaPrint};
+use crate::account::{Poison, Settings, StanzaFingerprint};
 use crate::actors::committer::store::Store;
 use crate::actors::metrics::Metrics;
 use crate::actors::transport::network::Network;
@@ -32,7 +32,12 @@ pub(in crate::actors) struct Environment {
 
 impl Environment {
     /// Counts a stanza that a tree did not survive, in the tree's own name: before the next one is let in.
-    pub(in crate::actors) fn count_poison(&self, account: AccountKey, generation: Generation, stanza: StanzaPrint) {
+    pub(in crate::actors) fn count_poison(
+        &self,
+        account: AccountKey,
+        generation: Generation,
+        stanza: StanzaFingerprint,
+    ) {
         match Poison::load(&self.store.account(account)) {
             Ok(mut poison) => {
                 let mut changes = Changes::default();

@@ -1,15 +1,18 @@
 //! Messages to an account's actor: commands, what its connection brings, and what the fleet asks of the tree.
 
-use crate::account::{Command, Input, Reply};
+use crate::account::{Input, Reply};
 use crate::base::ids::Generation;
 use actix::Message;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// A command from outside; the reply comes through the channel, which is dropped when the tree goes down. False when too many
-/// commands wait.
+/// Makes an input that is answered, from the token of its reply.
+pub(in crate::actors) type MakeInput = Box<dyn FnOnce(u64) -> Input + Send>;
+
+/// An input from outside; the reply comes through the channel, which is dropped when the tree goes down. False when too many
+/// inputs wait.
 #[derive(Message)]
 #[rtype(result = "bool")]
-pub(in crate::actors) struct Request(pub(in crate::actors) Command, pub(in crate::actors) oneshot::Sender<Reply>);
+pub(in crate::actors) struct Request(pub(in crate::actors) MakeInput, pub(in crate::actors) oneshot::Sender<Reply>);
 
 /// The fleet asks for a sign of life.
 #[derive(Message)]

@@ -25,8 +25,12 @@ impl Replies {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    /// True when too many callers wait. Those that have gone do not count.
+    pub(super) fn is_full(&mut self, limit: usize) -> bool {
+        if self.waiting.len() >= limit {
+            self.waiting.retain(|_, waiting| !waiting.is_closed());
+        }
+        self.waiting.len() >= limit
     }
 
     /// Drops every caller's channel: they see their request dropped.

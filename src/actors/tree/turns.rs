@@ -36,7 +36,7 @@ impl Turns {
 
     /// Drops inputs that only the service has sent: it delivers them again.
     pub(super) fn keep_commands(&mut self) {
-        self.inputs.retain(|(input, _)| matches!(input, Input::Command(..)));
+        self.inputs.retain(|(input, _)| matches!(input, Input::Command(..) | Input::Sweep(_) | Input::Erase(..)));
     }
 
     pub(super) fn clear_inputs(&mut self) {

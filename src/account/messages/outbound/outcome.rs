@@ -1,148 +1,146 @@
-//! What becomes of a message: acknowledged, refused, given up (`wire-protocol.md` 1.8).
+//! Outcome of a sent message: acknowledged, rejected or abandoned (`wire-protocol.md` 1.8).
 //!
 //! Invariant: a message counts as sent only by an acknowledgement without an error.
 
+use super::queue::{Outbox, Outgoing, Stage};
+use super::step::Failure;
+use crate::account::directory::addresses::forget_devices;
 use crate::account::error::AccountError;
-use crate::account::messages::inbound::failure_data;
-use crate::account::messages::outbound::queue::{Outgoing, Stage};
+use crate::account::groups::metadata;
+use crate::account::messages::record;
 use crate::account::messages::record::MessageStatus;
-use crate::account::router::{Router, Turn};
-use crate::account::{Children, Incident};
-use crate::base::ids::MessageId;
-use crate::storage::{ChangeSet, kind, owner};
+use crate::account::messages::status::StatusChanged;
+use crate::account::turn::Turn;
+use crate::account::turn::counter::Counter;
+use crate::account::turn::notice::Notice;
+use crate::storage::kind;
 use crate::wire::phash::participant_hash;
 use crate::wire::{Jid, Node};
-use serde_json::json;
 
-impl Router {
-    /// `<ack class=message>`: the service has the message, or refuses it.
-    pub(in crate::account) async fn on_ack<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        node: &Node,
-    ) -> Result<(), AccountError> {
-        if !node.is("class", "message") {
-            return Ok(());
-        }
-        self.last_ack = Some(turn.steady);
-        self.hears(turn);
-        let id = node.require_text("id")?;
-        let found = self.outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id && is_answered(entry, node));
-        let Some((seq, id, again)) = found.map(|(seq, entry)| (*seq, entry.id.clone(), entry.again_to.is_some()))
-        else {
-            return Ok(());
-        };
-        if again {
-            self.finish(turn, seq);
-            return Ok(());
-        }
-        if let Some(code) = node.text("error") {
-            turn.count(Incident::MessageRefused);
-            let (code, meaning) = (format!("service_{code}"), refusal_meaning(&code));
-            self.group_of_changed(turn, seq)?;
-            return self.fail(turn, seq, &id, &code, meaning);
-        }
-        self.key_delivered(turn, seq).await?;
-        if let Some(phash) = node.text("phash") {
-            self.check_reached(turn, seq, &phash).await?;
-        }
-        if let Some(to) = self.outbox.entries.get(&seq).map(|entry| entry.to.clone()).filter(Jid::is_user) {
-            self.give_token(turn, &to).await?;
-        }
-        self.finish(turn, seq);
-        if let Some(mut record) = self.message_in(turn, &id)? {
-            if record.status < MessageStatus::Sent {
-                record.status = MessageStatus::Sent;
-            }
-            self.put_message(turn, &record);
-            let chat = record.to.clone();
-            let data = json!({ "id": id.as_str(), "chat": chat, "status": MessageStatus::Sent });
-            self.event(turn, "message.status", &chat, &data);
-        }
-        Ok(())
+/// `<ack class=message>`: the service has the message, or rejects it.
+pub(in crate::account::messages) async fn on_ack(
+    turn: &mut Turn<'_>,
+    outbox: &mut Outbox,
+    node: &Node,
+) -> Result<(), AccountError> {
+    let id = node.require_text("id")?;
+    let found = outbox.entries.iter().find(|(_, entry)| entry.id.as_str() == id && is_answered(entry, node));
+    let Some(seq) = found.map(|(seq, _)| *seq) else { return Ok(()) };
+    let Some(entry) = remove(turn, outbox, seq) else { return Ok(()) };
+    if entry.resend_to.is_some() {
+        return Ok(());
     }
-
-    /// The service names the devices that the message should have gone to, by their hash: when it went to others, what we know of
-    /// them is old, and asked for anew with the next message.
-    async fn check_reached<C: Children>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        seq: u64,
-        phash: &str,
-    ) -> Result<(), AccountError> {
-        let Some(entry) = self.outbox.entries.get(&seq).filter(|entry| entry.to != Jid::status()) else {
-            return Ok(());
-        };
-        // Of a status the stanza does not tell who was reached.
-        let Stage::Sealed { stanza, .. } = &entry.stage else { return Ok(()) };
-        let ours = match stanza.text("phash") {
-            Some(ours) => ours.into_owned(),
-            None => {
-                let sent = stanza.find("participants").map(Node::nodes).unwrap_or_default();
-                let sent: Vec<Jid> = sent.iter().filter_map(|target| target.jid("jid")).collect();
-                participant_hash(&sent)
-            }
-        };
-        if ours == phash {
-            return Ok(());
-        }
-        let to = entry.to.clone();
-        tracing::debug!(account = %self.id, to = %to.redacted(), "the service knows other devices");
-        let users: Vec<Jid> = match self.group(&to)? {
-            Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
-            None => vec![to, self.own_pn().bare()],
-        };
-        self.group_of_changed(turn, seq)?;
-        for user in users {
-            self.forget_devices(turn, user).await?;
-        }
-        Ok(())
+    if let Some(code) = node.text("error") {
+        turn.count(Counter::MessageRejected);
+        group_changed(turn, &entry.to)?;
+        return report_failure(turn, &entry, &format!("service_{code}"), rejection_meaning(&code));
     }
+    if let Some(delivery) = entry.key.clone() {
+        let group = entry.to.clone();
+        turn.sender_keys(move |keys| keys.add_holders(&group, &delivery)).await?;
+    }
+    if let Some(phash) = node.text("phash") {
+        check_reached(turn, &entry, &phash).await?;
+    }
+    if entry.to.is_user() {
+        turn.announce(Notice::Sent { to: entry.to.clone() });
+    }
+    if let Some(mut record) = record::of(turn, &entry.id)? {
+        record.status = record.status.max(MessageStatus::Sent);
+        record::put(turn, &record);
+        turn.event(&StatusChanged::of(&record, MessageStatus::Sent));
+    }
+    Ok(())
+}
 
-    /// The device is logged out for good: what waits has failed.
-    pub(in crate::account) fn give_up_queue<C>(&mut self, turn: &mut Turn<'_, C>) -> Result<(), AccountError> {
-        let waiting: Vec<_> = self.outbox.entries.iter().map(|(seq, entry)| (*seq, entry.id.clone())).collect();
-        for (seq, id) in waiting {
-            self.fail(turn, seq, &id, "logged_out", "the account was logged out before the message could be sent")?;
+/// The service names the devices that the message should have gone to, by their hash. When it went to others, our device lists are
+/// outdated, and queried before the next message.
+async fn check_reached(turn: &mut Turn<'_>, entry: &Outgoing, phash: &str) -> Result<(), AccountError> {
+    // Of a status the stanza does not tell who was reached.
+    let Stage::Encrypted { stanza, .. } = &entry.stage else { return Ok(()) };
+    if entry.to == Jid::status() {
+        return Ok(());
+    }
+    let ours = match stanza.text("phash") {
+        Some(ours) => ours.into_owned(),
+        None => {
+            let sent = stanza.find("participants").map(Node::nodes).unwrap_or_default();
+            let sent: Vec<Jid> = sent.iter().filter_map(|target| target.jid("jid")).collect();
+            participant_hash(&sent)
         }
-        Ok(())
+    };
+    if ours == phash {
+        return Ok(());
     }
+    tracing::debug!(account = %turn.ctx.id, to = %entry.to.redacted(), "service knows other devices");
+    let users = match metadata::of(turn, &entry.to)? {
+        Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
+        None => std::iter::once(entry.to.clone()).chain(turn.own().map(|own| own.jid.bare())).collect(),
+    };
+    group_changed(turn, &entry.to)?;
+    forget_devices(turn, users).await
+}
 
-    pub(in crate::account) fn fail<C>(
-        &mut self,
-        turn: &mut Turn<'_, C>,
-        seq: u64,
-        id: &MessageId,
-        code: &str,
-        meaning: &str,
-    ) -> Result<(), AccountError> {
-        let again = self.outbox.entries.get(&seq).is_some_and(|entry| entry.again_to.is_some());
-        self.finish(turn, seq);
-        let Some(mut record) = self.message_in(turn, id)?.filter(|_| !again) else { return Ok(()) };
-        record.status = MessageStatus::Failed;
-        record.failure = Some((code.to_owned(), meaning.to_owned()));
-        self.put_message(turn, &record);
-        let chat = record.to.clone();
-        self.event(turn, "message.status", &chat, &failure_data(id, &chat, code, meaning));
-        Ok(())
-    }
+/// Our metadata of the group that a message went to may be outdated.
+fn group_changed(turn: &mut Turn<'_>, to: &Jid) -> Result<(), AccountError> {
+    if to.is_group() { metadata::mark_changed(turn, to) } else { Ok(()) }
+}
 
-    fn finish<C>(&mut self, turn: &mut Turn<'_, C>, seq: u64) {
-        self.outbox.entries.remove(&seq);
-        let mut writes = ChangeSet::<owner::Router>::default();
-        writes.delete(kind::OUTBOX, seq.to_be_bytes());
-        turn.absorb(writes);
+/// Fails every queued message: the device is gone, or was restored from a backup.
+pub(in crate::account::messages) fn fail_all(
+    turn: &mut Turn<'_>,
+    outbox: &mut Outbox,
+    failure: Failure,
+) -> Result<(), AccountError> {
+    let all: Vec<u64> = outbox.entries.keys().copied().collect();
+    all.into_iter().try_for_each(|seq| fail(turn, outbox, seq, failure))
+}
+
+pub(in crate::account::messages) fn fail(
+    turn: &mut Turn<'_>,
+    outbox: &mut Outbox,
+    seq: u64,
+    failure: Failure,
+) -> Result<(), AccountError> {
+    match remove(turn, outbox, seq) {
+        Some(entry) if entry.resend_to.is_none() => report_failure(turn, &entry, failure.code, failure.meaning),
+        _ => Ok(()),
     }
 }
 
-/// Whether an acknowledgement with the entry's id is for it: one that goes to a device again is answered by that device's name.
+/// Fails an entry that is out of the queue already.
+pub(super) fn fail_entry(
+    turn: &mut Turn<'_>,
+    seq: u64,
+    entry: &Outgoing,
+    failure: Failure,
+) -> Result<(), AccountError> {
+    turn.delete(kind::OUTBOX, seq.to_be_bytes());
+    report_failure(turn, entry, failure.code, failure.meaning)
+}
+
+fn report_failure(turn: &mut Turn<'_>, entry: &Outgoing, code: &str, meaning: &str) -> Result<(), AccountError> {
+    let Some(mut record) = record::of(turn, &entry.id)? else { return Ok(()) };
+    record.status = MessageStatus::Failed;
+    record.failure = Some((code.to_owned(), meaning.to_owned()));
+    record::put(turn, &record);
+    turn.event(&StatusChanged::failed(&record, code, meaning));
+    Ok(())
+}
+
+fn remove(turn: &mut Turn<'_>, outbox: &mut Outbox, seq: u64) -> Option<Outgoing> {
+    turn.delete(kind::OUTBOX, seq.to_be_bytes());
+    outbox.entries.remove(&seq)
+}
+
+/// True when an acknowledgement with the entry's id is for it: that of a resend names its device.
 fn is_answered(entry: &Outgoing, ack: &Node) -> bool {
     let to_device = ack.jid("participant").or_else(|| ack.jid("from"));
-    entry.again_to.is_none() || to_device.is_none() || entry.again_to == to_device
+    entry.resend_to.is_none() || to_device.is_none() || entry.resend_to == to_device
 }
 
-/// What an error in the service's acknowledgement means (`wire-protocol.md` 1.8).
-fn refusal_meaning(code: &str) -> &'static str {
+/// The meaning of an error in the service's acknowledgement (`wire-protocol.md` 1.8).
+fn rejection_meaning(code: &str) -> &'static str {
     match code {
         "400" => "the service refused the addressing of the message",
         "404" => "the recipient is unknown to the service",

@@ -1,7 +1,7 @@
-//! Who gets a message: the fan-out set (`wire-protocol.md` 1.11).
+//! The fan-out set of a message: its target devices (`wire-protocol.md` 1.11).
 
 use crate::account::children::device_sync::KnownUser;
-use crate::account::own_device::Link;
+use crate::account::own_device::Linked;
 use crate::wire::Jid;
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ pub(in crate::account) struct Targets {
 impl Targets {
     /// By LID when the account is migrated and both sides have one, else by phone number.
     pub(in crate::account) fn choose(
-        link: &Link,
+        link: &Linked,
         recipient: &KnownUser,
         ourselves: &KnownUser,
         unreachable: &HashSet<Jid>,
@@ -51,8 +51,8 @@ mod tests {
     use crate::base::time::Timestamp;
     use crate::wire::Server;
 
-    fn link(lid_migrated: bool) -> Link {
-        Link {
+    fn link(lid_migrated: bool) -> Linked {
+        Linked {
             jid: Jid::pn("1000").with_device(2),
             lid: Some(Jid::new("1", Server::Lid).with_device(2)),
             device_identity: Vec::new(),
@@ -67,7 +67,7 @@ mod tests {
         KnownUser { pn: Some(Jid::pn(pn)), lid, devices: devices.to_vec() }
     }
 
-    fn chosen(link: &Link, recipient: &KnownUser) -> (Vec<String>, Vec<String>) {
+    fn chosen(link: &Linked, recipient: &KnownUser) -> (Vec<String>, Vec<String>) {
         let ourselves = user("1000", Some("1"), &[0, 2, 3]);
         let targets = Targets::choose(link, recipient, &ourselves, &HashSet::new());
         let texts = |jids: &[Jid]| jids.iter().map(Jid::to_string).collect();

@@ -9,7 +9,7 @@ use crate::sandbox::world::state::Row;
 use crate::sandbox::world::{DeviceId, World, WorldError};
 use crate::signal::{Context, JumpLimit, OurSenderKey, VerifiedBundle};
 use crate::wire::media::{MediaKind, seal};
-use crate::wire::message::{OutgoingText, device_sent, new_message_id, pad};
+use crate::wire::message::{device_sent, new_message_id, pad, with_secret};
 use crate::wire::phash::participant_hash;
 use crate::wire::proto::{Message, MessageKey, message as fields};
 use crate::wire::{Jid, Node, Server};
@@ -56,7 +56,8 @@ impl World {
         let now = self.now.0;
         Ok(match what {
             Writing::Text(body) => {
-                ("text", None, OutgoingText { body, ..OutgoingText::default() }.to_message(&mut self.rng))
+                let text = Message { conversation: Some(body), ..Message::default() };
+                ("text", None, with_secret(text, &mut self.rng))
             }
             Writing::Reaction { message_id, emoji } => {
                 ("reaction", None, content::reaction(self.key_of(number, chat, message_id), &emoji, now))

@@ -12,13 +12,13 @@ const MAX_CHATS: usize = 4096;
 
 /// A bucket for each chat: when it will be full again.
 #[derive(Debug, Default)]
-pub(in crate::account) struct Budget {
+pub(super) struct Budget {
     full_at: HashMap<Jid, Monotonic>,
 }
 
 impl Budget {
     /// Takes one; false when there is none.
-    pub(in crate::account) fn take(&mut self, chat: &Jid, now: Monotonic) -> bool {
+    pub(super) fn take(&mut self, chat: &Jid, now: Monotonic) -> bool {
         let (burst, every_ms) = if chat.is_shared() { GROUP } else { PERSON };
         if self.full_at.len() >= MAX_CHATS {
             self.full_at.retain(|_, full_at| *full_at > now);

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 /// Places in a queue of connections, so many a second for all accounts together.
 #[derive(Debug)]
-pub struct Pacing {
+pub struct ConnectRate {
     every_micros: u64,
     /// When the next place is free, in microseconds.
     next: AtomicU64,
 }
 
-impl Pacing {
+impl ConnectRate {
     /// `per_second` is at least 1.
     pub fn new(per_second: u32) -> Self {
         Self { every_micros: 1_000_000 / u64::from(per_second.max(1)), next: AtomicU64::new(0) }
@@ -33,8 +33,8 @@ mod tests {
 
     #[test]
     fn places_are_given_out_evenly_and_none_is_saved_up() {
-        let pacing = Pacing::new(4);
-        let at = |ms: u64| pacing.reserve(Monotonic(ms)).as_millis();
+        let rate = ConnectRate::new(4);
+        let at = |ms: u64| rate.reserve(Monotonic(ms)).as_millis();
         assert_eq!([at(1000), at(1000), at(1000)], [0, 250, 500]);
         assert_eq!(at(1600), 150);
         assert_eq!([at(9000), at(9000)], [0, 250], "what was not used is gone");

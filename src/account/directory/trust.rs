@@ -1,0 +1,91 @@
+//! Trust in identities: companions are believed by their phone's signature, and a changed identity is an event.
+
+use super::addresses::{addresses_of, display_address, forget_devices, protocol_address};
+use crate::account::error::AccountError;
+use crate::account::turn::Turn;
+use crate::account::turn::counter::Counter;
+use crate::account::turn::event::Event;
+use crate::account::turn::notice::Notice;
+use crate::signal::{IdentityKey, PreKeyBundle, VerifiedBundle};
+use crate::wire::{Jid, Node, WireError, adv};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct IdentityChanged {
+    contact: String,
+}
+
+impl Event for IdentityChanged {
+    const TYPE: &'static str = "identity.changed";
+
+    fn chat(&self) -> &str {
+        &self.contact
+    }
+}
+
+/// A contact has a new identity, which is trusted from now on. Its devices lose the sender keys they had.
+pub(in crate::account) async fn identity_changed(turn: &mut Turn<'_>, device: &Jid) -> Result<(), AccountError> {
+    turn.count(Counter::IdentityChanged);
+    let addresses = addresses_of(turn, &device.bare()).await?;
+    turn.sender_keys(move |keys| keys.forget_member(&addresses)).await?;
+    turn.announce(Notice::IdentityChanged { device: device.clone() });
+    let contact = display_address(turn, &device.bare()).await?;
+    turn.event(&IdentityChanged { contact });
+    Ok(())
+}
+
+/// `<notification type=encrypt><identity/>`: a contact reinstalled. Its sessions are void.
+pub(super) async fn on_identity_change(turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
+    let user = node.require_jid("from")?.bare();
+    if !user.is_user() || turn.is_own_user(&user) {
+        return Ok(());
+    }
+    let addresses = addresses_of(turn, &user).await?;
+    let forgotten = turn.sessions(move |sessions| sessions.forget_users(&addresses)).await?;
+    forget_devices(turn, vec![user.clone()]).await?;
+    if !forgotten.is_empty() {
+        identity_changed(turn, &user).await?;
+    }
+    Ok(())
+}
+
+/// The identity that we trust for a device's phone.
+async fn phone_identity(turn: &mut Turn<'_>, device: &Jid) -> Result<Option<IdentityKey>, AccountError> {
+    let phone = protocol_address(turn, &device.bare()).await?;
+    turn.sessions(move |sessions| sessions.identity(&phone)).await
+}
+
+/// Verifies a bundle: its signed prekey's signature and, for companions, the phone's signature. `Err` says what is wrong.
+pub(in crate::account) async fn verify_bundle(
+    turn: &mut Turn<'_>,
+    device: &Jid,
+    bundle: PreKeyBundle,
+    device_identity: Option<&[u8]>,
+) -> Result<Result<VerifiedBundle, String>, AccountError> {
+    let key = bundle.identity;
+    let bundle = match bundle.verify() {
+        Ok(bundle) => bundle,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    if device.device() == 0 {
+        return Ok(Ok(bundle));
+    }
+    let Some(blob) = device_identity else {
+        return Ok(Err("the companion's device identity is missing".to_owned()));
+    };
+    let known = phone_identity(turn, device).await?;
+    let verified = adv::verify_companion(blob, &key, known.as_ref());
+    Ok(verified.map(|_| bundle).map_err(|error| error.to_string()))
+}
+
+/// Verifies the device identity of a companion's prekey message by the identity that we know its phone by.
+pub(in crate::account) async fn verify_companion(
+    turn: &mut Turn<'_>,
+    device: &Jid,
+    identity: &IdentityKey,
+    device_identity: Option<&[u8]>,
+) -> Result<Result<(), WireError>, AccountError> {
+    let Some(blob) = device_identity.filter(|_| device.device() != 0) else { return Ok(Ok(())) };
+    let known = phone_identity(turn, device).await?;
+    Ok(adv::verify_companion(blob, identity, known.as_ref()).map(|_| ()))
+}

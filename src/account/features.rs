@@ -1,0 +1,184 @@
+//! The one list of features. From it come the struct that holds them, the commands, and the dispatch.
+//!
+//! Order is the order of the list: notices go round, and `settle` is called, in it.
+
+use super::connection::Connection;
+use super::directory::Directory;
+use super::error::AccountError;
+use super::groups::Groups;
+use super::history::History;
+use super::linking::Linking;
+use super::messages::Messages;
+use super::prekeys::PreKeyUploads;
+use super::privacy::Privacy;
+use super::restore::Restore;
+use super::settings::Retention;
+use super::turn::Turn;
+use super::turn::context::Context;
+use super::turn::feature::{Ack, AgingKind, Feature};
+use super::turn::requests::Response;
+use super::view::AccountView;
+use crate::base::counts::Counts;
+use crate::base::time::{Monotonic, Timestamp};
+use crate::wire::{Jid, Node};
+
+/// Rounds of notices and `settle` within one turn.
+const MAX_ROUNDS: usize = 16;
+
+macro_rules! features {
+    ($($room:ident: $feature:ident),* $(,)?) => {
+        pub(in crate::account) struct Features {
+            $($room: $feature,)*
+        }
+
+        /// What an account can be asked to do.
+        #[derive(Debug)]
+        pub enum Command {
+            $($feature(super::$room::Command),)*
+        }
+
+        $(impl From<super::$room::Command> for Command {
+            fn from(command: super::$room::Command) -> Self {
+                Self::$feature(command)
+            }
+        })*
+
+        impl Features {
+            pub(in crate::account) fn load(ctx: &Context) -> Result<Self, AccountError> {
+                Ok(Self { $($room: $feature::load(ctx)?,)* })
+            }
+
+            pub(in crate::account) async fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), AccountError> {
+                match command {
+                    $(Command::$feature(command) => self.$room.command(turn, command).await,)*
+                }
+            }
+
+            pub(in crate::account) fn arrived(&mut self, turn: &mut Turn<'_>, node: &Node) {
+                $(self.$room.arrived(turn, node);)*
+            }
+
+            /// Gives the stanza to the feature with the most specific route; `None` when no feature claims it.
+            pub(in crate::account) async fn stanza(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<Option<Ack>, AccountError> {
+                let mut best = (0, None);
+                $(for route in $feature::ROUTES {
+                    if let Some(rank) = route.matches(node) && (best.1.is_none() || rank > best.0) {
+                        best = (rank, Some(stringify!($room)));
+                    }
+                })*
+                $(if best.1 == Some(stringify!($room)) {
+                    return self.$room.stanza(turn, node).await.map(Some);
+                })*
+                Ok(None)
+            }
+
+            /// Gives a response to the feature that sent the request. False when its id is unknown.
+            pub(in crate::account) async fn response(&mut self, turn: &mut Turn<'_>, id: &str, response: Response<'_>) -> Result<bool, AccountError> {
+                $(if let Some(request) = self.$room.requests().take(id) {
+                    if let Response::Refused(code) = response {
+                        tracing::warn!(account = %turn.ctx.id, feature = stringify!($room), code, "request refused by the service");
+                    }
+                    match self.$room.response(turn, &request, response).await {
+                        // What waits for the response must not wait for ever.
+                        Err(AccountError::Stanza(error)) => {
+                            tracing::warn!(account = %turn.ctx.id, feature = stringify!($room), %error, "malformed response");
+                            self.$room.response(turn, &request, Response::Missing).await?;
+                        }
+                        other => other?,
+                    }
+                    return Ok(true);
+                })*
+                Ok(false)
+            }
+
+            /// A deadline has passed: expired requests first, then every feature's own.
+            pub(in crate::account) async fn tick(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+                $(while let Some(request) = self.$room.requests().take_expired(turn.steady) {
+                    self.$room.response(turn, &request, Response::Missing).await?;
+                    self.hand_round(turn).await?;
+                })*
+                $(self.$room.tick(turn).await?;
+                self.hand_round(turn).await?;)*
+                Ok(())
+            }
+
+            /// Hands the announced notices to every feature, and those that they announce meanwhile.
+            async fn hand_round(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+                for _ in 0..MAX_ROUNDS {
+                    let round = turn.take_notices();
+                    if round.is_empty() {
+                        return Ok(());
+                    }
+                    for notice in &round {
+                        $(self.$room.notice(turn, notice).await?;)*
+                    }
+                }
+                Err(AccountError::Unsettled { rounds: MAX_ROUNDS })
+            }
+
+            async fn settle_each(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+                $(self.$room.settle(turn).await?;)*
+                Ok(())
+            }
+
+            pub(in crate::account) fn deadline(&mut self, ctx: &Context) -> Option<Monotonic> {
+                let deadlines = [$(self.$room.deadline(ctx), self.$room.requests().deadline(),)*];
+                deadlines.into_iter().flatten().min()
+            }
+
+            pub(in crate::account) fn show(&self, ctx: &Context, view: &mut AccountView) {
+                $(self.$room.show(ctx, view);)*
+            }
+
+            pub(in crate::account) fn aging() -> impl Iterator<Item = AgingKind> {
+                let kinds: [&[AgingKind]; _] = [$($feature::AGING,)*];
+                kinds.into_iter().flatten().copied()
+            }
+
+            pub(in crate::account) fn expires(&self, kind: AgingKind, value: &[u8], limits: &Retention) -> Result<Option<Timestamp>, AccountError> {
+                $(if $feature::AGING.contains(&kind) {
+                    return self.$room.expires(kind, value, limits);
+                })*
+                Ok(None)
+            }
+
+            pub(in crate::account) fn concerns(&self, kind: AgingKind, value: &[u8], names: &[String]) -> Result<Option<&'static str>, AccountError> {
+                $(if $feature::AGING.contains(&kind) {
+                    return self.$room.concerns(kind, value, names);
+                })*
+                Ok(None)
+            }
+
+            pub(in crate::account) async fn erase(&mut self, turn: &mut Turn<'_>, contact: &[Jid], counts: &mut Counts) -> Result<(), AccountError> {
+                $(self.$room.erase(turn, contact, counts).await?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+features! {
+    connection: Connection,
+    linking: Linking,
+    directory: Directory,
+    prekeys: PreKeyUploads,
+    groups: Groups,
+    privacy: Privacy,
+    messages: Messages,
+    history: History,
+    restore: Restore,
+}
+
+impl Features {
+    /// Hands notices round and settles every feature, until all is quiet.
+    pub(in crate::account) async fn settle(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
+        for _ in 0..MAX_ROUNDS {
+            self.hand_round(turn).await?;
+            self.settle_each(turn).await?;
+            if !turn.has_notices() {
+                return Ok(());
+            }
+        }
+        Err(AccountError::Unsettled { rounds: MAX_ROUNDS })
+    }
+}

@@ -1,0 +1,94 @@
+//! Idempotency of commands (`api.md`, "Idempotency-Key"): a repeated request gets the stored answer of the first.
+//!
+//! Invariant: the answer's row is in the commit that answers. A request that is not answered within its first turn has a row
+//! without an answer from that turn on, so that a restart in between is told as `outcome_unknown`.
+
+use super::reply::{Repeated, Reply, ReplyTo};
+use crate::account::codec;
+use crate::account::error::AccountError;
+use crate::base::ids::RequestFingerprint;
+use crate::base::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::any::Any;
+
+type Recall = fn(Value) -> Option<Box<dyn Any + Send>>;
+
+/// A command's fingerprint, and how its stored answer becomes typed again.
+#[derive(Debug, Clone)]
+pub struct Once {
+    pub(in crate::account) fingerprint: RequestFingerprint,
+    pub(in crate::account) token: u64,
+    recall: Recall,
+}
+
+impl Once {
+    pub fn new<T, E>(fingerprint: RequestFingerprint, reply: &ReplyTo<T, E>) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        E: Send + 'static,
+    {
+        let recall: Recall = |stored| {
+            let answer: T = serde_json::from_value(stored).ok()?;
+            Some(Box::new(Ok::<T, E>(answer)))
+        };
+        Self { fingerprint, token: reply.token(), recall }
+    }
+}
+
+/// A stored request. Rows of the first format have neither `at` nor `chat`: their answer is a message record, which holds both.
+#[derive(Serialize, Deserialize)]
+pub(in crate::account) struct IdempotencyRecord {
+    /// The hash of the body, in hex.
+    body: String,
+    #[serde(default)]
+    at: Option<Timestamp>,
+    /// The chat that the answer is about, for erasure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chat: Option<String>,
+    #[serde(default)]
+    answer: Option<Value>,
+}
+
+impl IdempotencyRecord {
+    pub(in crate::account) fn decode(bytes: &[u8]) -> Result<Self, AccountError> {
+        codec::decode_json(bytes, "idempotency")
+    }
+
+    /// A request that was accepted and is not answered.
+    pub(super) fn begun(fingerprint: &RequestFingerprint, now: Timestamp) -> Self {
+        Self { body: hex::encode(fingerprint.body), at: Some(now), chat: None, answer: None }
+    }
+
+    pub(super) fn answered(self, chat: Option<&str>, answer: Value) -> Self {
+        Self { chat: chat.map(str::to_owned), answer: Some(answer), ..self }
+    }
+
+    fn at(&self) -> Timestamp {
+        let of_record = || serde_json::from_value(self.answer.as_ref()?.get("created_at")?.clone()).ok();
+        self.at.or_else(of_record).unwrap_or_default()
+    }
+
+    pub(in crate::account) fn chat(&self) -> Option<&str> {
+        self.chat.as_deref().or_else(|| self.answer.as_ref()?.get("to")?.as_str())
+    }
+
+    pub(in crate::account) fn expires(&self) -> Timestamp {
+        self.at().plus(RequestFingerprint::KEPT)
+    }
+
+    /// The reply to a repetition at `now`; `None` when the row is too old to count.
+    pub(in crate::account) fn reply(self, once: &Once, under_way: bool, now: Timestamp) -> Option<Reply> {
+        if self.expires() <= now {
+            return None;
+        }
+        let same_body = self.body == hex::encode(once.fingerprint.body);
+        Some(match self.answer {
+            _ if !same_body => Reply::Repeated(Repeated::OtherBody),
+            None if under_way => Reply::Repeated(Repeated::UnderWay),
+            None => Reply::Repeated(Repeated::OutcomeUnknown),
+            Some(answer) => (once.recall)(answer).map_or(Reply::Repeated(Repeated::OutcomeUnknown), Reply::Answer),
+        })
+    }
+}
