@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 
-/// Who may write a kind of record.
+/// The owner of a kind of record: only it reads and writes them.
 pub trait Owner {
     const NAME: &'static str;
 }
 
-/// Owners as types. A module names only its own; the layering test looks.
+/// Owners as types. A module names only its own (`tests/it/layering` checks it).
 pub mod owner {
     use super::Owner;
 
@@ -60,8 +60,8 @@ impl<O> Kind<O> {
     }
 }
 
-/// Whether keys of this kind begin with a name of somebody, up to a zero byte or the end: such names are hashed where data are
-/// sealed.
+/// Whether keys of this kind begin with the name of a user or group, up to a zero byte or the end: sealed stores hash such
+/// names.
 pub(super) fn is_named(code: u8) -> bool {
     let sessions = [kind::SESSION.code(), kind::IDENTITY.code(), kind::PN_PEER.code()];
     let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code(), kind::PRIVACY_TOKEN.code()];
@@ -69,7 +69,7 @@ pub(super) fn is_named(code: u8) -> bool {
     sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
 }
 
-/// What records of this kind are called in counts.
+/// The name of a kind in counts.
 pub fn kind_name(code: u8) -> &'static str {
     match code {
         0x01 => "devices",
