@@ -113,7 +113,7 @@ fn an_empty_list_of_children_is_no_content() {
 }
 
 #[test]
-fn a_bomb_is_refused() {
+fn a_decompression_bomb_is_refused() {
     use flate2::{Compression, write::ZlibEncoder};
     use std::io::Write;
     let mut encoder = ZlibEncoder::new(vec![2], Compression::best());

@@ -46,7 +46,7 @@ struct Reader<'a> {
     bytes: &'a [u8],
 }
 
-/// What a string position can hold.
+/// The value at a string position.
 enum Str {
     Text(Cow<'static, str>),
     Bytes(Vec<u8>),
