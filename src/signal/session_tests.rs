@@ -44,7 +44,7 @@ fn read(session: &mut Session, sent: &Sent, rng: &mut dyn CryptoRng) -> Result<V
     session.decrypt(&sent.signal()?, ctx).map(<[u8]>::to_vec)
 }
 
-/// What a store would hold after each of the session's changes.
+/// The stored parts after each of the session's changes.
 #[derive(Default)]
 struct Shelf(BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -281,8 +281,8 @@ fn restarted() -> (Conversation, Sent) {
     let late = write(&mut it.at_alice, b"late");
     it.bob_one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut it.rng);
     it.alice_initiates();
-    let anew = write(&mut it.at_alice, b"anew");
-    it.bob_receives(&anew).unwrap();
+    let newer = write(&mut it.at_alice, b"after the restart");
+    it.bob_receives(&newer).unwrap();
     (it, late)
 }
 
@@ -301,8 +301,8 @@ fn an_archived_state_still_decrypts_and_becomes_the_current_one() {
 fn a_second_copy_is_a_duplicate_in_an_archived_state_too() {
     let (mut it, late) = restarted();
     it.bob_receives(&late).unwrap();
-    let anew = write(&mut it.at_alice, b"the newer state becomes the current one again");
-    it.bob_receives(&anew).unwrap();
+    let newer = write(&mut it.at_alice, b"the newer state becomes the current one again");
+    it.bob_receives(&newer).unwrap();
     assert!(matches!(it.bob_receives(&late), Err(SignalError::Duplicate { .. })), "and no wrong code");
 }
 
@@ -533,7 +533,7 @@ fn damaged_records_are_corrupt_and_never_panic() {
         for length in 0..bytes.len() {
             let mut parts = whole.clone();
             parts[at].1.truncate(length);
-            // A prefix may be a shorter record of its own; it must not be taken for this one.
+            // A prefix may be a shorter valid record; it must not equal this one.
             let read = Session::from_parts(parts).map(|session| session.to_parts());
             assert!(read.is_err() || read != Ok(it.at_bob.to_parts()), "{part:?} cut to {length}");
         }

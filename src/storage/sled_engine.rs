@@ -1,7 +1,7 @@
 //! The engine on disk: sled 0.34, one tree.
 //!
 //! `Db::flush` writes with `sync_file_range` only, which is no fsync on Linux: [`SledEngine::sync`] therefore also syncs the
-//! `db` file through a handle of its own. A kill while a snapshot is written leaves `snap.*.generating`, which would make
+//! `db` file through a separate handle. A kill while a snapshot is written leaves `snap.*.generating`, which would make
 //! the next open fail: such files are removed first, and a finished snapshot that is damaged is moved aside; the log that
 //! they came from is whole.
 
