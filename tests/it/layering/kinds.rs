@@ -2,7 +2,7 @@
 
 use super::paths::items;
 use super::rules::OWNERS;
-use super::tree::{Target, Tree};
+use super::tree::{Declared, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn check(tree: &Tree) -> Vec<String> {
@@ -12,15 +12,14 @@ pub fn check(tree: &Tree) -> Vec<String> {
     let mut found: Vec<String> = without.map(|owner| format!("storage/kinds.rs: OWNERS has no {owner}")).collect();
     for source in tree.files.iter().filter(|source| !source.name.starts_with("storage/")) {
         for named in &source.paths.named {
-            let Some(Target::Inside(path)) = tree.target(named) else { continue };
-            let Some((Some(at), name)) = path.split_last().map(|(last, before)| (before.last(), last)) else {
-                continue;
-            };
-            if at == "kind" && name == "*" {
+            if named.path.ends_with(&["kind".to_owned(), "*".to_owned()]) {
                 found.push(format!("{}: names every kind", source.name));
             }
-            let owner = match at.as_str() {
-                "kind" => owners.get(name).map(String::as_str),
+            let Some(Declared { file, module, item: name }) = tree.declared(named) else { continue };
+            let at = module.last().map_or("", String::as_str);
+            let owner = match at {
+                _ if tree.files[file].name != "storage/kinds.rs" => None,
+                "kind" => owners.get(&name).map(String::as_str),
                 "owner" => known.get(name.as_str()).copied(),
                 _ => None,
             };

@@ -154,7 +154,10 @@ fn kinds_are_named_by_their_owner_alone() {
     let kinds = "pub mod kind { pub const GROUP: Kind<owner::Groups> = Kind::new(1);
         pub const OUTBOX: Kind<owner::Router> = Kind::new(2);
         pub const SESSION: Kind<owner::SessionCipher> = Kind::new(3); }";
-    let with = |name: &str, source: &str| found(&[("storage/kinds.rs", kinds), (name, source)]);
+    let storage = ("storage/mod.rs", "mod kinds; pub use kinds::{kind, owner};");
+    let kinds = &format!("{kinds} pub mod owner {{}}");
+    let account = ("account/mod.rs", "use crate::storage::kind;");
+    let with = |name: &str, source: &str| found(&[storage, ("storage/kinds.rs", kinds), account, (name, source)]);
     let import = "use crate::storage::kinds::kind;";
     for (name, source, breach) in [
         ("account/messages/mod.rs", "fn f() { kind::GROUP }", "kind::GROUP of Groups"),
@@ -162,6 +165,7 @@ fn kinds_are_named_by_their_owner_alone() {
         ("account/groups/mod.rs", "fn f() { kind::OUTBOX }", "kind::OUTBOX of Router"),
         ("account/router.rs", "fn f() { kind::SESSION }", "kind::SESSION of SessionCipher"),
         ("actors/x.rs", "fn f() { kind::GROUP }", "kind::GROUP of Groups"),
+        ("account/messages/mod.rs", "fn f() { super::kind::GROUP }", "kind::GROUP of Groups"),
         ("account/messages/mod.rs", "use crate::storage::owner::Groups;", "owner::Groups of Groups"),
     ] {
         assert_eq!(with(name, &format!("{import}{source}")), [format!("{name}: names {breach}")], "{source}");
@@ -170,6 +174,10 @@ fn kinds_are_named_by_their_owner_alone() {
     let own = format!("{import} fn f(it: crate::storage::owner::Groups) {{ kind::GROUP }}");
     assert_eq!(with("account/groups/metadata.rs", &own), Vec::<String>::new());
     assert_eq!(with("account/router.rs", &format!("{import} fn f() {{ kind::OUTBOX }}")), Vec::<String>::new());
+    assert_eq!(
+        with("sandbox/world/row.rs", "mod kind { const GROUP: u8 = 1; } fn f() { kind::GROUP }"),
+        Vec::<String>::new()
+    );
     let strange = "pub mod kind { pub const X: Kind<owner::Strange> = Kind::new(1); }";
     one(&[("storage/kinds.rs", strange)], "storage/kinds.rs: OWNERS has no Strange");
 }

@@ -154,7 +154,7 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("SenderKeys", &["account/children/sender_keys"]),
     ("DeviceSync", &["account/children/device_sync"]),
     ("PreKeys", &["account/children/prekeys"]),
-    ("Frame", &["account/turn/", "account/poison"]),
+    ("Frame", &["account/turn/", "account/poison", "account/retention"]),
     ("Retention", &["account/retention"]),
     ("OwnDevice", &["account/own_device"]),
     ("Directory", &["account/directory/"]),
