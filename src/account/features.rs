@@ -26,7 +26,7 @@ use crate::wire::{Jid, Node};
 const MAX_ROUNDS: usize = 16;
 
 macro_rules! features {
-    ($($room:ident: $feature:ident),* $(,)?) => {
+    ($($room:ident :: $feature:ident),* $(,)?) => {
         pub(in crate::account) struct Features {
             $($room: $feature,)*
         }
@@ -158,15 +158,15 @@ macro_rules! features {
 }
 
 features! {
-    connection: Connection,
-    linking: Linking,
-    directory: Directory,
-    prekeys: PreKeyUploads,
-    groups: Groups,
-    privacy: Privacy,
-    messages: Messages,
-    history: History,
-    restore: Restore,
+    connection::Connection,
+    linking::Linking,
+    directory::Directory,
+    prekeys::PreKeyUploads,
+    groups::Groups,
+    privacy::Privacy,
+    messages::Messages,
+    history::History,
+    restore::Restore,
 }
 
 impl Features {

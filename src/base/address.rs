@@ -1,7 +1,7 @@
 //! Signal addresses as opaque text (`signal-protocol.txt`, "Single-buffer ProtocolAddress").
 //!
-//! Invariant: an address is built from a JID by `wire::jid` and nowhere else (the layering test looks), so a device has
-//! exactly one spelling and a session can be neither missed nor doubled.
+//! Invariant: only `wire::jid` builds an address from a JID (`tests/it/layering` checks it), so a device has exactly one
+//! spelling and no session is missed or duplicated.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct ProtocolAddress(Arc<str>);
 
 impl ProtocolAddress {
-    /// Takes the finished text. For `wire::jid` alone.
+    /// Wraps the finished text. Called by `wire::jid` only.
     pub(crate) fn from_jid_text(text: String) -> Self {
         Self(text.into())
     }
@@ -23,24 +23,24 @@ impl ProtocolAddress {
     }
 }
 
-/// Maps keyed by addresses are searched with an [`AddressBuffer`] without building one.
+/// Lets an [`AddressBuffer`] look up a map keyed by addresses without an allocation.
 impl Borrow<str> for ProtocolAddress {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-/// One buffer, rewritten for each device of a long list: no allocation per device.
+/// A reusable address, rewritten for each device of a long list: no allocation per device.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AddressBuffer(String);
 
 impl AddressBuffer {
-    /// Room for every address that occurs.
+    /// A buffer with room for the longest address.
     pub fn new() -> Self {
         Self(String::with_capacity(64))
     }
 
-    /// Replaces the text. For `wire::jid` alone.
+    /// Replaces the text. Called by `wire::jid` only.
     pub(crate) fn rewrite_jid_text(&mut self, write: impl FnOnce(&mut String)) {
         self.0.clear();
         write(&mut self.0);
@@ -55,13 +55,13 @@ impl AddressBuffer {
     }
 }
 
-/// What a sender key is filed under: `{group}:{user}@{server}.0`. The sender is bare: stanzas name the same member now with a
-/// device, now without, and its key must be found by both.
+/// The store key of a sender key: `{group}:{user}@{server}.0`. The sender is bare, because stanzas name the same member with
+/// and without a device, and both must find the key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SenderKeyName(Arc<str>);
 
 impl SenderKeyName {
-    /// Takes the finished text. For `wire::jid` alone.
+    /// Wraps the finished text. Called by `wire::jid` only.
     pub(crate) fn from_jid_text(text: String) -> Self {
         Self(text.into())
     }
@@ -84,7 +84,7 @@ impl fmt::Debug for ProtocolAddress {
     }
 }
 
-/// Shows the last four digits of the user only: log lines and error texts carry no whole phone number.
+/// Prints only the last four digits of the user: no log line or error text carries a whole phone number.
 impl fmt::Display for ProtocolAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&redact_user(&self.0))

@@ -1,4 +1,4 @@
-//! Numbers by name: what an erasure has taken.
+//! Counts by name: records that an erasure has deleted.
 
 use serde::Serialize;
 use std::collections::BTreeMap;

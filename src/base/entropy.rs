@@ -1,4 +1,4 @@
-//! Where randomness comes from: one generator at the root, forked for whoever needs one.
+//! Randomness: one root generator, forked for each user.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -17,7 +17,7 @@ impl Entropy {
         StdRng::try_from_rng(&mut rand::rngs::SysRng).map(Self::new)
     }
 
-    /// A generator of its own for one user.
+    /// A separate generator for one user.
     pub fn fork(&self) -> StdRng {
         StdRng::from_rng(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,5 @@
-//! Named points where a test can make things fail. An argument like the clock: production passes [`NoHooks`].
+//! Fault injection: named points at which a test can fail a running server. An argument like the clock; production passes
+//! [`NoHooks`].
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ pub enum Point {
     Received,
     /// A turn begins.
     Router,
-    /// A child takes an ask.
+    /// A child starts an ask.
     SessionCipher,
     SenderKeys,
     DeviceSync,
@@ -18,7 +19,7 @@ pub enum Point {
     Staged,
     /// Written to the store, not yet synced.
     Applied,
-    /// Durable; nobody has been told.
+    /// Durable, not yet reported.
     Synced,
     /// An account's turn is durable; its effects come next.
     Publishing,
@@ -26,9 +27,9 @@ pub enum Point {
     Written,
     /// The dispatcher attempts a delivery.
     Attempted,
-    /// An endpoint has accepted a delivery; that is not stored yet.
+    /// An endpoint has accepted a delivery, which is not stored yet.
     Delivered,
-    /// The fleet hears of a tree that went down.
+    /// The fleet learns that a tree is down.
     TreeDown,
     /// A tree's actor is ending.
     Stopping,
@@ -74,13 +75,13 @@ impl fmt::Display for Point {
     }
 }
 
-/// Something to be told when a point is reached. It may panic, stop the process, or just count.
+/// Called when a point is reached. It may panic, stop the process or count.
 pub trait Hooks: Send + Sync {
-    /// `subject` is whom it concerns: an account's id, or nothing.
+    /// `subject` is an account's id, or empty.
     fn reach(&self, point: Point, subject: &str);
 }
 
-/// Nothing happens.
+/// Does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoHooks;
 

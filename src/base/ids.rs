@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A text that is not the identifier it should be.
+/// A malformed identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must {rule}")]
 pub struct IdError {
@@ -179,7 +179,7 @@ impl RequestFingerprint {
     pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 }
 
-/// The number of a tree of actors or of a connection: an input that carries an old one is dropped.
+/// The generation of an actor tree or a connection: inputs of an older one are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 

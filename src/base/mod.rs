@@ -1,7 +1,7 @@
-//! Layer 0: what every other layer may name: identifiers, time, secrets, addresses.
+//! Layer 0: identifiers, time, secrets and addresses, which every other layer may name.
 //!
-//! Nothing here knows a protocol, a store or an actor. The addresses are opaque: only `wire::jid` builds them, so that
-//! no layer can invent a spelling of its own for "the same device".
+//! Nothing here knows a protocol, a store or an actor. Addresses are opaque: only `wire::jid` builds them, so that
+//! a device has one spelling in all layers.
 
 pub mod address;
 pub mod backoff;

@@ -1,4 +1,4 @@
-//! Time as an argument: a point in milliseconds, and the clock that gives it.
+//! Time as an argument: timestamps in milliseconds, and the clocks that give them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +46,7 @@ impl Timestamp {
     }
 }
 
-/// Milliseconds since some moment of this process: never set, never back. What waits, waits by it.
+/// Monotonic milliseconds since the start of the clock; a change of the system time does not move them. For deadlines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monotonic(pub u64);
 
@@ -67,7 +67,7 @@ impl Monotonic {
     }
 }
 
-/// Now, by both clocks: for records, and for waiting.
+/// Now on both clocks: wall time for records, monotonic time for deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     pub wall: Timestamp,
@@ -81,7 +81,7 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// Where "now" comes from.
+/// The source of the current time.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 
@@ -117,7 +117,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Virtual time: stands still until it is moved.
+/// Virtual time: advances only when it is told to.
 #[derive(Debug, Clone, Default)]
 pub struct ManualClock(Arc<AtomicU64>);
 

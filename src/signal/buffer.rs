@@ -18,7 +18,7 @@ impl Buffer {
         Self { bytes: Vec::with_capacity(INITIAL), uses: 0 }
     }
 
-    /// What the last operation left.
+    /// The result of the last operation.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes
     }
@@ -28,7 +28,7 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Forgets what the last operation left.
+    /// Wipes the result of the last operation.
     pub(super) fn wipe(&mut self) {
         self.bytes.zeroize();
     }

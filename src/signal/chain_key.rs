@@ -4,7 +4,7 @@ use super::SignalError;
 use super::message_key::{Keyed, MessageSeed};
 use crate::base::secret::Secret;
 
-/// What a chain's keys encrypt; for errors.
+/// The kind of a chain, named in errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChainKind {
     /// One-to-one messages.

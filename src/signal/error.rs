@@ -1,4 +1,4 @@
-//! What can go wrong in the Signal layer. No variant carries a secret.
+//! Errors of the Signal layer. No variant carries a secret.
 
 use super::keys::IdentityKey;
 use crate::base::address::ProtocolAddress;
@@ -22,7 +22,9 @@ pub enum SignalError {
     TooFarInFuture { counter: u32, jump: u32, limit: u32 },
     #[error("there is no session; fetch the peer's prekeys first")]
     NoSession,
-    #[error("the session was begun {age_days} days ago and never answered; fetch the peer's prekeys and begin anew")]
+    #[error(
+        "the session is {age_days} days old and was never answered; fetch the peer's prekeys and start a new session"
+    )]
     StaleSession { age_days: u64 },
     #[error("{address} presents identity {}, known is {}; trust the new one first", fingerprint(.presented), fingerprint(.known))]
     UntrustedIdentity { address: ProtocolAddress, known: IdentityKey, presented: IdentityKey },
@@ -32,7 +34,7 @@ pub enum SignalError {
     UnknownPreKey { id: u32 },
     #[error("signed prekey {id} is unknown; it was rotated away or is not ours")]
     UnknownSignedPreKey { id: u32 },
-    #[error("the {what} has come to its last index; a new session is needed")]
+    #[error("the {what} has reached its last index; a new session is needed")]
     ChainExhausted { what: &'static str },
     #[error("the ciphertext does not decrypt under an authentic message key")]
     BadCiphertext,

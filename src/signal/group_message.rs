@@ -77,7 +77,7 @@ impl SenderKeyMessage {
     }
 }
 
-/// A sender key on its way to those who shall read its owner's messages: sent to each device in its own session.
+/// A sender-key distribution message: gives the sender key to one device, encrypted in the session with it.
 #[derive(Debug, Clone)]
 pub struct SenderKeyDistribution {
     pub chain_id: ChainId,

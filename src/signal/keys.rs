@@ -159,7 +159,7 @@ fn contributory(mut shared: [u8; 32]) -> Result<Secret<32>, SignalError> {
 #[derive(Clone, Debug)]
 pub struct PreparedPublicKey {
     key: PublicKey,
-    /// With sign 0. None is on the twist.
+    /// The point with sign 0; `None` for a key on the twist.
     point: Option<EdwardsPoint>,
 }
 
@@ -200,7 +200,7 @@ impl KeyPair {
         Self { secret, public }
     }
 
-    /// Puts a pair together that was stored together.
+    /// Rebuilds a stored pair.
     pub(super) fn from_stored(secret: SecretKey, public: PublicKey) -> Self {
         Self { secret, public }
     }

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Version 3 of the message (high nibble) under version 3 of the protocol (low nibble).
 pub(super) const VERSION_BYTE: u8 = 0x33;
 
-/// What [`Session::encrypt`](super::Session::encrypt) leaves in the caller's buffer, by its `enc` type.
+/// A ciphertext that [`Session::encrypt`](super::Session::encrypt) has written to the caller's buffer, by its `enc` type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ciphertext<'b> {
     /// `msg`: the peer is known to hold the session.
@@ -138,7 +138,7 @@ fn too_long() -> SignalError {
     SignalError::Malformed { what: "plaintext, which is longer than 4 GiB," }
 }
 
-/// A parsed PreKey message: a Signal message, with what sets up its session.
+/// A parsed PreKey message: a Signal message, with the keys that set up its session.
 #[derive(Debug, Clone)]
 pub struct PreKeySignalMessage {
     pub registration_id: u32,
@@ -182,7 +182,7 @@ impl PreKeySignalMessage {
     }
 }
 
-/// What a PreKey message carries around its Signal message.
+/// The fields of a PreKey message around its Signal message.
 pub(super) struct Envelope {
     pub(super) registration_id: u32,
     pub(super) pre_key_id: Option<PreKeyId>,
@@ -230,12 +230,12 @@ mod tests {
     use crate::base::secret::Secret;
 
     #[test]
-    fn another_version_is_named() {
+    fn an_unsupported_version_is_named() {
         assert_eq!(SignalMessage::parse([0x23; 40]).err(), Some(SignalError::Version { version: 2 }));
     }
 
     #[test]
-    fn a_message_has_the_length_that_was_foretold_and_cut_off_it_is_malformed() {
+    fn a_message_has_the_computed_length_and_is_malformed_when_truncated() {
         let key = MessageKey::expand(&Secret::new([8; 32]));
         let frame = Frame { ratchet_key: PublicKey::from_bytes([9; 32]), counter: 300, previous_counter: 0 };
         let mut whole = Vec::new();

@@ -1,4 +1,4 @@
-//! Message keys: the seed that is stored for a skipped message, and the keys made from it, used once
+//! Message keys: the seed that is stored for a skipped message, and the keys derived from it, used once
 //! (Double Ratchet section 5.2; `wire-protocol.md` 2.2).
 //!
 //! Invariant: [`MessageKey`] is consumed by its one use, and is wiped.
@@ -18,7 +18,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub(super) const MAC_LENGTH: usize = 8;
 const BLOCK: usize = 16;
 
-/// What a chain yields for one message; 32 bytes.
+/// The message seed: the output of a chain for one message; 32 bytes.
 pub(super) type MessageSeed = Secret<32>;
 
 /// The keys of one message.
@@ -86,7 +86,7 @@ pub(super) fn encrypt_onto(out: &mut Vec<u8>, plaintext: &[u8], key: &[u8; 32], 
     debug_assert_eq!(filled.ok(), Some(padded(plaintext.len())), "there is room for the padding");
 }
 
-/// The opposite; `out` is empty when the padding is wrong.
+/// AES-256-CBC decryption; `out` is empty when the padding is wrong.
 pub(super) fn decrypt_into(
     out: &mut Vec<u8>,
     ciphertext: &[u8],

@@ -100,7 +100,7 @@ pub(crate) mod testing {
         KeyPair::from_secret(SecretKey::from_bytes(bytes(value)))
     }
 
-    /// The other end, known by nothing yet.
+    /// A remote party whose identity is not known yet.
     pub fn stranger() -> RemoteParty {
         RemoteParty { address: ProtocolAddress::from_jid_text("15550001111@c.us.0".into()), identity: None }
     }

@@ -25,19 +25,19 @@ pub(super) enum Sender {
         ratchet: KeyPair,
         chain: ChainKey,
     },
-    /// The peer has turned the ratchet and our key for the answer is drawn; what follows from it waits for the answer, so
-    /// that one who only listens never pays for it ("Deferring new ratchet key generation", Double Ratchet section 7.5).
+    /// The peer has made a ratchet step and our next ratchet key is drawn; the rest of our step is deferred until we send, so
+    /// that a party that only receives does not pay for it ("Deferring new ratchet key generation", Double Ratchet section 7.5).
     Due {
         ratchet: SecretKey,
         theirs: PreparedPublicKey,
     },
-    /// The chain was given up: nothing is sent until the peer turns the ratchet.
+    /// The sending chain was dropped: nothing is sent before the peer's next ratchet step.
     Spent {
         ratchet: KeyPair,
     },
 }
 
-/// Makes the turn that is due: our key pair, its chain, and the root after it.
+/// Completes a deferred ratchet step: our key pair, its sending chain, and the next root key.
 fn settle(
     ratchet: &SecretKey,
     theirs: &PreparedPublicKey,
@@ -56,7 +56,7 @@ pub(super) struct ReceiverChain {
     pub(super) window: KeyWindow,
 }
 
-/// What a PreKey message repeats until the peer has answered.
+/// The fields of PreKey messages, repeated until the peer has answered.
 #[derive(Clone, Debug)]
 pub(super) struct PendingPreKey {
     pub(super) pre_key_id: Option<PreKeyId>,
@@ -84,7 +84,7 @@ pub(super) struct SessionState {
     pub(super) base_key: PublicKey,
 }
 
-/// Who the two ends of a new state are.
+/// The identities and registration ids of the two ends of a new state.
 pub(super) struct Parties {
     pub(super) local: IdentityKey,
     pub(super) remote: IdentityKey,
@@ -141,13 +141,13 @@ impl SessionState {
         if self.receivers.len() > MAX_RECEIVER_CHAINS { self.receivers.pop_front() } else { None }
     }
 
-    /// A state that was begun long ago and never answered: the peer may have lost the prekeys that it was begun with.
+    /// The error of a state that is old and was never answered: the peer may have lost the prekeys that it was started with.
     pub(super) fn staleness(&self, now: Timestamp) -> Option<SignalError> {
         let age_days = now.0.saturating_sub(self.pending.as_ref()?.since.0) / (24 * 60 * 60 * 1000);
         (age_days >= UNANSWERED_SESSION_DAYS).then_some(SignalError::StaleSession { age_days })
     }
 
-    /// Gives up the sending chain: whoever holds an older copy of this state must not use its keys a second time.
+    /// Drops the sending chain: another copy of this state may have used its message keys already.
     pub(super) fn make_receive_only(&mut self) -> Result<(), SignalError> {
         let ratchet = match &self.sender {
             Sender::Ready { ratchet, .. } | Sender::Spent { ratchet } => ratchet.clone(),
@@ -209,7 +209,7 @@ impl SessionState {
         Ok(sealed)
     }
 
-    /// Decrypts into the buffer. Returns the receiver chain that had to go.
+    /// Decrypts into the buffer. Returns the receiver chain that was evicted.
     pub(super) fn decrypt(
         &mut self,
         message: &SignalMessage,

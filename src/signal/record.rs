@@ -1,8 +1,8 @@
 //! The stored form of a session, in parts: a small head with the current state, which every message rewrites; each archived
 //! state by itself, and skipped keys as seeds in blocks, both rewritten only when they change (`architecture.md`, "Storage").
 //!
-//! Each part is a format version byte, then a protobuf with the field numbers of `message-fields.txt`; what that does not know
-//! has numbers from 100 on. Invariant: [`Session::take_changes`] yields exactly what the stored parts lack.
+//! Each part is a format version byte, then a protobuf with the field numbers of `message-fields.txt`; fields
+//! that are not in it have numbers from 100 on. Invariant: [`Session::take_changes`] yields exactly what the stored parts lack.
 
 use super::SignalError;
 use super::chain_key::ChainKey;
@@ -40,7 +40,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// What follows the owner's name in the key of the stored record.
+    /// The suffix of the stored record's key, after the owner's name.
     pub fn suffix(self) -> Vec<u8> {
         match self {
             Self::Head => vec![0],
@@ -69,23 +69,23 @@ impl Part {
 /// Parts to be written; `None` deletes one.
 pub type PartChanges = Vec<(Part, Option<Zeroizing<Vec<u8>>>)>;
 
-/// What is known of the stored parts.
+/// The parts in the store, and those to be deleted from it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
     archived: BTreeSet<u32>,
-    /// Stored, and to be deleted.
+    /// Stored parts that are to be deleted.
     orphans: Vec<Part>,
 }
 
 impl Stored {
-    /// A state is archived no more.
+    /// Deletes the part of a state that is no longer archived.
     pub(super) fn forget_archived(&mut self, state: u32) {
         if self.archived.remove(&state) {
             self.orphans.push(Part::Archived(state));
         }
     }
 
-    /// A chain is gone, and its skipped keys with it.
+    /// Deletes the skipped keys of a removed chain.
     pub(super) fn forget_chain(&mut self, state: u32, chain: Option<&ReceiverChain>) {
         if let Some(chain) = chain {
             let key = |block| Part::Keys { state, chain: chain.ordinal, block };
@@ -95,18 +95,18 @@ impl Stored {
 }
 
 impl Session {
-    /// Gives up the sending chains of all states: for a session of a restored backup, whose later keys were used already. It can
-    /// still read, and writes again when the peer has turned the ratchet, or a new state was begun.
+    /// Drops the sending chains of all states: for a session of a restored backup, whose next message keys were used already. It
+    /// still decrypts; it encrypts again after the peer's next ratchet step, or in a new state.
     pub fn make_receive_only(&mut self) -> Result<(), SignalError> {
         for state in &mut self.archived {
             Arc::make_mut(state).make_receive_only()?;
-            // It is stored with the chain that it has no more.
+            // The stored part still has the dropped chain: write it again.
             self.stored.archived.remove(&state.id);
         }
         self.current.as_mut().map_or(Ok(()), SessionState::make_receive_only)
     }
 
-    /// Takes what must be written so that the stored parts are this session; they count as stored from now on.
+    /// Takes the changes that bring the stored parts up to date; they count as stored from now on.
     pub fn take_changes(&mut self) -> PartChanges {
         let mut changes: PartChanges = self.stored.orphans.drain(..).map(|part| (part, None)).collect();
         for state in &mut self.archived {
@@ -122,7 +122,7 @@ impl Session {
         changes
     }
 
-    /// The whole record: every part of it, whatever is stored.
+    /// The whole record: every part, whether it is stored or not.
     pub fn to_parts(&self) -> Vec<(Part, Zeroizing<Vec<u8>>)> {
         let mut parts = vec![(Part::Head, self.head())];
         for state in &self.archived {
@@ -138,7 +138,7 @@ impl Session {
         parts
     }
 
-    /// Reads a session from all its stored parts, in the order of their keys. No part at all is a session that does not exist.
+    /// Reads a session from all its stored parts, in the order of their keys. Without parts there is no session.
     pub fn from_parts<B: AsRef<[u8]>>(parts: impl IntoIterator<Item = (Part, B)>) -> Result<Self, SignalError> {
         let mut parts = parts.into_iter();
         let Some((Part::Head, head)) = parts.next() else {
@@ -272,12 +272,12 @@ fn put_state(out: &mut Vec<u8>, state: &SessionState) {
             put_key(out, 2, ratchet.secret().expose());
             put_message(out, 3, |out| put_chain_key(out, chain));
         }
-        // With its own key but no chain it is spent.
+        // A ratchet key without a chain stands for a dropped chain.
         Sender::Spent { ratchet } => {
             put_key(out, 1, ratchet.public().as_bytes());
             put_key(out, 2, ratchet.secret().expose());
         }
-        // Without a chain key it is due; the peer's key is that of the newest receiver chain.
+        // A secret key alone stands for a deferred step; the peer's key is that of the newest receiver chain.
         Sender::Due { ratchet, .. } => put_key(out, 2, ratchet.expose()),
     });
     for receiver in &state.receivers {

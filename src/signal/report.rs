@@ -1,4 +1,4 @@
-//! Why a message was not decrypted: every state that was tried, without a secret (`signal-protocol.txt`, "Session state
+//! Report of a failed decryption: every state that was tried, without a secret (`signal-protocol.txt`, "Session state
 //! corruption").
 
 use super::keys::PublicKey;
@@ -7,7 +7,7 @@ use super::ratchet::SessionState;
 use super::session::Session;
 use std::fmt;
 
-/// What was tried for one message.
+/// The decryption attempts for one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecryptionReport {
     pub ratchet_key: PublicKey,
@@ -33,12 +33,12 @@ pub struct ChainReport {
     pub ratchet_key: PublicKey,
     /// The counter of the next message.
     pub index: u32,
-    /// Keys kept of messages that were passed over.
+    /// Skipped message keys that are kept.
     pub skipped: usize,
 }
 
 impl Session {
-    /// The facts about a message that [`decrypt`](Session::decrypt) refused.
+    /// Reports on a message that [`decrypt`](Session::decrypt) refused.
     pub fn report(&self, message: &SignalMessage) -> DecryptionReport {
         let current = self.current.iter().map(|state| (None, state));
         let archived = self.archived.iter().enumerate().map(|(place, state)| (Some(place), &**state));

@@ -81,7 +81,7 @@ impl OurSenderKey {
         self.chain.index()
     }
 
-    /// What a device needs to read the messages from here on, and none before.
+    /// The distribution message: its receiver decrypts later messages, and no earlier ones.
     pub fn distribution(&self) -> SenderKeyDistribution {
         SenderKeyDistribution {
             chain_id: self.chain_id,
@@ -91,7 +91,7 @@ impl OurSenderKey {
         }
     }
 
-    /// Encrypts for the group, and signs; the chain moves on.
+    /// Encrypts for the group, and signs; the chain advances.
     pub fn encrypt<'b>(
         &mut self,
         plaintext: &[u8],
@@ -120,13 +120,13 @@ pub(super) struct TheirState {
 #[derive(Clone, Debug, Default)]
 pub struct TheirSenderKeys {
     pub(super) states: VecDeque<TheirState>,
-    /// Stored blocks of states that are gone.
+    /// Stored blocks of removed states, to be deleted.
     pub(super) orphans: Vec<Part>,
 }
 
 impl TheirSenderKeys {
-    /// Takes up a distributed key. One that is known already keeps its place in the chain: a distribution that comes twice
-    /// does not make old messages readable again.
+    /// Processes a distribution message. A known key keeps its position in the chain: a repeated distribution does not make
+    /// old messages readable again.
     pub fn process(&mut self, distribution: &SenderKeyDistribution) {
         let SenderKeyDistribution { chain_id, iteration, chain_key, signing_key } = distribution.clone();
         let known = self.states.iter().position(|state| state.chain_id == chain_id);

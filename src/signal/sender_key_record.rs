@@ -39,7 +39,7 @@ impl OurSenderKey {
 }
 
 impl TheirSenderKeys {
-    /// Takes what must be written so that the stored parts are these keys; they count as stored from now on.
+    /// Takes the changes that bring the stored parts up to date; they count as stored from now on.
     pub fn take_changes(&mut self) -> PartChanges {
         let mut changes: PartChanges = self.orphans.drain(..).map(|part| (part, None)).collect();
         for state in &mut self.states {
@@ -53,7 +53,7 @@ impl TheirSenderKeys {
         changes
     }
 
-    /// The whole record: every part of it, whatever is stored.
+    /// The whole record: every part, whether it is stored or not.
     pub fn to_parts(&self) -> Vec<(Part, Zeroizing<Vec<u8>>)> {
         let mut parts = vec![(Part::Head, self.head())];
         for state in &self.states {
@@ -64,7 +64,7 @@ impl TheirSenderKeys {
         parts
     }
 
-    /// Reads keys from all their stored parts, in the order of their keys. No part at all is nobody's key yet.
+    /// Reads keys from all their stored parts, in the order of their keys. Without parts there is no key yet.
     pub fn from_parts<B: AsRef<[u8]>>(parts: impl IntoIterator<Item = (Part, B)>) -> Result<Self, SignalError> {
         let mut parts = parts.into_iter();
         let Some((Part::Head, head)) = parts.next() else {

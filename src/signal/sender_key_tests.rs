@@ -40,7 +40,7 @@ fn distribution_and_messages_equal_the_known_answers_byte_for_byte() {
 }
 
 #[test]
-fn messages_out_of_order_are_read_once_each() {
+fn out_of_order_messages_are_decrypted_once_each() {
     let (mut ours, mut theirs) = pair_of_ends();
     let sent: Vec<_> = (0..6u8).map(|n| write(&mut ours, &[n], 2)).collect();
     for n in [5, 0, 3] {
@@ -50,7 +50,7 @@ fn messages_out_of_order_are_read_once_each() {
 }
 
 #[test]
-fn who_joins_late_reads_from_then_on_and_nothing_before() {
+fn a_late_distribution_decrypts_later_messages_only() {
     let (mut ours, _) = pair_of_ends();
     let before = write(&mut ours, b"before", 2);
     let mut late = TheirSenderKeys::default();
@@ -61,7 +61,7 @@ fn who_joins_late_reads_from_then_on_and_nothing_before() {
 }
 
 #[test]
-fn an_unknown_key_is_an_error_of_its_own() {
+fn an_unknown_sender_key_has_a_separate_error() {
     let (mut ours, _) = pair_of_ends();
     let sent = write(&mut ours, b"x", 2);
     let chain_id = ours.chain_id().0;
@@ -69,7 +69,7 @@ fn an_unknown_key_is_an_error_of_its_own() {
 }
 
 #[test]
-fn a_message_signed_by_another_member_is_refused_and_leaves_no_trace() {
+fn a_message_signed_by_another_member_is_refused_and_changes_nothing() {
     let (mut ours, mut theirs) = pair_of_ends();
     let mut forger = OurSenderKey::new(ours.chain_id(), ours.chain.clone(), KeyPair::generate(&mut rng(9)));
     let forged = write(&mut forger, b"forged", 2);
@@ -81,7 +81,7 @@ fn a_message_signed_by_another_member_is_refused_and_leaves_no_trace() {
 }
 
 #[test]
-fn a_distribution_that_comes_twice_does_not_turn_the_chain_back() {
+fn a_repeated_distribution_does_not_rewind_the_chain() {
     let (mut ours, mut theirs) = pair_of_ends();
     let again = ours.distribution();
     let sent = write(&mut ours, b"once", 2);
@@ -99,7 +99,7 @@ fn a_key_counts_its_messages_from_the_first() {
 }
 
 #[test]
-fn a_key_of_the_same_id_and_another_signer_takes_the_place_of_the_first() {
+fn a_key_with_the_same_id_and_another_signer_replaces_the_first() {
     let (mut ours, mut theirs) = pair_of_ends();
     let mut other = OurSenderKey::new(ours.chain_id(), ours.chain.clone(), KeyPair::generate(&mut rng(9)));
     theirs.process(&other.distribution());
@@ -136,7 +136,7 @@ fn a_jump_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn cut_off_messages_are_malformed_and_never_panic() {
+fn truncated_messages_are_malformed_and_never_panic() {
     let (mut ours, _) = pair_of_ends();
     let (message, distribution) = (write(&mut ours, b"x", 1), ours.distribution().encode());
     for length in 0..message.len() {
@@ -171,7 +171,7 @@ fn records_have_the_golden_form_and_are_read_back() {
 }
 
 #[test]
-fn only_the_parts_that_changed_are_written_and_a_key_that_is_let_go_leaves_none_behind() {
+fn only_changed_parts_are_written_and_an_evicted_key_leaves_none() {
     let (mut ours, mut theirs) = pair_of_ends();
     let mut shelf = std::collections::BTreeMap::new();
     let mut store = |theirs: &mut TheirSenderKeys| {

@@ -1,7 +1,7 @@
 //! A session with one device: the current state and the archived ones (`signal-protocol.txt`, "Message Decryption").
 //!
-//! Invariants: a failed operation leaves the session as it was; a state that decrypts becomes the current one; only a trusted
-//! identity is written to or read from.
+//! Invariants: a failed operation leaves the session as it was; a state that decrypts becomes the current one; messages are
+//! encrypted for, and decrypted from, a trusted identity only.
 
 use super::buffer::Buffer;
 use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
@@ -29,12 +29,12 @@ pub struct LocalParty {
 #[derive(Clone, Debug)]
 pub struct RemoteParty {
     pub address: ProtocolAddress,
-    /// The identity that is trusted; none yet trusts the first that comes.
+    /// The trusted identity; `None` trusts the first one (trust on first use).
     pub identity: Option<IdentityKey>,
 }
 
 impl RemoteParty {
-    /// Whether this identity may be written to, and read from.
+    /// Fails for an identity that is not trusted.
     pub(super) fn check(&self, presented: &IdentityKey) -> Result<(), SignalError> {
         match self.identity {
             Some(known) if known != *presented => {
@@ -45,17 +45,17 @@ impl RemoteParty {
     }
 }
 
-/// What an operation needs of the outside.
+/// The arguments of an operation: peer, limits, clock, randomness, buffer.
 pub struct Context<'b> {
     pub remote: &'b RemoteParty,
     pub limit: JumpLimit,
     pub now: Timestamp,
     pub rng: &'b mut dyn CryptoRng,
-    /// Where the result is left.
+    /// Receives the result.
     pub buffer: &'b mut Buffer,
 }
 
-/// A session with one device. `Session::default()` is one that does not exist yet.
+/// A session with one device. `Session::default()` is the missing session.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     pub(super) current: Option<SessionState>,
@@ -90,7 +90,7 @@ impl Session {
         self.current.as_ref().map(|state| state.remote_identity)
     }
 
-    /// Begins a new state as initiator; the current one is archived. The first messages will be PreKey messages.
+    /// Starts a new state as initiator; the current one is archived. The first messages will be PreKey messages.
     pub fn initiate(
         &mut self,
         local: &LocalParty,
@@ -139,7 +139,7 @@ impl Session {
         Ok(())
     }
 
-    /// Encrypts for the peer; the sending chain moves on.
+    /// Encrypts for the peer; the sending chain advances.
     pub fn encrypt<'b>(&mut self, plaintext: &[u8], ctx: Context<'b>) -> Result<Ciphertext<'b>, SignalError> {
         self.current.as_mut().ok_or(SignalError::NoSession)?.encrypt(plaintext, ctx)
     }
@@ -236,7 +236,7 @@ impl Session {
         Ok((ctx.buffer.as_slice(), message.pre_key_id))
     }
 
-    /// Archives the current state: messages under it can still be read, and none is written until a new one has begun.
+    /// Archives the current state: it still decrypts, and nothing is encrypted before a new state is started.
     pub fn archive(&mut self) {
         if let Some(old) = self.current.take() {
             self.shelve(old);
@@ -278,8 +278,8 @@ impl Session {
     }
 }
 
-/// Decrypts with one state. One whose identity is not trusted is tried on a copy: a message of its own is named as such, and
-/// neither read nor counted.
+/// Decrypts with one state. A state of an untrusted identity is tried on a copy: a message that it decrypts gives
+/// [`SignalError::UntrustedIdentity`] and changes nothing.
 fn decrypt_with(
     state: &mut SessionState,
     message: &SignalMessage,
@@ -293,7 +293,7 @@ fn decrypt_with(
     Err(untrusted)
 }
 
-/// Which of several states' errors tells most (`wire-protocol.md` 2.4).
+/// Ranks the errors of several states: the highest is reported (`wire-protocol.md` 2.4).
 fn precedence(error: &SignalError) -> u8 {
     match error {
         SignalError::UntrustedIdentity { .. } => 4,

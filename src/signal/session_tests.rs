@@ -44,7 +44,7 @@ fn read(session: &mut Session, sent: &Sent, rng: &mut dyn CryptoRng) -> Result<V
     session.decrypt(&sent.signal()?, ctx).map(<[u8]>::to_vec)
 }
 
-/// What a store would hold after each of the session's changes.
+/// The stored parts after each of the session's changes.
 #[derive(Default)]
 struct Shelf(BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -218,7 +218,7 @@ fn messages_are_prekey_messages_until_the_peer_has_answered() {
 }
 
 #[test]
-fn lost_and_reordered_messages_are_decrypted_when_they_come() {
+fn late_and_reordered_messages_are_decrypted() {
     let mut it = Conversation::begin();
     it.establish();
     let sent: Vec<_> = (0..10u8).map(|n| write(&mut it.at_alice, &[n])).collect();
@@ -254,7 +254,7 @@ fn a_second_copy_is_a_duplicate() {
 }
 
 #[test]
-fn a_failed_decryption_leaves_no_trace() {
+fn a_failed_decryption_changes_nothing() {
     let mut it = Conversation::begin();
     it.establish();
     (0..5).for_each(|_| drop(write(&mut it.at_alice, b"lost")));
@@ -275,20 +275,20 @@ fn a_jump_beyond_the_limit_is_refused() {
 }
 
 /// A conversation whose second session is under way, and a late message of the first.
-fn begun_anew() -> (Conversation, Sent) {
+fn restarted() -> (Conversation, Sent) {
     let mut it = Conversation::begin();
     it.establish();
     let late = write(&mut it.at_alice, b"late");
     it.bob_one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut it.rng);
     it.alice_initiates();
-    let anew = write(&mut it.at_alice, b"anew");
-    it.bob_receives(&anew).unwrap();
+    let newer = write(&mut it.at_alice, b"after the restart");
+    it.bob_receives(&newer).unwrap();
     (it, late)
 }
 
 #[test]
 fn an_archived_state_still_decrypts_and_becomes_the_current_one() {
-    let (mut it, late) = begun_anew();
+    let (mut it, late) = restarted();
     assert_eq!(it.at_bob.archived.len(), 1);
     let archived = it.at_bob.archived[0].base_key;
     assert_eq!(it.bob_receives(&late).unwrap(), b"late");
@@ -299,15 +299,15 @@ fn an_archived_state_still_decrypts_and_becomes_the_current_one() {
 
 #[test]
 fn a_second_copy_is_a_duplicate_in_an_archived_state_too() {
-    let (mut it, late) = begun_anew();
+    let (mut it, late) = restarted();
     it.bob_receives(&late).unwrap();
-    let anew = write(&mut it.at_alice, b"the newer state becomes the current one again");
-    it.bob_receives(&anew).unwrap();
+    let newer = write(&mut it.at_alice, b"the newer state becomes the current one again");
+    it.bob_receives(&newer).unwrap();
     assert!(matches!(it.bob_receives(&late), Err(SignalError::Duplicate { .. })), "and no wrong code");
 }
 
 #[test]
-fn of_several_states_errors_the_one_that_tells_most_is_reported() {
+fn the_most_specific_error_of_several_states_is_reported() {
     let it = Conversation::begin();
     let (known, presented) = (it.alice.identity.public(), it.bob.identity.public());
     let order = [
@@ -335,7 +335,7 @@ fn a_first_message_cannot_be_read_again_under_another_spelling_of_its_base_key()
 }
 
 #[test]
-fn an_archived_session_is_read_and_not_written() {
+fn an_archived_session_decrypts_and_does_not_encrypt() {
     let mut it = Conversation::begin();
     it.establish();
     let sent = write(&mut it.at_alice, b"sent before");
@@ -357,7 +357,7 @@ fn forty_archived_states_are_kept_and_cloning_them_copies_none() {
 }
 
 #[test]
-fn another_identity_is_neither_written_to_nor_read_until_it_is_trusted() {
+fn an_untrusted_identity_is_neither_encrypted_for_nor_decrypted() {
     let mut it = Conversation::begin();
     let known = IdentityKeyPair::generate(&mut it.rng).public();
     let remote = RemoteParty { identity: Some(known), ..stranger() };
@@ -383,7 +383,7 @@ fn another_identity_is_neither_written_to_nor_read_until_it_is_trusted() {
 }
 
 #[test]
-fn what_an_earlier_identity_wrote_is_named_as_such_and_does_not_bring_it_back() {
+fn a_message_of_an_earlier_identity_is_reported_and_does_not_restore_it() {
     let mut it = Conversation::begin();
     it.establish();
     let late = write(&mut it.at_alice, b"late");
@@ -399,7 +399,7 @@ fn what_an_earlier_identity_wrote_is_named_as_such_and_does_not_bring_it_back() 
 }
 
 #[test]
-fn a_session_that_nobody_answers_goes_stale_after_thirty_days() {
+fn an_unanswered_session_is_stale_after_thirty_days() {
     let mut it = Conversation::begin();
     let day = std::time::Duration::from_secs(24 * 60 * 60);
     let before = NOW.plus(day * 29);
@@ -412,9 +412,9 @@ fn a_session_that_nobody_answers_goes_stale_after_thirty_days() {
     assert!(try_write(&mut it.at_alice, &stranger(), then).is_ok(), "an answered session never goes stale");
 }
 
-/// Who only listens pays for one agreement a turn; the record of the turn that is due is small and complete.
+/// A receiving party pays for one key agreement a ratchet step; the record of a deferred step is small and complete.
 #[test]
-fn a_turn_that_is_due_survives_storing_and_is_made_by_the_answer() {
+fn a_deferred_ratchet_step_survives_storing_and_is_completed_by_the_next_send() {
     let mut it = Conversation::begin();
     let hello = write(&mut it.at_alice, b"hello");
     it.bob_receives(&hello).unwrap();
@@ -426,8 +426,8 @@ fn a_turn_that_is_due_survives_storing_and_is_made_by_the_answer() {
 }
 
 #[test]
-fn a_report_tells_every_state_that_was_tried_and_no_secret() {
-    let (mut it, _) = begun_anew();
+fn a_report_lists_every_tried_state_and_no_secret() {
+    let (mut it, _) = restarted();
     let answer = write(&mut it.at_bob, b"answer");
     it.alice_receives(&answer).unwrap();
     let message = write(&mut it.at_alice, b"x").signal().unwrap();
@@ -442,7 +442,7 @@ fn a_report_tells_every_state_that_was_tried_and_no_secret() {
 }
 
 #[test]
-fn a_used_up_one_time_prekey_is_named() {
+fn a_consumed_one_time_prekey_is_named() {
     let mut it = Conversation::begin();
     let message = write(&mut it.at_alice, b"x").prekey().unwrap();
     let (remote, mut buffer, limit) = (stranger(), Buffer::new(), JumpLimit::default());
@@ -453,7 +453,7 @@ fn a_used_up_one_time_prekey_is_named() {
 
 #[test]
 fn a_record_survives_storing_in_the_middle_of_a_conversation() {
-    let (mut it, _) = begun_anew();
+    let (mut it, _) = restarted();
     let late = write(&mut it.at_alice, b"late");
     let next = write(&mut it.at_alice, b"next");
     it.bob_receives(&next).unwrap();
@@ -466,8 +466,8 @@ fn a_record_survives_storing_in_the_middle_of_a_conversation() {
 }
 
 #[test]
-fn only_the_parts_that_changed_are_written() {
-    let (mut it, _) = begun_anew();
+fn only_changed_parts_are_written() {
+    let (mut it, _) = restarted();
     let mut shelf = Shelf::default();
     shelf.put(it.at_bob.take_changes());
     let parts =
@@ -494,7 +494,7 @@ fn only_the_parts_that_changed_are_written() {
 }
 
 #[test]
-fn nothing_of_a_state_that_is_let_go_stays_behind() {
+fn an_evicted_state_leaves_no_stored_part() {
     let mut it = Conversation::begin();
     it.establish();
     write(&mut it.at_alice, b"lost");
@@ -516,7 +516,7 @@ fn nothing_of_a_state_that_is_let_go_stays_behind() {
 
 #[test]
 fn damaged_records_are_corrupt_and_never_panic() {
-    let (mut it, _) = begun_anew();
+    let (mut it, _) = restarted();
     write(&mut it.at_alice, b"lost");
     let jump = write(&mut it.at_alice, b"jump");
     it.bob_receives(&jump).unwrap();
@@ -533,7 +533,7 @@ fn damaged_records_are_corrupt_and_never_panic() {
         for length in 0..bytes.len() {
             let mut parts = whole.clone();
             parts[at].1.truncate(length);
-            // A prefix may be a shorter record of its own; it must not be taken for this one.
+            // A prefix may be a shorter valid record; it must not equal this one.
             let read = Session::from_parts(parts).map(|session| session.to_parts());
             assert!(read.is_err() || read != Ok(it.at_bob.to_parts()), "{part:?} cut to {length}");
         }
@@ -548,7 +548,7 @@ fn damaged_records_are_corrupt_and_never_panic() {
 fn session_records_are_protobufs_of_their_schema() {
     use crate::signal::proto::{SessionHead, SessionStructure};
     use prost::Message;
-    let (it, _) = begun_anew();
+    let (it, _) = restarted();
     for session in [&it.at_alice, &it.at_bob] {
         let parts = session.to_parts();
         let head = SessionHead::decode(&parts[0].1[1..]).unwrap();
@@ -561,7 +561,7 @@ fn session_records_are_protobufs_of_their_schema() {
 
 #[test]
 fn session_records_have_the_golden_form() {
-    let (mut it, _) = begun_anew();
+    let (mut it, _) = restarted();
     write(&mut it.at_alice, b"lost");
     let jump = write(&mut it.at_alice, b"jump");
     it.bob_receives(&jump).unwrap();
@@ -573,7 +573,7 @@ fn session_records_have_the_golden_form() {
 }
 
 #[test]
-fn a_receive_only_session_reads_and_writes_only_with_keys_that_no_older_copy_has() {
+fn a_receive_only_session_encrypts_only_with_keys_that_no_older_copy_has() {
     for has_written in [false, true] {
         let mut it = Conversation::begin();
         it.establish();

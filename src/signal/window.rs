@@ -1,7 +1,7 @@
-//! A receiving chain and the keys of the messages it has passed over: what messages that come late, early or twice meet
+//! A receiving chain with its skipped message keys: late, early and duplicate messages
 //! (Double Ratchet section 2.6). Sessions and sender keys share it: their chains step alike.
 //!
-//! Invariant: nothing changes unless the message opens.
+//! Invariant: nothing changes unless the message decrypts.
 
 use super::SignalError;
 use super::chain_key::ChainKey;
@@ -43,7 +43,7 @@ impl KeyWindow {
         self.stored.iter().copied()
     }
 
-    /// Takes the blocks that differ from what is stored: each with its keys, none for one to be deleted.
+    /// Takes the blocks that differ from the stored ones, each with its keys; an empty block is to be deleted.
     pub(super) fn take_touched(&mut self) -> Vec<(u32, Vec<(u32, MessageSeed)>)> {
         let touched = std::mem::take(&mut self.touched);
         let mut blocks = Vec::with_capacity(touched.len());
@@ -73,7 +73,7 @@ impl KeyWindow {
         self.skipped.range(start..).take_while(|(counter, _)| counter / KEYS_PER_BLOCK == number).cloned().collect()
     }
 
-    /// Puts back a stored block. Blocks come in ascending order; false when the keys do not belong there.
+    /// Restores a stored block. Blocks come in ascending order; false when the keys do not belong there.
     #[must_use]
     pub(super) fn restore_block(&mut self, number: u32, keys: Vec<(u32, MessageSeed)>) -> bool {
         for (counter, seed) in keys {
@@ -86,7 +86,7 @@ impl KeyWindow {
         self.stored.insert(number)
     }
 
-    /// Opens message `counter` with its seed. When that succeeds its key is gone, and those of the messages before it are
+    /// Decrypts message `counter` with its seed. On success its key is deleted, and the keys of skipped messages before it are
     /// kept: 2,000 of them, pruned in steps of 50.
     pub(super) fn open<T>(
         &mut self,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_message_gets_the_key_it_would_have_had() {
+    fn a_late_message_gets_its_skipped_key() {
         let (mut in_order, mut late) = (window(), window());
         let expected: Vec<_> = (0..5).map(|n| seed_of(&mut in_order, n).unwrap()).collect();
         for n in [4, 0, 3, 1, 2] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_open_changes_nothing() {
+    fn a_message_that_does_not_decrypt_changes_nothing() {
         let mut window = window();
         seed_of(&mut window, 3).unwrap();
         for counter in [1, 9] {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn only_blocks_that_changed_are_taken_and_they_make_up_the_window() {
+    fn only_changed_blocks_are_taken_and_they_restore_the_window() {
         let mut window = window();
         seed_of(&mut window, 3 * KEYS_PER_BLOCK).unwrap();
         let numbers = |window: &mut KeyWindow| window.take_touched().into_iter().map(|(number, _)| number).collect();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_inclusive() {
+    fn the_jump_limit_is_inclusive() {
         let open = |counter| window().open(counter, JumpLimit(10), |_| Ok(()));
         assert_eq!(open(10), Ok(()));
         assert_eq!(open(11), Err(SignalError::TooFarInFuture { counter: 11, jump: 11, limit: 10 }));

@@ -80,7 +80,7 @@ fn aes_256_cbc_decrypts_and_refuses_bad_padding() {
 
 /// RFC 7748, section 6.1.
 #[test]
-fn the_rfcs_key_exchange_comes_out() {
+fn x25519_equals_the_key_exchange_of_rfc_7748() {
     let secret = |text| SecretKey::from_bytes(hex::decode(text).unwrap().try_into().unwrap());
     let alice = secret("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
     let bob = secret("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb");
@@ -96,7 +96,7 @@ fn the_rfcs_key_exchange_comes_out() {
 
 /// RFC 7748, section 5.2: the first test vector, and one round of the iterated one.
 #[test]
-fn the_rfcs_scalar_multiplications_come_out() {
+fn x25519_equals_the_scalar_multiplications_of_rfc_7748() {
     for (scalar, u, expected) in [
         (
             "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",

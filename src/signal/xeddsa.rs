@@ -10,7 +10,7 @@ use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// A secret key made ready to sign: keep it where one key signs often.
+/// A secret key prepared for signing: keep it where one key signs often.
 #[derive(Clone)]
 pub struct Signer {
     secret: SecretKey,
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-/// A public key made ready to verify: keep it where one key is verified often.
+/// A public key prepared for verification: keep it where one key is verified often.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     key: PublicKey,

@@ -1,8 +1,8 @@
-//! Backups: a copy of some accounts, or of everything, as one file that can be checked without any key.
+//! Backups: some accounts or the whole store in one file, which is verified without any key.
 //!
 //! The file is a magic, a format byte, a JSON [`Manifest`], the rows as they are stored (sealed, where the data are sealed), and
 //! a SHA-256 over all of that. Each account is copied between two batches, with the data key that its rows are sealed under; the
-//! server's own rows come last. Invariant: nothing of a file is used before all of it was verified.
+//! server's own rows come last. Invariant: a file is verified as a whole before any row of it is used.
 
 use super::StorageError;
 use super::engine::{Batch, Engine, Row, Rows};
@@ -17,14 +17,14 @@ use std::io::{self, Read, Write};
 const MAGIC: &[u8; 8] = b"WHARFBAK";
 const FORMAT: u8 = 1;
 const MAX_MANIFEST: u32 = 64 * 1024 * 1024;
-/// Longer than any key or value that is stored.
+/// Above the length of any stored key or value.
 const MAX_FIELD: u32 = 64 * 1024;
 const END: u32 = u32::MAX;
 const DIGEST: usize = 32;
-/// Rows that a restore writes at a time.
+/// Rows in one batch of a restore.
 const PAGE: usize = 1000;
 
-/// What a backup holds.
+/// The contents of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub created_at: Timestamp,
@@ -32,25 +32,25 @@ pub struct Manifest {
     pub data_format: u32,
     /// The build that wrote it.
     pub wharf: String,
-    /// Whether it is everything, or chosen accounts only.
+    /// Whether it holds the whole store or chosen accounts only.
     pub whole: bool,
     /// The accounts in it, by name.
     pub accounts: Vec<(String, AccountKey)>,
 }
 
-/// A backup in numbers.
+/// The size of a backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     pub rows: u64,
     pub bytes: u64,
 }
 
-/// Why a backup cannot be written, or cannot be used.
+/// An error of writing, verifying or restoring a backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     #[error("the backup cannot be written or read: {0}")]
     Io(#[from] io::Error),
-    #[error("this is no backup of Wharf, or of a newer build")]
+    #[error("the file is not a backup of wharf, or a newer build wrote it")]
     NoBackup,
     #[error("the backup is damaged or incomplete: {0}")]
     Damaged(&'static str),
@@ -58,7 +58,7 @@ pub enum BackupError {
     Storage(#[from] StorageError),
 }
 
-/// Counts and hashes what goes through.
+/// Counts and hashes the bytes that pass through.
 struct Hashing<T> {
     inner: T,
     hash: Sha256,
@@ -108,7 +108,7 @@ impl<R: Read> Hashing<R> {
 
     fn take_field(&mut self, length: u32, max: u32) -> Result<Vec<u8>, BackupError> {
         if length > max {
-            return Err(BackupError::Damaged("a length makes no sense"));
+            return Err(BackupError::Damaged("a length is out of range"));
         }
         let mut bytes = vec![0; length as usize];
         self.inner.read_exact(&mut bytes).map_err(cut_short)?;
@@ -136,7 +136,7 @@ fn cut_short(error: io::Error) -> BackupError {
     }
 }
 
-/// Writes a backup of the manifest's accounts with their places in the list, and of all the server's rows when it is a whole one.
+/// Writes the manifest's accounts with their entries in the list of accounts, and all of the server's rows for a full backup.
 pub fn write_backup(engine: &dyn Engine, manifest: &Manifest, out: impl Write) -> Result<Extent, BackupError> {
     let mut out = Hashing::new(out);
     out.put(MAGIC)?;
@@ -146,7 +146,7 @@ pub fn write_backup(engine: &dyn Engine, manifest: &Manifest, out: impl Write) -
         out.put_rows(copy_account(engine, *account)?)?;
     }
     let mut rows = copy_account(engine, AccountKey::SERVER)?;
-    // The data keys of accounts stand with them.
+    // Data keys are written with their accounts.
     let own = data_key_row(AccountKey::SERVER);
     let data_keys = &own[..17];
     let mut own_key_seen = false;
@@ -165,7 +165,7 @@ pub fn write_backup(engine: &dyn Engine, manifest: &Manifest, out: impl Write) -
     Ok(out.extent)
 }
 
-/// The account's rows with the data key that fits them: one that was changed meanwhile makes another copy.
+/// Copies an account's rows with the data key that they are sealed under; copies again when the key changed meanwhile.
 fn copy_account(engine: &dyn Engine, account: AccountKey) -> Result<Rows, StorageError> {
     let row = data_key_row(account);
     loop {
@@ -177,12 +177,12 @@ fn copy_account(engine: &dyn Engine, account: AccountKey) -> Result<Rows, Storag
     }
 }
 
-/// Reads all of a backup, and tells what it is if it is whole.
+/// Verifies a backup; returns its manifest and size.
 pub fn verify_backup(from: impl Read) -> Result<(Manifest, Extent), BackupError> {
     read(from, |_, _| Ok(()))
 }
 
-/// Writes the rows of a backup that `wanted` takes, a thousand at a time, and syncs. The backup must have been verified.
+/// Restores the rows that `wanted` accepts, in batches, and syncs. The backup must have been verified.
 pub fn apply_backup(from: impl Read, engine: &dyn Engine, wanted: impl Fn(&[u8]) -> bool) -> Result<u64, BackupError> {
     let (mut batch, mut count) = (Batch::default(), 0);
     read(from, |key, value| {
@@ -214,7 +214,7 @@ fn read(
     let manifest = serde_json::from_slice(&manifest).map_err(|_| BackupError::Damaged("its manifest"))?;
     while let Some((key, value)) = from.take_row()? {
         if key.len() < 17 {
-            return Err(BackupError::Damaged("a key makes no sense"));
+            return Err(BackupError::Damaged("a key is too short"));
         }
         row(key, value)?;
     }
@@ -228,34 +228,34 @@ fn read(
     }
 }
 
-/// Stands in a store that is being restored: beside all records, so that it can be read without any key.
+/// The key of the marker of a store under restore: outside all accounts, so that it is read without any key.
 fn restoring_row() -> Vec<u8> {
     [&AccountKey::SERVER.as_bytes()[..], &[kind::RESTORING]].concat()
 }
 
-/// Marks an empty store as one that is being restored.
+/// Marks an empty store as under restore.
 pub fn begin_restore(engine: &dyn Engine) -> Result<(), StorageError> {
     engine.apply(Batch { writes: [(restoring_row(), Some(Vec::new()))].into(), ..Batch::default() })?;
     engine.sync()
 }
 
-/// The restore is complete.
+/// Removes the mark: the restore is complete.
 pub fn end_restore(engine: &dyn Engine) -> Result<(), StorageError> {
     engine.apply(Batch { writes: [(restoring_row(), None)].into(), ..Batch::default() })?;
     engine.sync()
 }
 
-/// Whether a restore into this store was cut short.
+/// Whether a restore into this store was interrupted.
 pub fn is_half_restored(engine: &dyn Engine) -> Result<bool, StorageError> {
     Ok(engine.get(&restoring_row())?.is_some())
 }
 
-/// Whether a row is one of the account's: its data key, or one of its records.
+/// Whether a row belongs to the account: its data key, or one of its records.
 pub fn is_of(key: &[u8], account: AccountKey) -> bool {
     key.starts_with(account.as_bytes()) || *key == data_key_row(account)[..]
 }
 
-/// Whether a row belongs to the event log: positions in it are of one store only.
+/// Whether a row belongs to the event log, whose positions are valid in one store only.
 pub fn is_of_log(key: &[u8]) -> bool {
     let log = [kind::EVENT.code(), kind::EVENT_INDEX.code(), kind::DELIVERY.code()];
     match key.get(16..18) {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_backup_brings_back_every_row() {
+    fn a_full_backup_restores_every_row() {
         let file = backup(true, &[("alice", ALICE), ("bob", BOB)]);
         assert_eq!(restored(&file, |_| true), filled().scan(&[], None, usize::MAX).unwrap());
     }
@@ -324,13 +324,13 @@ mod tests {
     }
 
     #[test]
-    fn one_account_can_be_taken_out_of_a_whole_backup() {
+    fn one_account_can_be_restored_from_a_full_backup() {
         let file = backup(true, &[("alice", ALICE), ("bob", BOB)]);
         assert_eq!(restored(&file, |key| is_of(key, BOB)).len(), 2);
     }
 
     #[test]
-    fn a_file_that_was_changed_or_cut_anywhere_is_refused() {
+    fn an_altered_or_truncated_backup_is_refused() {
         let file = backup(true, &[("alice", ALICE)]);
         for at in 0..file.len() {
             let mut changed = file.clone();

@@ -8,14 +8,14 @@ use std::marker::PhantomData;
 /// One write: `None` deletes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Who wrote it; for traces.
+    /// The owner's name, for traces.
     pub owner: &'static str,
     pub kind: u8,
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
 }
 
-/// Values may hold keys: only the outline is shown.
+/// Prints the size of the value only: values may hold secret keys.
 impl std::fmt::Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let size = self.value.as_ref().map(Vec::len);
@@ -68,13 +68,13 @@ pub struct NewEvent {
     pub kind: &'static str,
     /// The account's public id.
     pub account: String,
-    /// What keeps its order in webhook deliveries; empty for events of the account as a whole.
+    /// Webhook deliveries keep the order of events of one chat; empty for events of the whole account.
     pub chat: String,
     /// The whole event as JSON, rendered once.
     pub body: String,
 }
 
-/// All that one turn writes, applied whole or not at all.
+/// The writes of one turn, applied atomically.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     pub writes: Vec<Write>,

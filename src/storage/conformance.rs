@@ -1,4 +1,4 @@
-//! The suite that every engine passes. An engine's test hands over a way to open it; `reopen` simulates a restart where
+//! Conformance suite, which every engine passes. An engine's test hands over a way to open it; `reopen` simulates a restart where
 //! the engine can survive one.
 
 use super::StorageError;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Opens the engine under test, again over the same data when called again.
 pub type Open<'a> = &'a dyn Fn() -> Arc<dyn Engine>;
 
-/// Runs the suite; panics at the first thing that an engine must do and this one does not.
+/// Runs the suite; panics at the first requirement that the engine fails.
 #[expect(clippy::missing_panics_doc, clippy::panic, reason = "a test suite; panicking is how it reports")]
 pub fn run(open: Open<'_>, survives_reopening: bool) {
     let check = |what: &str, holds: Result<bool, StorageError>| match holds {

@@ -1,5 +1,5 @@
-//! The data keys of one account: one that hashes names and never changes, and those that values are sealed under. A rotation adds
-//! one, under which everything is sealed anew, page by page; then the older ones go.
+//! Data keys of one account: a name key, which hashes names and never changes, and the keys that seal values. A rotation adds a
+//! key, reseals every value page by page, and then removes the older keys.
 
 use crate::base::secret::Secret;
 use chacha20poly1305::XChaCha20Poly1305;
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use zeroize::Zeroizing;
 
 const KEY: usize = 32;
-/// The key that an account begins with.
+/// The number of an account's first key.
 const FIRST: u32 = 0;
 
 pub(super) struct DataKeys {
@@ -27,7 +27,7 @@ impl DataKeys {
         Self { values: vec![value_key(FIRST, Secret::generate(rng))], names: Secret::generate(rng) }
     }
 
-    /// Data key and name key, of an account that was never rotated; else the name key, and each data key behind its number.
+    /// Data key and name key before the first rotation; afterwards the name key, then each data key after its number.
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(KEY + self.values.len() * (4 + KEY)));
         if let [(FIRST, key, _)] = self.values.as_slice() {
@@ -60,7 +60,7 @@ impl DataKeys {
         is_whole.then_some(Self { names: Secret::from_slice(names)?, values })
     }
 
-    /// The key that is sealed under now, and its number.
+    /// The current key, and its number.
     pub(super) fn newest(&self) -> Option<(u32, &XChaCha20Poly1305)> {
         self.values.last().map(|(id, _, cipher)| (*id, cipher))
     }
@@ -74,7 +74,7 @@ impl DataKeys {
         self.values.len() > 1
     }
 
-    /// The same with one more.
+    /// The keys with a new current key.
     pub(super) fn begin_rotation(&self, rng: &mut StdRng) -> Self {
         let next = self.values.last().map_or(FIRST, |(id, ..)| id.wrapping_add(1));
         let known = self.values.iter().map(|(id, key, _)| value_key(*id, key.clone()));
@@ -82,7 +82,7 @@ impl DataKeys {
         Self { names: self.names.clone(), values }
     }
 
-    /// The newest alone.
+    /// The current key only: the rotation is finished.
     pub(super) fn end_rotation(&self) -> Self {
         let newest = self.values.iter().rev().take(1).map(|(id, key, _)| value_key(*id, key.clone()));
         Self { names: self.names.clone(), values: newest.collect() }

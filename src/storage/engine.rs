@@ -1,4 +1,4 @@
-//! What a storage engine must do; `conformance.rs` is the suite that every engine passes.
+//! The interface of storage engines; `conformance.rs` is the suite that every engine passes.
 
 use super::StorageError;
 use crate::base::ids::AccountKey;
@@ -14,7 +14,7 @@ pub type Rows = Vec<Row>;
 #[derive(Default)]
 pub struct Batch {
     pub writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// For whom they are written, and under which epoch: fenced with a higher one, the whole batch is refused.
+    /// The epochs that accounts are written under. The whole batch is refused when an account is fenced with a higher one.
     pub epochs: BTreeMap<AccountKey, u64>,
 }
 
@@ -31,17 +31,17 @@ pub trait Engine: Send + Sync {
     /// All rows whose keys begin with `prefix`, as they were between two batches.
     fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError>;
 
-    /// From here on, what is written for this account under a lower epoch is refused. Fails when it is fenced higher already.
+    /// Refuses later writes of this account under a lower epoch. Fails when the account is fenced with a higher one already.
     fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError>;
 
     /// Applies the batch atomically. It need not be durable before [`sync`](Self::sync).
     fn apply(&self, batch: Batch) -> Result<(), StorageError>;
 
-    /// When this returns, everything applied before survives a crash of the machine.
+    /// Makes all applied batches durable: they survive a crash of the machine.
     fn sync(&self) -> Result<(), StorageError>;
 }
 
-/// The fences of an engine that only this process writes to: they need not outlive it.
+/// Fences in memory, for an engine that only this process writes to.
 #[derive(Default)]
 pub(super) struct Fences(Mutex<HashMap<AccountKey, u64>>);
 

@@ -1,4 +1,4 @@
-//! What can go wrong in storage.
+//! Errors of the storage layer.
 
 /// An error of the storage layer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 
-/// Who may write a kind of record.
+/// The owner of a kind of record: only it reads and writes them.
 pub trait Owner {
     const NAME: &'static str;
 }
 
-/// Owners as types. A module names only its own; the layering test looks.
+/// Owners as types. A module names only its own (`tests/it/layering` checks it).
 pub mod owner {
     use super::Owner;
 
@@ -91,8 +91,8 @@ impl<O> std::fmt::Debug for Kind<O> {
     }
 }
 
-/// Whether keys of this kind begin with a name of somebody, up to a zero byte or the end: such names are hashed where data are
-/// sealed.
+/// Whether keys of this kind begin with the name of a user or group, up to a zero byte or the end: sealed stores hash such
+/// names.
 pub(super) fn is_named(code: u8) -> bool {
     let sessions = [kind::SESSION.code(), kind::IDENTITY.code(), kind::PN_PEER.code()];
     let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code(), kind::PRIVACY_TOKEN.code()];
@@ -100,7 +100,7 @@ pub(super) fn is_named(code: u8) -> bool {
     sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
 }
 
-/// What records of this kind are called in counts.
+/// The name of a kind in counts.
 pub fn kind_name(code: u8) -> &'static str {
     match code {
         0x01 => "devices",
@@ -215,3 +215,22 @@ pub mod kind {
     /// Parts of values above the record limit; written by the storage layer itself.
     pub(in crate::storage) const CHUNK: u8 = 0x7f;
 }
+
+/// Kinds of records that end with the linked device they belong to. Contacts have tokens of the old device; theirs are sent again.
+pub const OF_DEVICE: &[Kind<owner::Retention>] = &[
+    kind::SESSION.aging(),
+    kind::IDENTITY.aging(),
+    kind::PN_PEER.aging(),
+    kind::SENDER_KEY.aging(),
+    kind::OWN_SENDER_KEY.aging(),
+    kind::KEY_HOLDERS.aging(),
+    kind::PREKEY_BLOCK.aging(),
+    kind::SIGNED_PREKEY.aging(),
+    kind::PREKEY_MARKS.aging(),
+    kind::OUTBOX.aging(),
+    kind::SENT.aging(),
+    kind::RESTORED.aging(),
+    kind::TOKEN_SALT.aging(),
+    kind::PRIVACY_TOKEN.aging(),
+    kind::DESIRED_STATE.aging(),
+];

@@ -1,4 +1,4 @@
-//! The engine in memory: for tests, and for servers that are meant to forget.
+//! The engine in memory, for tests and for servers that need no persistence.
 
 use super::StorageError;
 use super::engine::{Batch, Engine, Fences, Row, Rows};

@@ -1,7 +1,7 @@
-//! Bringing data of an older format to the newest: numbered steps, forward only, each a pure function of one row.
+//! Migration of data of an older format: numbered steps, forward only, each a pure function of one row.
 //!
-//! Invariant: a batch of migrated rows and the note of how far it came are one commit, so that a step that was cut short goes on
-//! where it was. The steps, with what each changes and data from before it: `migrations/`.
+//! Invariant: a batch of migrated rows and the progress of its step are one commit, so that an interrupted step resumes. The
+//! steps, with what each changes and data from before it: `migrations/`.
 
 use super::StorageError;
 use super::changes::ChangeSet;
@@ -16,7 +16,7 @@ mod times;
 
 /// The format of the data that this build reads and writes.
 pub const DATA_FORMAT: u32 = 3;
-/// The oldest format that can be migrated: none before it was released.
+/// The oldest format that can be migrated; no older one was released.
 const OLDEST: u32 = 2;
 const STEPS: &[Step] = &[times::STEP];
 /// Rows in one batch.
@@ -29,15 +29,15 @@ pub struct Step {
     /// The format after it.
     pub to: u32,
     pub name: &'static str,
-    /// In words.
+    /// A description, for logs.
     pub what: &'static str,
     /// The kinds whose rows it rewrites; none whose keys begin with a name.
     pub(super) kinds: &'static [u8],
-    /// The new value, of kind and old value; `None` for one that is corrupt.
+    /// Gives the new value for a kind and an old value; `None` if that is corrupt.
     pub(super) row: fn(u8, &[u8], Timestamp) -> Option<Vec<u8>>,
 }
 
-/// A step that is to be made.
+/// A pending step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub name: &'static str,
@@ -47,7 +47,7 @@ pub struct Planned {
     pub rows: usize,
 }
 
-/// How far a step has come: the last row that is done.
+/// The progress of a step: the last row that was migrated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Progress {
     to: u32,
@@ -70,7 +70,7 @@ impl Progress {
     }
 }
 
-/// The format of the data; `None` where there are none yet.
+/// The format of the data; `None` for an empty store.
 pub fn format_of(records: &Records) -> Result<Option<u32>, StorageError> {
     let stored = records.get(AccountKey::SERVER, kind::META, FORMAT)?;
     let Some(stored) = stored else { return Ok(None) };
@@ -78,13 +78,12 @@ pub fn format_of(records: &Records) -> Result<Option<u32>, StorageError> {
     stored.try_into().map(|bytes| Some(u32::from_be_bytes(bytes))).map_err(|_| corrupt)
 }
 
-/// Notes that the data are of this build's format.
+/// Stores this build's format as that of the data.
 pub fn put_format(writes: &mut ChangeSet<owner::Server>) {
     writes.put(kind::META, FORMAT, DATA_FORMAT.to_be_bytes());
 }
 
-/// The steps that the data need, in order. Data of a newer format than this build's, or of one that cannot be migrated, are an
-/// error.
+/// The pending steps, in order. Fails for a format newer than this build's, and for one that cannot be migrated.
 pub fn plan(records: &Records) -> Result<Vec<Planned>, StorageError> {
     let steps = steps_for(records)?.iter().map(|step| {
         let mut rows = 0;
@@ -96,18 +95,18 @@ pub fn plan(records: &Records) -> Result<Vec<Planned>, StorageError> {
     steps.collect()
 }
 
-/// Takes one value through every step, as a row of each kind: for those that throw random bytes at it.
+/// Runs one value through every step, as a row of each kind; for fuzzing.
 pub fn migrate_rows(value: &[u8]) -> usize {
     let all =
         STEPS.iter().flat_map(|step| step.kinds.iter().map(|kind| (step.row)(*kind, value, Timestamp::default())));
     all.flatten().count()
 }
 
-/// Makes the steps that the data need. Returns how many rows were rewritten.
+/// Runs the pending steps; returns the number of rewritten rows.
 pub fn migrate(records: &Records, now: Timestamp) -> Result<usize, StorageError> {
     let mut rewritten = 0;
     for step in steps_for(records)? {
-        tracing::info!(step = step.name, what = step.what, "the data are migrated");
+        tracing::info!(step = step.name, what = step.what, "migrating data");
         rewritten += run(records, step, now)?;
     }
     Ok(rewritten)

@@ -31,7 +31,7 @@ fn filled() -> MemoryEngine {
 }
 
 #[test]
-fn data_of_format_2_become_those_of_format_3() {
+fn format_2_is_migrated_to_format_3() {
     let records = Records::new(Arc::new(filled()));
     let planned = plan(&records).unwrap();
     assert_eq!(planned.iter().map(|step| (step.name, step.to, step.rows)).collect::<Vec<_>>(), [("0003-times", 3, 10)]);
@@ -80,7 +80,7 @@ impl Engine for FailsAfter {
 }
 
 #[test]
-fn a_migration_that_is_cut_short_anywhere_goes_on_where_it_was() {
+fn an_interrupted_migration_resumes_where_it_stopped() {
     let wanted = parse(&std::fs::read_to_string(AFTER).unwrap());
     for writes in 0..12 {
         let inner = Arc::new(filled());
@@ -117,7 +117,7 @@ fn sealed_data_are_migrated_too() {
 }
 
 #[test]
-fn data_of_a_newer_build_and_of_before_the_first_release_are_refused() {
+fn newer_and_unreleased_formats_are_refused() {
     for format in [1u32, DATA_FORMAT + 1] {
         let records = Records::new(Arc::new(MemoryEngine::default()));
         commit(&records, Batch::default(), |meta| meta.put(kind::META, FORMAT, format.to_be_bytes())).unwrap();
@@ -127,7 +127,7 @@ fn data_of_a_newer_build_and_of_before_the_first_release_are_refused() {
 }
 
 #[test]
-fn a_row_that_makes_no_sense_is_named() {
+fn a_malformed_row_is_named_in_the_error() {
     let engine = filled();
     let account = Records::new(Arc::new(filled())).accounts().unwrap()[0];
     let row = [&account.as_bytes()[..], &[0x06], &9u64.to_be_bytes()].concat();

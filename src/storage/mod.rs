@@ -24,7 +24,7 @@ pub use backup::{
 pub use changes::{ChangeSet, Changes, NewEvent, Write};
 pub use engine::{Batch, Engine, Row, Rows};
 pub use error::StorageError;
-pub use kinds::{Kind, Owner, kind, kind_name, owner};
+pub use kinds::{Kind, OF_DEVICE, Owner, kind, kind_name, owner};
 pub use memory::MemoryEngine;
 pub use migrate::{DATA_FORMAT, Planned, format_of, migrate, migrate_rows, plan, put_format};
 pub use overlay::{AccountStore, Overlay};

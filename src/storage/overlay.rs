@@ -1,4 +1,4 @@
-//! An account's view of its records: what is committed, under what is on its way.
+//! Overlay: an account reads its pending writes over the committed records.
 //!
 //! A turn is computed while the one before it is still being committed; its reads must see those writes. They are pinned
 //! here from submission until the commit is done.
@@ -31,7 +31,7 @@ impl Overlay {
         }
     }
 
-    /// The turn is durable: what no later turn has overwritten is let go.
+    /// Unpins the writes of turns up to this one, which is durable; those that a later turn has overwritten stay.
     pub fn release(&self, turn: u64) {
         self.lock().retain(|_, (pinned_by, _)| *pinned_by > turn);
     }
@@ -93,7 +93,7 @@ impl AccountStore {
         self.records.last(self.account, kind)
     }
 
-    /// All records of a kind as committed: for loading, when nothing is on its way.
+    /// All records of a kind as committed: for loading, before any write is pending.
     pub fn load<O>(&self, kind: Kind<O>) -> Result<Rows, StorageError> {
         self.records.scan(self.account, kind, &[], None, usize::MAX)
     }
@@ -105,7 +105,7 @@ mod tests {
     use crate::storage::{Batch, ChangeSet, Engine, MemoryEngine, kind, owner};
 
     #[test]
-    fn a_scan_sees_what_is_committed_under_what_is_on_its_way() {
+    fn a_scan_merges_pending_writes_over_committed_rows() {
         let engine = Arc::new(MemoryEngine::default());
         let records = Records::new(engine.clone());
         let overlay = Overlay::default();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_on_its_way_is_seen_until_a_later_one_or_its_commit() {
+    fn a_pending_write_is_read_until_it_is_replaced_or_committed() {
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let overlay = Overlay::default();
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());

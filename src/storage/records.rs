@@ -18,10 +18,10 @@ const PART: usize = MAX_VALUE - 1 - OVERHEAD;
 const INLINE: u8 = 0;
 const CHUNKED: u8 = 1;
 
-/// Rows that one step of a rotation seals anew.
+/// Rows that one step of a rotation reseals.
 const ROTATION_PAGE: usize = 256;
 
-/// Where the rotation of a data key stands. One that was cut short begins again: it goes on with the key that it has made.
+/// The next step of a data-key rotation. An interrupted rotation starts over, with the key that it had added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
     Begin,
@@ -38,12 +38,12 @@ pub struct Records {
 }
 
 impl Records {
-    /// Records as they are: for disks that are encrypted otherwise.
+    /// Unsealed records, for disks that are encrypted otherwise.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
         Self { engine, sealing: None }
     }
 
-    /// Opens records: sealed with keys that fit them, or as they are.
+    /// Opens sealed or unsealed records; refuses a master key that does not fit.
     pub fn open(engine: Arc<dyn Engine>, sealing: Option<Sealing>) -> Result<Self, StorageError> {
         match &sealing {
             Some(sealing) => sealing.check(&*engine)?,
@@ -123,7 +123,7 @@ impl Records {
         Ok(hashed.map(|hashed| [&hashed[..], rest].concat().into()))
     }
 
-    /// The value of a row: opened, and put together from its chunks.
+    /// The value of a row: unsealed, and joined from its chunks.
     fn read(&self, account: AccountKey, full: &[u8], stored: Vec<u8>) -> Result<Vec<u8>, StorageError> {
         let mut stored = self.open_row(account, full, stored)?;
         match stored.first() {
@@ -151,7 +151,7 @@ impl Records {
             Some(sealing) => {
                 let mut opened = sealing.open(&*self.engine, account, full, &stored)?;
                 if opened.is_none() {
-                    // A rotation may have sealed it anew, and dropped its key, since it was read.
+                    // A rotation may have resealed the row, and removed its key, since it was read.
                     let again = self.engine.get(full)?.filter(|again| *again != stored);
                     let again = again.map(|again| sealing.open(&*self.engine, account, full, &again));
                     opened = again.transpose()?.flatten();
@@ -174,7 +174,7 @@ impl Records {
         }
     }
 
-    /// The accounts that have records, the server's own apart.
+    /// The accounts that have records, without the server's own.
     pub fn accounts(&self) -> Result<Vec<AccountKey>, StorageError> {
         let mut accounts = Vec::new();
         let mut after = Some(after_account(AccountKey::SERVER));
@@ -189,7 +189,7 @@ impl Records {
         Ok(accounts)
     }
 
-    /// A step of the rotation of an account's data key, to be committed before the next. `None` when there is no next.
+    /// Runs one step of a data-key rotation, to be committed before the next one. `None` when the rotation is finished.
     pub fn rotate_data_key(
         &self,
         batch: &mut Batch,
@@ -213,12 +213,12 @@ impl Records {
         }
     }
 
-    /// Whether a rotation of the account's data key is under way, or was cut short.
+    /// Whether a rotation of the account's data key is running, or was interrupted.
     pub fn is_rotating(&self, account: AccountKey) -> Result<bool, StorageError> {
         self.sealing.as_ref().map_or(Ok(false), |sealing| sealing.is_rotating(&*self.engine, account))
     }
 
-    /// The account has no records any more: what its values were sealed under goes too.
+    /// Deletes the data keys of an account whose records are deleted.
     pub fn stage_forgotten(&self, batch: &mut Batch, account: AccountKey) {
         if let Some(sealing) = &self.sealing {
             batch.writes.insert(sealing.forget(account), None);
@@ -247,7 +247,7 @@ impl Records {
         set.into_writes().try_for_each(|write| self.stage(batch, account, write))
     }
 
-    /// Writes a set on top of a batch, at once and durably: where there is no committer.
+    /// Applies a batch and a set, and syncs; for use without a committer.
     pub fn commit<O>(&self, mut batch: Batch, account: AccountKey, set: ChangeSet<O>) -> Result<(), StorageError> {
         self.stage_set(&mut batch, account, set)?;
         self.engine.apply(batch)?;
@@ -280,7 +280,7 @@ impl Records {
             Some(staged) => staged.clone(),
             None => self.engine.get(&full)?,
         };
-        // A damaged value may be replaced, and deleted: its chunks, if it had any, stay behind.
+        // A damaged value may be replaced or deleted; its chunks, if any, are left behind.
         let old = old.and_then(|old| self.open_row(account, &full, old).ok());
         let old_parts = old.as_deref().map_or(0, parts);
         let mut new_parts = 0;
@@ -322,7 +322,7 @@ fn parts(stored: &[u8]) -> u16 {
     }
 }
 
-/// Behind every key of this account, and before every key of the next.
+/// Sorts after every key of this account, and before every key of the next.
 fn after_account(account: AccountKey) -> Vec<u8> {
     [&account.as_bytes()[..], &[0xff; 64]].concat()
 }
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut_into_small_rows_and_leave_none_behind() {
+    fn long_values_are_chunked_and_deleted_with_their_chunks() {
         let records = store();
         let long: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
         for value in [&long[..], &long[..5000], b"short", &long[..]] {

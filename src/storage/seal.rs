@@ -1,9 +1,9 @@
 //! Sealing at rest: every value is encrypted under a data key of its account, and bound to its place (`architecture.md`, "State").
 //!
-//! A master key from outside the data folder wraps each account's data key; changing the master key wraps them anew and leaves
-//! the values alone. Names in keys, such as phone numbers, are keyed hashes. What is promised: who has the data folder but not
-//! the master key learns neither values nor names, and cannot alter a value or move it to another place unnoticed. An old
-//! value put back in its own place is not noticed.
+//! A master key from outside the data folder wraps each account's data key; a new master key rewraps them and leaves
+//! values untouched. Names in keys, such as phone numbers, are keyed hashes. Guarantee: without the master key, the data folder
+//! reveals neither values nor names, and a value that was altered or moved to another place is detected. An old value put back
+//! in its own place is not detected.
 //!
 //! A sealed value is a format byte (and the number of its data key, where that was ever rotated), a nonce of 24 bytes, and
 //! XChaCha20-Poly1305 over the value with the full key as associated data.
@@ -29,7 +29,7 @@ const FORMAT: u8 = 1;
 const FORMAT_WITH_KEY: u8 = 2;
 const NONCE: usize = 24;
 const TAG: usize = 16;
-/// What sealing adds to a value, at most.
+/// The most bytes that sealing adds to a value.
 pub(super) const OVERHEAD: usize = 1 + 4 + NONCE + TAG;
 /// The length of a hashed name.
 pub(super) const NAME: usize = 16;
@@ -59,7 +59,7 @@ impl MasterKey {
         hex::encode(self.id())
     }
 
-    /// Tells keys apart without saying anything of them.
+    /// Identifies a key without revealing any of it.
     fn id(&self) -> [u8; 8] {
         let mut id = [0; 8];
         let hash = Sha256::new().chain_update(b"wharf master key").chain_update(self.0.expose()).finalize();
@@ -80,7 +80,7 @@ impl Sealing {
         Self { master, rng: Mutex::new(rng), keys: RwLock::new(HashMap::new()) }
     }
 
-    /// Whether this master key opens what is in the engine; an empty engine fits every key.
+    /// Checks that this master key opens the engine's data; an empty engine fits every key.
     pub(super) fn check(&self, engine: &dyn Engine) -> Result<(), StorageError> {
         match self.load(engine, AccountKey::SERVER)? {
             Some(_) => Ok(()),
@@ -89,7 +89,7 @@ impl Sealing {
         }
     }
 
-    /// The account's keys, made and added to the batch if it has none yet.
+    /// The account's keys, generated and added to the batch if it has none yet.
     fn keys_for_writing(
         &self,
         engine: &dyn Engine,
@@ -113,13 +113,13 @@ impl Sealing {
         Ok(Some(self.remember(account, keys)))
     }
 
-    /// Forgets an account's keys; returns the row that they are stored in.
+    /// Drops an account's keys from memory; returns the key of the row that stores them.
     pub(super) fn forget(&self, account: AccountKey) -> Vec<u8> {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&account);
         data_key_row(account)
     }
 
-    /// Has an account use these keys from here on.
+    /// Switches an account to these keys.
     fn stage_keys(
         &self,
         batch: &mut Batch,
@@ -182,7 +182,7 @@ impl Sealing {
         }
     }
 
-    /// Opens a sealed value; `None` when it is not what was sealed for this place.
+    /// Opens a sealed value; `None` when it was altered, or sealed for another place.
     pub(super) fn open(
         &self,
         engine: &dyn Engine,
@@ -193,7 +193,7 @@ impl Sealing {
         Ok(self.load(engine, account)?.and_then(|keys| open_under(&keys, place, sealed)))
     }
 
-    /// The name as it stands in keys. An account without keys has no rows that could be named; they are made with its first.
+    /// The hashed name, as it stands in keys. An account without data keys has no named rows; its first write generates them.
     pub(super) fn name(
         &self,
         engine: &dyn Engine,
@@ -216,9 +216,9 @@ impl Sealing {
     }
 }
 
-/// The rotation of an account's data key, in steps that are a commit each.
+/// Rotation of an account's data key; each step is one commit.
 impl Sealing {
-    /// Adds a data key, under which everything is sealed from here on. An account that is being rotated keeps its newest.
+    /// Adds a data key, which seals all later writes. An account that is being rotated already keeps its newest key.
     pub(super) fn begin_rotation(
         &self,
         engine: &dyn Engine,
@@ -232,7 +232,7 @@ impl Sealing {
         Ok(())
     }
 
-    /// Seals a page of the account's rows anew, where they are sealed under an older key. Returns where to go on.
+    /// Reseals those rows of a page that an older key seals. Returns the key of the row to continue after.
     pub(super) fn reseal(
         &self,
         engine: &dyn Engine,
@@ -248,7 +248,7 @@ impl Sealing {
         for (place, sealed) in page {
             let is_sealed = !matches!(place.get(16), Some(&(kind::DATA_KEY | kind::RESTORING)));
             if is_sealed && key_of(&sealed).map(|(id, _)| id) != newest {
-                // A damaged row stays as it is: it is reported when it is read.
+                // A damaged row is left as it is and reported when it is read.
                 if let Some(value) = open_under(&keys, &place, &sealed) {
                     let sealed = self.seal_under(&keys, &place, &value)?;
                     batch.writes.insert(place, Some(sealed));
@@ -258,7 +258,7 @@ impl Sealing {
         Ok(end)
     }
 
-    /// Forgets the older data keys: nothing is sealed under them any more.
+    /// Removes the older data keys, which no longer seal anything.
     pub(super) fn end_rotation(
         &self,
         engine: &dyn Engine,
@@ -282,7 +282,7 @@ impl std::fmt::Debug for Sealing {
     }
 }
 
-/// Wraps every data key under a new master key, in one batch. Returns how many there are.
+/// Rewraps every data key under a new master key, in one batch; returns their number.
 pub fn change_master_key(
     engine: &dyn Engine,
     old: &MasterKey,

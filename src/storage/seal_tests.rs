@@ -42,7 +42,7 @@ fn filled() -> (Arc<MemoryEngine>, Records) {
 }
 
 #[test]
-fn neither_values_nor_names_are_in_the_store() {
+fn no_plaintext_value_or_name_is_in_the_store() {
     let (engine, records) = filled();
     let long = vec![b"long secret ".as_slice(); 1000].concat();
     commit(&records, ACCOUNT, NUMBER, Some(&long));
@@ -56,7 +56,7 @@ fn neither_values_nor_names_are_in_the_store() {
 }
 
 #[test]
-fn what_was_sealed_is_read_after_a_restart_and_gone_when_it_is_deleted() {
+fn sealed_values_are_read_after_a_restart_and_can_be_deleted() {
     let (engine, _) = filled();
     let records = open(&engine, 1).unwrap();
     assert_eq!(get(&records, NUMBER).unwrap().as_deref(), Some(&b"a secret of five thousand words"[..]));
@@ -94,7 +94,7 @@ fn an_altered_value_is_corrupt_and_named_by_its_key() {
 }
 
 #[test]
-fn a_value_that_was_moved_to_another_place_is_corrupt() {
+fn a_value_moved_to_another_key_is_corrupt() {
     let (engine, records) = filled();
     commit(&records, ACCOUNT, "15550002222@c.us.0", Some(b"another's"));
     let rows = engine.scan(ACCOUNT.as_bytes(), None, 2).unwrap();
@@ -104,7 +104,7 @@ fn a_value_that_was_moved_to_another_place_is_corrupt() {
 }
 
 #[test]
-fn another_master_key_is_refused_at_the_start_and_both_are_named() {
+fn a_wrong_master_key_is_refused_at_startup_and_both_ids_are_named() {
     let (engine, _) = filled();
     let refused = open(&engine, 2).err();
     let id = |seed| hex::encode(master(seed).id());
@@ -124,7 +124,7 @@ fn sealed_and_unsealed_data_are_not_mistaken_for_each_other() {
 }
 
 #[test]
-fn a_new_master_key_opens_everything_and_the_old_one_nothing() {
+fn after_rewrapping_only_the_new_master_key_opens_the_data() {
     let (engine, _) = filled();
     let before = engine.scan(ACCOUNT.as_bytes(), None, 9).unwrap();
     let count = change_master_key(&*engine, &master(1), master(2), StdRng::seed_from_u64(3)).unwrap();
@@ -148,7 +148,7 @@ fn sealed_rows_have_the_golden_form() {
 }
 
 #[test]
-fn a_master_key_is_read_as_it_is_written_and_not_printed() {
+fn a_master_key_round_trips_as_hex_and_is_not_printed() {
     let key = master(1);
     assert_eq!(MasterKey::parse(&format!(" {}\n", *key.to_hex())).unwrap().id(), key.id());
     assert!(MasterKey::parse("beef").is_none());
@@ -173,7 +173,7 @@ fn key_numbers(engine: &MemoryEngine) -> Vec<Option<u32>> {
 }
 
 #[test]
-fn a_rotated_data_key_seals_everything_anew_and_names_are_found_as_before() {
+fn a_rotation_reseals_every_value_and_keeps_hashed_names() {
     let (engine, records) = filled();
     let long = vec![7; 9000];
     commit(&records, ACCOUNT, "15550002222@c.us.0", Some(&long));
@@ -192,7 +192,7 @@ fn a_rotated_data_key_seals_everything_anew_and_names_are_found_as_before() {
 }
 
 #[test]
-fn a_rotation_that_was_cut_short_anywhere_is_finished_with_the_key_it_has_made() {
+fn an_interrupted_rotation_is_finished_with_the_key_it_added() {
     for steps in 0..6 {
         let (engine, records) = filled();
         for number in 0..600 {
@@ -213,7 +213,7 @@ fn a_rotation_that_was_cut_short_anywhere_is_finished_with_the_key_it_has_made()
 }
 
 #[test]
-fn what_was_sealed_under_a_rotated_key_has_the_golden_form() {
+fn values_sealed_under_a_rotated_key_have_the_golden_form() {
     let (engine, records) = filled();
     rotate(&records, ACCOUNT, 9);
     let rows = engine.scan(&[], None, usize::MAX).unwrap();
@@ -223,7 +223,7 @@ fn what_was_sealed_under_a_rotated_key_has_the_golden_form() {
 }
 
 #[test]
-fn the_master_key_can_be_replaced_while_a_data_key_is_rotated() {
+fn the_master_key_can_be_replaced_during_a_data_key_rotation() {
     let (engine, records) = filled();
     rotate(&records, ACCOUNT, 1);
     change_master_key(&*engine, &master(1), master(2), StdRng::seed_from_u64(9)).unwrap();

@@ -1,7 +1,7 @@
 //! The engine on disk: sled 0.34, one tree.
 //!
 //! `Db::flush` writes with `sync_file_range` only, which is no fsync on Linux: [`SledEngine::sync`] therefore also syncs the
-//! `db` file through a handle of its own. A kill while a snapshot is written leaves `snap.*.generating`, which would make
+//! `db` file through a separate handle. A kill while a snapshot is written leaves `snap.*.generating`, which would make
 //! the next open fail: such files are removed first, and a finished snapshot that is damaged is moved aside; the log that
 //! they came from is whole.
 
@@ -21,7 +21,7 @@ pub struct SledEngine {
     db: sled::Db,
     file: File,
     fences: Fences,
-    /// Held while a batch is applied, and while an account is copied: sled's own scans see batches come in.
+    /// Held while a batch is applied, and while an account is copied: sled's own scans would see half a batch.
     applying: Mutex<()>,
 }
 
@@ -37,7 +37,7 @@ impl SledEngine {
     /// Opens the store in `folder`, creating it where needed, with a page cache of `cache` bytes. The folder is locked until
     /// the engine is dropped.
     pub fn open(folder: &Path, cache: u64) -> Result<Self, StorageError> {
-        // Sealed or not, nobody else's business.
+        // Sealed or not, readable by the owner only.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -56,7 +56,7 @@ impl SledEngine {
     }
 }
 
-/// A predecessor that is just ending holds its lock for a moment longer.
+/// Retries: a server that is just ending holds the lock for a moment longer.
 #[expect(clippy::disallowed_methods, reason = "nothing else runs yet, and the lock cannot be awaited")]
 fn open_patiently(folder: &Path, cache: u64) -> Result<sled::Db, StorageError> {
     let open = || sled::Config::new().path(folder).cache_capacity(cache).open();
@@ -82,7 +82,7 @@ fn remove_unfinished_snapshots(folder: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// True when there was one.
+/// True when there was a snapshot.
 fn move_snapshots_aside(folder: &Path) -> Result<bool, StorageError> {
     let found = snapshots(folder)?;
     for name in &found {
@@ -204,7 +204,7 @@ mod tests {
 
     /// sled puts what is too large for its pages into files that it never syncs.
     #[test]
-    fn the_largest_rows_go_into_no_file_of_their_own() {
+    fn the_largest_row_is_stored_without_a_blob_file() {
         let folder = tempfile::tempdir().unwrap();
         let engine = SledEngine::open(folder.path(), CACHE).unwrap();
         for round in 0..20u8 {

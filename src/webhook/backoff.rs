@@ -1,10 +1,10 @@
-//! When a failed delivery is tried again (`api.md`, webhooks).
+//! Back-off of failed deliveries (`api.md`, webhooks).
 
 use crate::base::time::Timestamp;
 use rand::{Rng, RngExt};
 use std::time::Duration;
 
-/// The waits between attempts; after the last the delivery is dead.
+/// The waits between attempts; after the last attempt the delivery is dead.
 pub const RETRY_STEPS: [Duration; 8] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
@@ -16,11 +16,11 @@ pub const RETRY_STEPS: [Duration; 8] = [
     Duration::from_secs(24 * 3600),
 ];
 
-/// An endpoint may ask for a longer wait, up to this.
+/// The longest `Retry-After` that is honoured.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// The time of the next attempt after `failed` failures, with up to a tenth of jitter; `None` when there is none left. The
-/// endpoint's `Retry-After` is honoured when it is later.
+/// The time of the next attempt after `failed` failures, with up to 10 % of jitter; `None` when the attempts are used up. A
+/// later `Retry-After` of the endpoint is honoured.
 pub fn next_attempt(
     steps: &[Duration],
     now: Timestamp,
@@ -42,7 +42,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     #[test]
-    fn waits_grow_and_end() {
+    fn waits_grow_until_the_attempts_are_used_up() {
         let mut rng = StdRng::seed_from_u64(1);
         let now = Timestamp(0);
         for (failed, step) in (1..).zip(RETRY_STEPS) {

@@ -1,4 +1,4 @@
-//! Endpoints, and the deliveries that are owed to them.
+//! Webhook endpoints and their pending deliveries.
 
 use super::sign::Secret;
 use crate::base::ids::EndpointId;
@@ -7,7 +7,7 @@ use crate::storage::NewEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a caller asks for.
+/// The settings of an endpoint to be created.
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
     pub url: String,
@@ -16,7 +16,7 @@ pub struct NewEndpoint {
     pub headers: BTreeMap<String, String>,
 }
 
-/// A place that events are delivered to.
+/// A webhook endpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Endpoint {
     pub id: EndpointId,
@@ -27,13 +27,13 @@ pub struct Endpoint {
     pub headers: BTreeMap<String, String>,
     /// The newest first.
     pub secrets: Vec<Secret>,
-    /// Set by an answer of 410.
+    /// Set when the endpoint answers 410 (Gone).
     pub disabled: bool,
     pub created_at: Timestamp,
 }
 
 impl Endpoint {
-    /// Whether this endpoint is to get the event.
+    /// Whether the endpoint subscribes to the event.
     pub fn wants(&self, event: &NewEvent) -> bool {
         let account = self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&event.account));
         account && !self.disabled && self.events.iter().any(|pattern| matches(pattern, event.kind))
@@ -54,7 +54,7 @@ pub enum DeliveryStatus {
     Dead,
 }
 
-/// An event that an endpoint has not accepted yet. The row is deleted when it has.
+/// A delivery that the endpoint has not accepted yet. Its row is deleted on acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     pub event: String,

@@ -1,4 +1,4 @@
-//! Layer 3: webhooks as pure functions: endpoints, the rows of the outbox, signatures, back-off, allowed targets.
+//! Layer 3: webhooks as pure functions: endpoints, deliveries, signatures, back-off, allowed targets.
 
 mod backoff;
 mod endpoint;

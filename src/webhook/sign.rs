@@ -24,7 +24,7 @@ impl Secret {
         Self(format!("{PREFIX}{}", STANDARD.encode(bytes)))
     }
 
-    /// Shown once, to its owner.
+    /// The text form, shown to the owner once.
     pub fn expose(&self) -> &str {
         &self.0
     }

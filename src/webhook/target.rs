@@ -1,9 +1,9 @@
-//! Which addresses a webhook may reach: a server that posts anywhere is a way into its own network (`security.md` 2).
+//! Allowed webhook targets: a server that posts to any address is a way into its own network (SSRF; `security.md` 2).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
 
-/// Why a URL is no webhook target.
+/// The reason for which a URL is refused as a webhook target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error("url must be an absolute http or https url without a user name or password")]
@@ -12,8 +12,8 @@ pub enum TargetError {
     Private,
 }
 
-/// Reads a target; an address literal that is not public is refused unless `allow_private`. Names are checked again, by
-/// what they resolve to, at each connection.
+/// Parses a target; an address literal that is not public is refused unless `allow_private`. Host names are checked at each
+/// connection, by the addresses that they resolve to.
 pub fn check_url(text: &str, allow_private: bool) -> Result<Url, TargetError> {
     let url = Url::parse(text).map_err(|_| TargetError::BadUrl)?;
     let web = matches!(url.scheme(), "http" | "https");
@@ -32,7 +32,7 @@ pub fn check_url(text: &str, allow_private: bool) -> Result<Url, TargetError> {
     if public || allow_private { Ok(url) } else { Err(TargetError::Private) }
 }
 
-/// Whether an address is one of the public internet.
+/// Whether an address is publicly routable.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn public_targets_are_accepted_and_nonsense_is_not() {
+    fn public_targets_are_accepted_and_malformed_ones_refused() {
         assert!(check_url("https://example.org/hook", false).is_ok());
         assert!(check_url("http://8.8.8.8/", false).is_ok());
         for url in ["", "example.org", "ftp://example.org/", "http://user:pw@example.org/"] {

@@ -29,14 +29,14 @@ pub struct VerifiedDeviceIdentity {
     pub key_index: u32,
 }
 
-/// The container was made with another secret than the one on our screen.
+/// The container's HMAC is not of the secret in our QR code.
 pub const HMAC_MISMATCH: WireError = WireError::DeviceIdentity { why: "hmac-mismatch" };
 
 fn refuse(why: &'static str) -> WireError {
     WireError::DeviceIdentity { why }
 }
 
-/// What a phone sends when it has scanned our QR code: the HMAC proves that it has seen `adv_secret`.
+/// Verifies what a phone sends after the scan of our QR code: the HMAC proves that it has read `adv_secret`.
 pub fn verify_pairing(
     container: &[u8],
     adv_secret: &Secret<32>,

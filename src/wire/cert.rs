@@ -57,7 +57,7 @@ impl CertAuthority {
         Self { root, intermediate }
     }
 
-    /// What clients must trust.
+    /// The root that clients must trust.
     pub fn root_key(&self) -> &PublicKey {
         self.root.public()
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaf_signed_by_somebody_else_is_refused() {
+    fn a_leaf_signed_by_another_key_is_refused() {
         let mut rng = rng(2);
         let (root, noise) = (KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
         let honest = CertAuthority::new(root.clone(), KeyPair::generate(&mut rng));

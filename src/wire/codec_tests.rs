@@ -113,7 +113,7 @@ fn an_empty_list_of_children_is_no_content() {
 }
 
 #[test]
-fn a_bomb_is_refused() {
+fn a_decompression_bomb_is_refused() {
     use flate2::{Compression, write::ZlibEncoder};
     use std::io::Write;
     let mut encoder = ZlibEncoder::new(vec![2], Compression::best());
@@ -127,8 +127,8 @@ fn malformed_nodes_are_refused() {
     for (what, bytes) in vectors()["nodes"]["more"]["must be refused"].as_object().unwrap() {
         assert!(decode_node(&vector_bytes(bytes)).is_err(), "{what}");
     }
-    let nobodys_device = [0xf8, 0x03, 0x11, 0x0c, 0xf7, 0x00, 0x07, 0xfc, 0x00];
-    assert_eq!(decode_node(&nobodys_device), Err(WireError::Malformed { what: "jid: a device of nobody" }));
+    let device_without_user = [0xf8, 0x03, 0x11, 0x0c, 0xf7, 0x00, 0x07, 0xfc, 0x00];
+    assert_eq!(decode_node(&device_without_user), Err(WireError::Malformed { what: "jid: a device without a user" }));
     let deep = [[0xf8, 0x02, 0x11, 0xf8, 0x01].repeat(200), vec![0xf8, 0x01, 0x11]].concat();
     assert_eq!(decode_node(&deep), Err(WireError::Malformed { what: "node: nested too deeply" }));
 }

@@ -46,7 +46,7 @@ struct Reader<'a> {
     bytes: &'a [u8],
 }
 
-/// What a string position can hold.
+/// The value at a string position.
 enum Str {
     Text(Cow<'static, str>),
     Bytes(Vec<u8>),
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
                 let device = u16::from(self.byte()?);
                 let user = self.jid_part()?;
                 if user.is_empty() {
-                    return Err(WireError::Malformed { what: "jid: a device of nobody" });
+                    return Err(WireError::Malformed { what: "jid: a device without a user" });
                 }
                 let server = Server::from_domain(domain).ok_or(WireError::Malformed { what: "jid: unknown domain" })?;
                 Str::Jid(Jid::new(user.as_ref(), server).with_device(device))

@@ -1,4 +1,4 @@
-//! What can go wrong on the wire.
+//! Errors of the wire layer.
 
 use crate::base::address::redact_user;
 use crate::signal::SignalError;

@@ -19,7 +19,7 @@ pub fn write_frame(out: &mut Vec<u8>, payload: &[u8]) -> Result<(), WireError> {
     Ok(())
 }
 
-/// What precedes the client's first frame: the routing intro when there is routing info, then the header.
+/// The bytes before the client's first frame: the routing intro if there is routing info, then the header.
 pub fn intro(routing_info: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(info) = routing_info {

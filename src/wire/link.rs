@@ -1,4 +1,4 @@
-//! A whole connection without its socket: framing, handshake and transport as one machine, for each role.
+//! A connection without its socket: framing, handshake and transport as one machine, for each role.
 //!
 //! Bytes in, events out; `take_output` is what goes to the socket. Once a method has returned an error the machine is
 //! finished and the connection must be closed.
@@ -10,10 +10,10 @@ use super::payload::NoiseKeys;
 use super::{Node, WireError, decode_frame, encode_frame};
 use crate::signal::{KeyPair, PublicKey};
 
-/// What a client's connection has to tell.
+/// Events of a client's connection.
 #[derive(Debug, PartialEq)]
 pub enum ClientEvent {
-    /// The service has proved itself; stanzas can flow.
+    /// The handshake is done and the service is authenticated: stanzas can be sent.
     Ready,
     Stanza(Node),
 }
@@ -94,7 +94,7 @@ fn seal_into(output: &mut Vec<u8>, transport: &mut Transport, node: &Node) -> Re
     write_frame(output, &sealed)
 }
 
-/// What the service's end has to tell.
+/// Events of the service's end.
 #[derive(Debug, PartialEq)]
 pub enum ServerEvent {
     /// The handshake is done: the client's Noise key and its payload.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 const MAC: usize = 10;
 
-/// What a medium is: it decides the keys and the path on the media host.
+/// The type of a medium: selects the keys and the path on the media host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaKind {
     Image,
@@ -31,7 +31,7 @@ impl MediaKind {
     }
 }
 
-/// A sealed medium, and what a message says about it.
+/// An encrypted medium, and the fields of a message that describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedMedia {
     pub key: Secret<32>,
@@ -69,7 +69,7 @@ impl Keys {
     }
 }
 
-/// Seals a medium under a key that is used for nothing else.
+/// Encrypts a medium under a key that is used for nothing else.
 pub fn seal(plaintext: &[u8], kind: MediaKind, key: Secret<32>) -> SealedMedia {
     let keys = keys(&key, kind);
     let cipher = cbc::Encryptor::<aes::Aes256>::new((&*keys.cipher).into(), (&keys.iv).into());
@@ -80,7 +80,7 @@ pub fn seal(plaintext: &[u8], kind: MediaKind, key: Secret<32>) -> SealedMedia {
     SealedMedia { key, body, sha256: Sha256::digest(plaintext).into(), enc_sha256 }
 }
 
-/// Opens a medium; its authentication and the hash that the message named are checked.
+/// Decrypts a medium, and checks its authentication code and the hash in the message.
 pub fn open(body: &[u8], kind: MediaKind, key: &Secret<32>, sha256: &[u8]) -> Result<Vec<u8>, WireError> {
     let refused = |what| WireError::Malformed { what };
     let keys = keys(key, kind);

@@ -1,4 +1,4 @@
-//! Asking the phone to upload a medium again, and its answer (`linking-and-tokens.md` 4).
+//! Media retry: the request that the phone upload a medium again, and its answer (`linking-and-tokens.md` 4).
 
 use super::WireError;
 use super::proto::{MediaRetryNotification, ServerErrorReceipt};
@@ -11,10 +11,10 @@ use prost::Message;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// What a phone answers.
+/// The phone's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It lies there now; key and hashes are as they were.
+    /// Uploaded to this path; key and hashes are unchanged.
     Uploaded {
         direct_path: String,
     },
@@ -31,14 +31,14 @@ fn cipher(media_key: &Secret<32>) -> Aes256Gcm {
     Aes256Gcm::new((&*key).into())
 }
 
-/// The sealed question for the medium of this message: `enc_p`.
+/// The encrypted request for the medium of this message: `enc_p`.
 pub fn ask(media_key: &Secret<32>, id: &MessageId, iv: &[u8; 12]) -> Result<Vec<u8>, WireError> {
     let plain = ServerErrorReceipt { stanza_id: Some(id.to_string()) }.encode_to_vec();
     let payload = Payload { msg: &plain, aad: id.as_str().as_bytes() };
     cipher(media_key).encrypt(iv.into(), payload).map_err(|_| WireError::Malformed { what: "media retry" })
 }
 
-/// Opens the phone's answer.
+/// Decrypts the phone's answer.
 pub fn read_answer(media_key: &Secret<32>, id: &MessageId, iv: &[u8; 12], sealed: &[u8]) -> Result<Answer, WireError> {
     let malformed = || WireError::Malformed { what: "media retry" };
     let payload = Payload { msg: sealed, aad: id.as_str().as_bytes() };
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_equals_the_known_answer() {
+    fn the_request_equals_the_known_answer() {
         let sealed = ask(&key(), &MessageId::new("3EB0AAAAAAAAAAAAAAAAAA"), &IV).unwrap();
         let expected = "c34c60ee5c7dfbea0d4c1cec3e3fe7e3d26ea74f4183315e437b808e0e9900200ffcb69306ca59e0";
         assert_eq!(hex::encode(sealed), expected);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_for_its_message_and_a_success_says_where_the_medium_is() {
+    fn an_answer_is_bound_to_its_message_and_a_success_has_the_path() {
         assert_eq!(answer("A", Some("/v/1"), 1), Ok(Answer::Uploaded { direct_path: "/v/1".into() }));
         assert!(answer("A", None, 1).is_err());
         assert!(answer("B", Some("/v/1"), 1).is_err());

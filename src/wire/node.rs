@@ -48,7 +48,7 @@ impl From<usize> for Value {
     }
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Content {
     #[default]

@@ -1,4 +1,4 @@
-//! Linking by an 8-character code: what the two sides send each other (`wire-protocol.md` 1.6).
+//! Linking by an 8-character code: the messages of both sides (`wire-protocol.md` 1.6).
 //!
 //! The code protects the ephemeral keys, those the bundle with the identities; all together give the ADV secret.
 
@@ -57,7 +57,7 @@ impl PairCode {
         wrapped
     }
 
-    /// Takes the key out; with another code than it was wrapped with that is some other key.
+    /// Unwraps the key. A wrong code yields a wrong key.
     pub fn unwrap(&self, wrapped: &[u8; 80]) -> PublicKey {
         let mut opened = *wrapped;
         self.apply(&mut opened);
@@ -81,14 +81,14 @@ impl fmt::Display for PairCode {
     }
 }
 
-/// It is a secret of its three minutes.
+/// The code is secret while it is valid.
 impl fmt::Debug for PairCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PairCode(****)")
     }
 }
 
-/// What the companion proves at the end: salt 32 ‖ iv 12 ‖ AES-256-GCM(its identity ‖ the phone's ‖ random 32).
+/// The companion's last message: salt 32 ‖ iv 12 ‖ AES-256-GCM(its identity ‖ the phone's ‖ random 32).
 pub const BUNDLE: usize = 32 + 12 + 96 + 16;
 
 fn bundle_key(shared: &Secret<32>, salt: &[u8]) -> Zeroizing<[u8; 32]> {
@@ -125,7 +125,7 @@ pub fn open_bundle(
     adv_secret(&shared, &known, random)
 }
 
-/// The companion's end: what proves to the phone that it showed the code, and the ADV secret that follows.
+/// The companion's end: the bundle that proves to the phone that it showed the code, and the derived ADV secret.
 pub fn seal_bundle(
     ephemeral: &KeyPair,
     identity: &IdentityKeyPair,

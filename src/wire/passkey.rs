@@ -1,4 +1,4 @@
-//! Linking with a passkey: what companion and phone prove to each other (`linking-and-tokens.md` 1.3 to 1.5).
+//! Linking with a passkey: the proofs of companion and phone (`linking-and-tokens.md` 1.3 to 1.5).
 //!
 //! The companion commits itself to an ephemeral key and a nonce before it knows the phone's; both sides then show the same code.
 
@@ -29,7 +29,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// With keys and nonce that were never used before, under the service's reference.
+    /// Starts an attempt with a fresh key and nonce, under the service's reference.
     pub fn new(ephemeral: KeyPair, nonce: Secret<32>, reference: String) -> Self {
         let identity = CompanionEphemeralIdentity {
             public_key: Some(ephemeral.public().as_bytes().to_vec()),
@@ -50,12 +50,12 @@ impl Attempt {
         &self.payload
     }
 
-    /// The nonce that opens the commitment: to be told once the phone has answered.
+    /// The nonce that opens the commitment: to be sent only after the phone has answered.
     pub fn nonce(&self) -> &[u8; 32] {
         self.nonce.expose()
     }
 
-    /// What a person compares on both screens.
+    /// The verification code, compared on both screens.
     pub fn code(&self, phone: &PhoneIdentity) -> PairCode {
         verification_code(&self.nonce, phone)
     }
@@ -112,7 +112,7 @@ impl PhoneIdentity {
     }
 }
 
-/// Shows the phone that who asks is the screen it has scanned: keyed by the ADV secret that was on it.
+/// Proves to the phone that this is the companion whose QR code it scanned: keyed by the ADV secret in that code.
 pub fn handoff_proof(adv_secret: &Secret<32>, payload: &[u8]) -> [u8; 32] {
     let mut key = Zeroizing::new([0; 32]);
     let filled = Hkdf::<Sha256>::new(None, adv_secret.expose()).expand(b"shortcake-passkey-handoff-v1", &mut *key);
@@ -136,7 +136,7 @@ fn request_key(shared: &Secret<32>, device_type: i32, reference: &str) -> Zeroiz
     key
 }
 
-/// The phone's end: what a companion has committed itself to.
+/// The phone's end: a companion's commitment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prologue {
     identity: Vec<u8>,
@@ -146,7 +146,7 @@ pub struct Prologue {
     commitment: Vec<u8>,
 }
 
-/// What a companion asks the phone to vouch for.
+/// The keys that a companion asks the phone to sign for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requested {
     pub noise: PublicKey,
@@ -176,7 +176,7 @@ impl Prologue {
         (self.commitment == hash.as_slice()).then(|| verification_code(nonce, phone))
     }
 
-    /// Opens the `encrypted_pairing_request`.
+    /// Decrypts the `encrypted_pairing_request`.
     pub fn open_request(&self, ephemeral: &KeyPair, sealed: &[u8]) -> Result<Requested, WireError> {
         let malformed = || WireError::Malformed { what: "pairing request" };
         let shared = ephemeral.secret().agree(&self.key)?;
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_companion_sends_equals_the_known_answers() {
+    fn the_companions_payloads_equal_the_known_answers() {
         let attempt = attempt();
         let prologue = Prologue::read(attempt.payload()).unwrap();
         let identity = "0a207b4e909bbe7ffe44c465a220037d608ee35897d31ef972f07f74892cb0f73f13\
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_show_the_same_code_and_another_nonce_opens_nothing() {
+    fn both_sides_show_the_same_code_and_a_wrong_nonce_is_refused() {
         let prologue = Prologue::read(attempt().payload()).unwrap();
         assert_eq!(prologue.open(&Secret::new([0x33; 32]), &phone()), Some(attempt().code(&phone())));
         assert_eq!(prologue.open(&Secret::new([0x34; 32]), &phone()), None);

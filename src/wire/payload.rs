@@ -1,4 +1,4 @@
-//! The client payload: who connects, sent inside the handshake's last message (`wire-protocol.md` 1.5).
+//! The client payload: identifies the client in the handshake's last message (`wire-protocol.md` 1.5).
 
 use super::WireError;
 use super::jid::{Jid, Server};
@@ -7,7 +7,7 @@ use crate::signal::{IdentityKey, KeyPair, PublicKey, SignedPreKeyPair, keys::KEY
 use md5::{Digest, Md5};
 use prost::Message;
 
-/// The version of WhatsApp Web that we say we are.
+/// The version of WhatsApp Web that we announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientVersion(pub u32, pub u32, pub u32);
 
@@ -25,7 +25,7 @@ impl std::fmt::Display for ClientVersion {
 const PLATFORM_WEB: i32 = 14;
 const CONNECT_WIFI_UNKNOWN: i32 = 1;
 const REASON_USER_ACTIVATED: i32 = 1;
-/// What kind of device we say we are: Chrome.
+/// The device type that we announce: Chrome.
 pub(super) const DEVICE_TYPE: i32 = 1;
 
 fn common(version: ClientVersion) -> ClientPayload {
@@ -69,7 +69,7 @@ pub fn login(jid: &Jid, version: ClientVersion, login_counter: u32) -> Result<Ve
     Ok(payload.encode_to_vec())
 }
 
-/// The payload of a device that wants to be linked.
+/// The payload of a device that is to be linked.
 pub fn registration(
     version: ClientVersion,
     registration_id: u32,
@@ -101,7 +101,7 @@ pub fn registration(
 pub enum ClientIntent {
     /// A linked device logs in.
     Login { device: Jid },
-    /// A new device wants to be linked.
+    /// A new device is to be linked.
     Link { registration_id: u32, identity: IdentityKey, push_name: Option<String> },
 }
 
@@ -128,7 +128,7 @@ pub fn read(payload: &[u8]) -> Result<ClientIntent, WireError> {
     })
 }
 
-/// The keys of a connection that stay the same: ours, and what the service must prove.
+/// Static keys of a connection: ours, and the root of the service's certificates.
 #[derive(Clone)]
 pub struct NoiseKeys {
     pub ours: KeyPair,

@@ -52,24 +52,24 @@ pub fn read_bundle(head: &Node, keys: &Node) -> Result<PreKeyBundle, WireError> 
     })
 }
 
-/// Why there is no bundle of a device.
+/// The reason for a device's missing bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoBundle {
-    #[error("the service gives none ({0})")]
+    #[error("the service has none ({0})")]
     Refused(u16),
-    /// A device uploads what it likes.
-    #[error("it makes no sense: {0}")]
+    /// Devices upload their keys unchecked.
+    #[error("it is malformed: {0}")]
     Malformed(WireError),
 }
 
-/// One `<user>` of an answer: its device, and its bundle.
+/// One `<user>` of a response: its device, and its bundle.
 #[derive(Debug, Clone)]
 pub struct FetchedBundle {
     pub device: Jid,
     pub result: Result<(PreKeyBundle, Option<Vec<u8>>), NoBundle>,
 }
 
-/// Reads `<user jid>` with a bundle, or with `<error code>`: an error of this function is one of the service's, not of a device's.
+/// Reads `<user jid>` with a bundle, or with `<error code>`. An `Err` is a fault of the response, not of one device.
 pub fn read_user(user: &Node) -> Result<FetchedBundle, WireError> {
     let device = user.require_jid("jid")?;
     if let Some(error) = user.find("error") {
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_whose_keys_make_no_sense_is_named_with_what_is_wrong() {
+    fn a_device_with_malformed_keys_is_named_with_the_reason() {
         let user = Node::new("user").attr("jid", Jid::pn("5511"));
         let keys = [
             Node::new("registration").bytes([0, 0, 0, 7]),

@@ -1,27 +1,27 @@
-//! Privacy tokens: what shows the service that a contact wants to hear from us (`linking-and-tokens.md` 3).
+//! Privacy tokens: they show the service that a contact accepts messages from us (`linking-and-tokens.md` 3).
 
 use super::{Jid, Node};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Tokens are counted in buckets of a week, in seconds.
+/// The length of a bucket: a week, in seconds.
 const BUCKET: u64 = 604_800;
-/// A token is good in its own bucket and in the three that follow.
+/// A token is valid in its own bucket and in the three that follow.
 const BUCKETS: u64 = 4;
 
-/// Whether a token that was issued at `issued`, in seconds, is still good.
+/// Whether a token that was issued at `issued`, in seconds, is still valid.
 pub fn is_valid(issued: u64, now: u64) -> bool {
     issued >= (now / BUCKET).saturating_sub(BUCKETS - 1) * BUCKET
 }
 
-/// Whether one of ours is due: none was issued in this bucket.
+/// Whether a token of ours is due: none was issued in this bucket.
 pub fn is_due(last_issued: Option<u64>, now: u64) -> bool {
     last_issued.is_none_or(|last| now / BUCKET > last / BUCKET)
 }
 
-/// The token of who has none of the recipient: HMAC-SHA256 over the recipient's bare LID, keyed by the account's salt.
+/// The token for a recipient who has given us none: HMAC-SHA256 over the recipient's bare LID, keyed by the account's salt.
 pub fn cold_token(salt: &[u8], recipient: &Jid) -> [u8; 32] {
-    // HMAC hashes longer keys down to a block and fills shorter ones with zeros; any length is good.
+    // HMAC hashes longer keys down to a block and fills shorter ones with zeros; any length is valid.
     let Ok(mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(salt) else { return [0; 32] };
     mac.chain_update(recipient.bare().to_string()).finalize().into_bytes().into()
 }
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_week_and_three_more_and_one_is_due_each_week() {
+    fn a_token_is_valid_for_its_week_and_three_more_and_one_is_due_each_week() {
         let week = |n: u64| n * BUCKET;
         assert!(is_valid(week(10), week(13) + BUCKET - 1));
         assert!(!is_valid(week(10), week(14)));

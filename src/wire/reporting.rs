@@ -1,4 +1,4 @@
-//! Reporting tokens: what lets the recipient prove to the service what a message said (`linking-and-tokens.md` 2).
+//! Reporting tokens: with one, the recipient proves the content of a message to the service (`linking-and-tokens.md` 2).
 //!
 //! The token covers some of the message's fields, as they are encoded.
 
@@ -10,16 +10,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 pub const VERSION: i32 = 2;
-/// Messages within messages that are looked into.
+/// The depth to which nested messages are read.
 const MAX_DEPTH: usize = 8;
 
-/// What is taken of a field.
+/// The covered part of a field.
 enum Take {
     /// All of it.
     Whole,
     /// Of the message in it, these fields.
     Fields(&'static [(u32, Take)]),
-    /// Of the message in it, what is taken of a whole one.
+    /// Of the message in it, the same fields as of a whole message.
     Root,
 }
 use Take::{Fields, Root, Whole};
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_fields_are_filtered_and_framed_anew_in_order_of_their_numbers() {
+    fn nested_fields_are_filtered_and_encoded_in_order_of_their_numbers() {
         // Extended text: 1 text, 2 is not covered, 17 {1 not covered, 21 covered}; behind it the covered conversation.
         let context = [&[0x0a, 1, b'x'][..], &[0xa8, 0x01, 7]].concat();
         let text =
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_covered_and_nonsense_have_no_token() {
+    fn messages_without_covered_fields_and_malformed_ones_have_no_token() {
         let id = MessageId::new("1");
         for message in [&b""[..], &[0x12, 1, 0], &[0x0b], &[0x0a, 9, 1], &[0xff; 12]] {
             assert_eq!(token(message, &[1; 32], &id, &jid("1"), &jid("2")), None, "{message:?}");

@@ -1,4 +1,4 @@
-//! Backups of a running server, and what comes back from them; migration at the start; compaction.
+//! Backup of a running server and its restore; migration at startup; compaction.
 
 use crate::served::{Client, KEY, config, until};
 use serde_json::json;
@@ -55,7 +55,7 @@ async fn send(client: &Client, account: &str, to: &str, body: &str) {
 }
 
 #[actix_web::test]
-async fn a_backup_of_a_running_server_comes_back_as_a_server_that_goes_on() {
+async fn a_running_server_is_backed_up_and_restored_elsewhere() {
     let mut it = It::new();
     let (running, client) = it.start().await;
     client.linked("alice", ALICE).await;
@@ -85,7 +85,7 @@ async fn a_backup_of_a_running_server_comes_back_as_a_server_that_goes_on() {
 }
 
 #[actix_web::test]
-async fn one_account_is_restored_beside_others() {
+async fn one_account_is_restored_into_a_server_with_others() {
     let mut it = It::new();
     let (running, client) = it.start().await;
     client.linked("alice", ALICE).await;
@@ -104,7 +104,7 @@ async fn one_account_is_restored_beside_others() {
     let whole = operate::restore(&it.elsewhere("whole"), None, None, &file, SystemClock::start().now());
     assert!(matches!(whole, Err(AppError::Operate(OperateError::NotWhole))), "{whole:?}");
 
-    // Another server under the same master key, with an account of its own.
+    // Another server under the same master key, with one account.
     it.config = it.elsewhere("other");
     std::fs::create_dir_all(&it.config.data).unwrap();
     let (running, client) = it.start().await;
@@ -121,7 +121,7 @@ async fn one_account_is_restored_beside_others() {
 }
 
 #[actix_web::test]
-async fn a_restore_that_was_cut_short_is_neither_started_nor_restored_into() {
+async fn an_interrupted_restore_can_be_neither_started_nor_restored_into() {
     let mut it = It::new();
     let (running, client) = it.start().await;
     client.linked("alice", ALICE).await;
@@ -136,9 +136,9 @@ async fn a_restore_that_was_cut_short_is_neither_started_nor_restored_into() {
     assert!(matches!(started.err(), Some(AppError::Operate(OperateError::HalfRestored { .. }))));
 }
 
-/// The data of format 2 that lie in `migrations/`, with a server of this build.
+/// A server of this build with the data of format 2 from `migrations/`.
 #[actix_web::test]
-async fn a_server_migrates_older_data_when_it_starts_and_keeps_a_backup() {
+async fn a_server_migrates_older_data_at_startup_and_keeps_a_backup() {
     let mut it = It::new();
     it.config.storage.seal = false;
     let before = include_str!("../../migrations/0003-times/before.txt");
@@ -165,7 +165,7 @@ async fn a_server_migrates_older_data_when_it_starts_and_keeps_a_backup() {
     let (manifest, extent) = operate::verify(&backup).unwrap();
     assert_eq!((manifest.data_format, extent.rows as usize), (2, before.lines().count()));
     assert_eq!(operate::plan_migration(&it.config, None).unwrap(), []);
-    // The way back: the old data as they were, migrated again by the restore.
+    // Rollback: the backup holds the old data, which the restore migrates again.
     it.config = it.elsewhere("back");
     it.config.storage.seal = false;
     operate::restore(&it.config, None, None, &backup, SystemClock::start().now()).unwrap();
@@ -180,7 +180,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn compaction_takes_the_space_of_overwritten_rows_and_nothing_else() {
+fn compaction_frees_the_space_of_overwritten_rows_and_keeps_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { data: folder.path().join("data").display().to_string(), ..Config::default() };
     let wanted = {
@@ -197,11 +197,11 @@ fn compaction_takes_the_space_of_overwritten_rows_and_nothing_else() {
     let engine = SledEngine::open(Path::new(&config.data), 1 << 23).unwrap();
     assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted);
     drop(engine);
-    // Cut short between its two renamings, and before its last step.
+    // Interrupted between its two renamings, and before its last step.
     let (data, old) = (folder.path().join("data"), folder.path().join("data.before-compaction"));
     std::fs::rename(&data, &old).unwrap();
     let engine = operate::open_engine(&config).unwrap();
-    assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted, "no empty store is begun in its place");
+    assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted, "no empty store replaces it");
     drop(engine);
     std::fs::create_dir(&old).unwrap();
     operate::compact(&config).unwrap();

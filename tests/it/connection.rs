@@ -1,4 +1,4 @@
-//! The life of a connection: how it ends, and how an account comes back.
+//! The life cycle of a connection: refused logins, stream errors, bans, back-off and reconnects.
 
 use crate::net::Net;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn failure(reason: u64) -> Node {
 }
 
 #[test]
-fn every_refused_login_has_a_state_and_a_reason() {
+fn every_login_failure_has_a_state_and_a_reason() {
     use AccountState::{Banned, Locked, LoggedOut, Outdated, Reconnecting, Stopped};
     let table = [
         (400, Stopped, "malformed"),
@@ -51,7 +51,7 @@ fn every_refused_login_has_a_state_and_a_reason() {
 }
 
 #[test]
-fn every_end_of_a_stream_has_a_state() {
+fn every_stream_error_has_a_state() {
     use AccountState::{LoggedOut, Online, Reconnecting, Replaced};
     let coded = |code: u64| Node::new("stream:error").attr("code", code);
     let conflict = |kind: &'static str| Node::new("stream:error").child(Node::new("conflict").attr("type", kind));
@@ -78,7 +78,7 @@ fn every_end_of_a_stream_has_a_state() {
 }
 
 #[test]
-fn a_ban_is_waited_for_where_it_says_how_long_it_lasts() {
+fn an_account_reconnects_after_a_temporary_ban_with_an_end() {
     let mut net = online();
     net.stanza("alice", failure(402).attr("code", "104").attr("expire", "3600"));
     assert_eq!(reason(&net), "temporarily banned (104): the same message to too many people");
@@ -90,7 +90,7 @@ fn a_ban_is_waited_for_where_it_says_how_long_it_lasts() {
 }
 
 #[test]
-fn stop_ends_the_wait_for_another_attempt() {
+fn stop_cancels_the_back_off() {
     let mut net = online();
     net.stanza("alice", failure(503));
     net.stop("alice");
@@ -100,7 +100,7 @@ fn stop_ends_the_wait_for_another_attempt() {
 }
 
 #[test]
-fn only_a_connection_that_lasts_ends_the_back_off_and_a_penalty_survives_it() {
+fn only_a_stable_connection_resets_the_back_off_and_a_penalty_survives_it() {
     let mut net = online();
     let wait = |net: &mut Net, ending: Node| {
         net.stanza("alice", ending);
@@ -116,11 +116,11 @@ fn only_a_connection_that_lasts_ends_the_back_off_and_a_penalty_survives_it() {
     assert_eq!(wait(&mut net, lost()), 1.0);
     net.pass(Duration::from_secs(31));
     let slower = Node::new("stream:error").attr("code", "429");
-    assert!((7.0..=9.0).contains(&wait(&mut net, slower)), "five steps further, though the connection had lasted");
+    assert!((7.0..=9.0).contains(&wait(&mut net, slower)), "five steps more, although the connection had lasted");
 }
 
 #[test]
-fn a_clock_that_is_set_moves_no_deadline() {
+fn a_change_of_the_system_clock_moves_no_deadline() {
     let mut net = online();
     let connected = |net: &Net| net.events("alice", "account.state").len();
     let before = connected(&net);
@@ -132,7 +132,7 @@ fn a_clock_that_is_set_moves_no_deadline() {
 }
 
 #[test]
-fn a_socket_that_is_dead_is_given_up_within_a_minute() {
+fn a_dead_socket_is_closed_within_a_minute() {
     let mut net = online();
     net.cut("alice");
     net.pass(Duration::from_secs(51));
@@ -142,7 +142,7 @@ fn a_socket_that_is_dead_is_given_up_within_a_minute() {
 }
 
 #[test]
-fn accounts_that_lost_their_connections_together_come_back_one_after_the_other() {
+fn accounts_that_disconnected_together_reconnect_at_the_connect_rate() {
     const NAMES: [&str; 12] = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1"];
     let mut net = Net::new().trusting(|settings| settings.connect_rate = Arc::new(ConnectRate::new(2)));
     for (at, name) in NAMES.into_iter().enumerate() {
@@ -167,7 +167,7 @@ fn accounts_that_lost_their_connections_together_come_back_one_after_the_other()
 }
 
 #[test]
-fn every_notification_is_acknowledged_known_or_not_sound_or_not() {
+fn every_notification_is_acknowledged_even_unknown_and_malformed_ones() {
     let mut net = online();
     let kinds = [
         "devices",

@@ -1,4 +1,4 @@
-//! Random conversations of our own Signal layer with itself, and what one message costs in allocations.
+//! Random conversations between two ends of the Signal layer, and the allocations of one message.
 
 #[path = "../shared/conversation.rs"]
 mod conversation;
@@ -19,23 +19,23 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_direct_conversation_survives_whatever_happens(actions in actions()) {
+    fn a_direct_conversation_survives_any_sequence_of_actions(actions in actions()) {
         let [mut alice, mut bob] = devices();
         converse(&mut [&mut alice, &mut bob], &actions);
     }
 
     #[test]
-    fn a_group_conversation_survives_whatever_happens(actions in actions()) {
+    fn a_group_conversation_survives_any_sequence_of_actions(actions in actions()) {
         let [mut alice, mut bob] = [3, 4].map(OurMember::new);
         let offer = alice.offer();
         bob.take(&offer);
         converse(&mut [&mut alice, &mut bob], &actions);
     }
 
-    /// Without a break of the session: what arrives for the first time is read, what arrives again is a duplicate, as long as
-    /// no more than the receiver chains that are kept lie between.
+    /// In an unbroken session a message decrypts at its first arrival and is a duplicate at the next, as long as its receiver
+    /// chain is kept.
     #[test]
-    fn nothing_that_arrives_is_lost(order in prop::collection::vec(any::<(bool, u8, bool)>(), 1..120)) {
+    fn every_arriving_message_is_decrypted_once(order in prop::collection::vec(any::<(bool, u8, bool)>(), 1..120)) {
         let [mut alice, mut bob] = devices();
         let offer = bob.offer();
         alice.take(&offer);
@@ -62,9 +62,9 @@ proptest! {
     }
 }
 
-/// What a message costs in allocations, with the caller's buffer warm.
+/// Allocations of one message, with the caller's buffer warm.
 #[test]
-fn encrypting_allocates_nothing_and_decrypting_nothing_but_the_message_it_keeps() {
+fn encrypting_allocates_nothing_and_decrypting_only_the_plaintext() {
     use allocation_counter::measure;
     let [mut alice, mut bob] = devices();
     let offer = bob.offer();

@@ -1,4 +1,4 @@
-//! `docs/coverage.md` names tests that exist and run.
+//! Every test named in `docs/coverage.md` exists and runs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn tests(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_test_that_the_coverage_names_exists_and_is_not_ignored() {
+fn every_test_named_in_the_coverage_exists_and_is_not_ignored() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = ["src", "tests/it"].map(|folder| sources(&root.join(folder))).concat();
     let known: BTreeSet<String> =

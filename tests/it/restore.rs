@@ -1,4 +1,4 @@
-//! A backup is restored after the world has moved on.
+//! Restore of a backup that is older than the state of its peers.
 
 use crate::net::Net;
 use std::collections::{HashMap, HashSet};
@@ -55,7 +55,7 @@ fn read_by(net: &Net, number: &str) -> Vec<String> {
     net.world.phone_messages(number).unwrap().iter().filter_map(|message| message.text.clone()).collect()
 }
 
-/// Alice has talked with Bob's account and with Carol's phone; then the backup, then they go on talking.
+/// Alice talks with Bob's account and Carol's phone before the backup and after it.
 fn moved_on() -> (Net, wharf::storage::Rows, Arc<Mutex<UsedKeys>>) {
     let mut net = Net::new();
     net.linked("alice", ALICE);
@@ -81,7 +81,7 @@ fn moved_on() -> (Net, wharf::storage::Rows, Arc<Mutex<UsedKeys>>) {
 }
 
 #[test]
-fn after_a_restore_no_message_key_is_used_twice_and_peers_that_moved_on_read_what_is_sent() {
+fn after_a_restore_no_message_key_is_used_twice_and_peers_decrypt_new_messages() {
     let (mut net, backup, used) = moved_on();
     net.restore("alice", backup);
     net.settle();
@@ -93,16 +93,16 @@ fn after_a_restore_no_message_key_is_used_twice_and_peers_that_moved_on_read_wha
     assert_eq!(used.lock().unwrap().used_twice(), 0);
     assert_eq!(read_by(&net, CAROL)[2..], ["3", "4", "5", "6"]);
     assert_eq!(bodies(&net, "bob")[2..], ["3", "4", "5", "6"]);
-    // They answer in the new sessions.
+    // They reply in the new sessions.
     net.send("bob", ALICE, "welcome back");
     net.world.write_text(CAROL, ALICE, "welcome back").unwrap();
     net.settle();
     assert_eq!(bodies(&net, "alice").iter().filter(|body| *body == "welcome back").count(), 2);
 }
 
-/// The test above can fail: without the restore's care the old chains are used again.
+/// Counter-check of the test above: without the preparation of a restore the old chains are used again.
 #[test]
-fn a_copy_that_is_started_without_care_would_use_message_keys_twice() {
+fn a_copy_started_without_preparation_would_use_message_keys_twice() {
     let (mut net, backup, used) = moved_on();
     net.start_copy("alice", backup);
     net.settle();
@@ -113,7 +113,7 @@ fn a_copy_that_is_started_without_care_would_use_message_keys_twice() {
 }
 
 #[test]
-fn what_waited_in_the_queue_is_not_sent_again_but_failed_with_its_outcome_unknown() {
+fn queued_messages_of_a_restored_backup_fail_with_outcome_unknown() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.world.create_phone(CAROL, None).unwrap();
@@ -141,7 +141,7 @@ fn ids(upload: &Node) -> Vec<u32> {
 }
 
 #[test]
-fn prekeys_are_replaced_once_by_such_with_ids_above_all_that_the_service_lists() {
+fn prekeys_are_replaced_once_with_ids_above_all_that_the_service_lists() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     let backup = net.backup("alice");

@@ -1,4 +1,4 @@
-//! What is forgotten: by age, with its account, with its contact.
+//! Deletion of records: by age, with their account, with their contact.
 
 use crate::net::Net;
 use crate::served::{KEY, MASTER_KEY, Served, config, until};
@@ -27,7 +27,7 @@ const INBOX: u8 = 0x05;
 const SESSIONS: u8 = 0x10;
 
 #[test]
-fn messages_and_what_is_known_of_received_ones_are_forgotten_after_their_days_and_sessions_never() {
+fn message_records_and_inbox_rows_expire_and_sessions_do_not() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.world.create_phone(BOB, None).unwrap();
@@ -35,7 +35,7 @@ fn messages_and_what_is_known_of_received_ones_are_forgotten_after_their_days_an
     net.world.write_text(BOB, ALICE, "old").unwrap();
     net.settle();
     let (received, sessions) = (stored(&net, INBOX), stored(&net, SESSIONS));
-    // Days of pings would take seconds.
+    // Offline: days of pings would take seconds.
     net.stop("alice");
     net.pass(29 * DAY);
     sweep(&mut net);
@@ -54,7 +54,7 @@ fn messages_and_what_is_known_of_received_ones_are_forgotten_after_their_days_an
 }
 
 #[test]
-fn a_message_that_waits_to_be_sent_is_not_forgotten_however_old_it_is() {
+fn a_queued_message_does_not_expire() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.world.create_phone(BOB, None).unwrap();
@@ -69,7 +69,7 @@ fn a_message_that_waits_to_be_sent_is_not_forgotten_however_old_it_is() {
 }
 
 #[test]
-fn a_sweep_takes_many_turns_where_there_is_much_to_look_at() {
+fn a_sweep_of_many_records_takes_several_turns() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.stop("alice");
@@ -83,7 +83,7 @@ fn a_sweep_takes_many_turns_where_there_is_much_to_look_at() {
     assert!(turns >= 3 + 4, "{turns}");
 }
 
-/// All rows that hold this text, opened: the store must not be sealed.
+/// The number of rows that contain this text; the store must not be sealed.
 fn rows_with(engine: &MemoryEngine, text: &str) -> usize {
     let rows = engine.scan(&[], None, usize::MAX).unwrap();
     let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -114,7 +114,7 @@ async fn talk(it: &Served, person: &str) {
 }
 
 #[actix_web::test]
-async fn a_contact_is_erased_with_everything_that_names_it_and_others_stay() {
+async fn a_contact_is_erased_with_every_row_that_names_it_and_others_stay() {
     let (it, engine) = unsealed().await;
     talk(&it, BOB).await;
     talk(&it, CAROL).await;
@@ -130,13 +130,13 @@ async fn a_contact_is_erased_with_everything_that_names_it_and_others_stay() {
     assert_eq!((rows_with(&engine, BOB), rows_with(&engine, CAROL)), (0, carols));
     let received = it.client.events("alice", "message.received").await;
     assert_eq!(received.len(), 1);
-    // Whoever is forgotten can be met again.
+    // An erased contact can write again.
     it.client.try_send(it.client.text("alice", BOB, "who are you?")).await.unwrap();
     until("it is read", async || it.client.read(BOB).await.contains(&"who are you?".to_owned()).then_some(())).await;
 }
 
 #[actix_web::test]
-async fn a_deleted_account_is_logged_out_and_nothing_of_it_is_left() {
+async fn a_deleted_account_is_logged_out_and_leaves_no_row() {
     let (it, engine) = unsealed().await;
     it.client.linked("keeps", CAROL).await;
     talk(&it, BOB).await;
@@ -151,9 +151,9 @@ async fn a_deleted_account_is_logged_out_and_nothing_of_it_is_left() {
     assert_eq!(of_alice(&engine), 0);
     assert_eq!(it.client.try_send(it.client.request("GET", "/v1/accounts/alice")).await.unwrap().status, 404);
     let phone = it.client.control("GET", &format!("/phones/{ALICE}"), None).await;
-    assert_eq!(phone["companions"], json!([]), "the phone shows it no more");
+    assert_eq!(phone["companions"], json!([]), "the phone no longer lists the device");
     assert_eq!(it.client.state("keeps").await, "online");
-    // The name is free again.
+    // The account id is free again.
     it.client.linked("alice", ALICE).await;
 }
 
@@ -168,9 +168,9 @@ impl wharf::base::hooks::Hooks for Panics {
     }
 }
 
-/// Its tree is down when it is deleted, and about to be loaded anew.
+/// The account is deleted while its tree is down and its restart is scheduled.
 #[actix_web::test]
-async fn an_account_that_is_deleted_between_two_restarts_does_not_come_back() {
+async fn an_account_deleted_while_its_restart_is_scheduled_stays_deleted() {
     let (hooks, engine) = (Arc::new(Panics::default()), Arc::new(MemoryEngine::default()));
     let parts = Parts { hooks: hooks.clone(), engine: Some(engine.clone()), ..Parts::default() };
     let it = Served::configured(parts, |config| config.storage.seal = false).await;
@@ -179,14 +179,14 @@ async fn an_account_that_is_deleted_between_two_restarts_does_not_come_back() {
     it.client.try_send(it.client.text("alice", BOB, "panic")).await.unwrap();
     let deleted = it.client.try_send(it.client.request("DELETE", "/v1/accounts/alice")).await.unwrap();
     assert_eq!(deleted.status, 200);
-    // This takes longer than the wait for the restart that was under way.
+    // This takes longer than the wait for the scheduled restart.
     it.client.linked("bob", BOB).await;
     assert_eq!(it.client.get("/v1/accounts").await["data"].as_array().unwrap().len(), 1);
     assert_eq!(rows_with(&engine, "\"alice\""), 0);
 }
 
 #[actix_web::test]
-async fn a_deleted_account_leaves_no_key_that_would_open_its_rows() {
+async fn a_deleted_account_leaves_no_data_key() {
     let engine = Arc::new(MemoryEngine::default());
     let it = Served::with(Parts { engine: Some(engine.clone()), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
@@ -197,7 +197,7 @@ async fn a_deleted_account_leaves_no_key_that_would_open_its_rows() {
 }
 
 #[actix_web::test]
-async fn a_cursor_into_what_the_log_no_longer_holds_is_refused() {
+async fn a_cursor_to_deleted_events_is_refused() {
     let (it, engine) = unsealed().await;
     let page = it.client.get("/v1/events?limit=1").await;
     let (old, newest) = (page["next"].as_str().unwrap().to_owned(), it.client.get("/v1/events").await);
@@ -208,7 +208,7 @@ async fn a_cursor_into_what_the_log_no_longer_holds_is_refused() {
         let request = it.client.request("GET", &format!("/v1/events?after={after}"));
         it.client.try_send(request).await.unwrap()
     };
-    assert_eq!(get(&old).await.status, 200, "what was erased leaves a gap, and nobody has missed it");
+    assert_eq!(get(&old).await.status, 200, "erased events leave a gap, which does not expire the cursor");
     let log_start = [&[0; 16], &[0x45][..], b"log_start"].concat();
     let first = [&[0][..], &(index.len() as u64).to_be_bytes()].concat();
     let swept = wharf::storage::Batch { writes: [(log_start, Some(first))].into(), ..Default::default() };
@@ -219,13 +219,13 @@ async fn a_cursor_into_what_the_log_no_longer_holds_is_refused() {
     assert_eq!(
         it.client.get("/v1/events").await["data"].as_array().unwrap().len(),
         1,
-        "from the start is from what is left"
+        "a read from the start begins with the oldest event left"
     );
 }
 
-/// The erasure of an account is noted before the first row goes: a server that ends in between finishes it later.
+/// An erasure is recorded before its first row is deleted, so that the next start finishes an interrupted one.
 #[actix_web::test]
-async fn an_erasure_that_was_cut_short_is_finished_by_the_next_start() {
+async fn an_interrupted_erasure_is_finished_at_the_next_start() {
     let sandbox = wharf::app::start_sandbox("127.0.0.1:0").unwrap();
     let engine = Arc::new(MemoryEngine::default());
     let parts = || Parts {
@@ -245,7 +245,7 @@ async fn an_erasure_that_was_cut_short_is_finished_by_the_next_start() {
         let rows = engine.scan(&[], None, usize::MAX).unwrap();
         rows.iter().find(|(key, _)| key[0] & 0x80 != 0).map(|(key, _)| key[..16].to_vec())
     };
-    // What the first commit of an erasure leaves behind.
+    // The state after the first commit of an erasure.
     let key = account(&engine).unwrap();
     let note = [&[0; 16], &[0x45][..], b"erasing/", &key].concat();
     let place = [&[0; 16], &[0x40][..], b"alice"].concat();

@@ -1,4 +1,4 @@
-//! The master key on disk, from the first start over its replacement to the next one.
+//! The master key in its file: creation, replacement, a replacement after a crash; rotation of data keys.
 
 use crate::served::{Served, until};
 use wharf::app::Parts;
@@ -52,7 +52,7 @@ fn value(config: &Config, key: &MasterKey) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn a_master_key_is_replaced_in_its_file_and_the_old_one_is_kept() {
+fn a_new_master_key_replaces_the_file_and_the_old_one_is_kept() {
     let (_folder, config, old) = sealed_folder();
     let (count, kept) = rotate_master_key(&config, None).unwrap();
     assert_eq!(count, 1);
@@ -63,7 +63,7 @@ fn a_master_key_is_replaced_in_its_file_and_the_old_one_is_kept() {
 }
 
 #[test]
-fn a_replacement_that_a_crash_cut_short_is_finished_by_the_next_one() {
+fn a_replacement_interrupted_by_a_crash_is_finished_by_the_next_one() {
     for wrapped in [false, true] {
         let (_folder, config, old) = sealed_folder();
         let begun = MasterKey::generate(&mut StdRng::seed_from_u64(3));
@@ -79,17 +79,20 @@ fn a_replacement_that_a_crash_cut_short_is_finished_by_the_next_one() {
 }
 
 #[test]
-fn the_data_keys_of_a_stopped_server_are_replaced_and_its_records_are_read_as_before() {
+fn data_keys_of_a_stopped_server_are_rotated_and_its_records_stay_readable() {
     let (_folder, config, key) = sealed_folder();
     assert_eq!(wharf::operate::rotate_data_keys(&config, None).unwrap(), 1);
     assert_eq!(value(&config, &key).as_deref(), Some(&b"sealed under the old key"[..]));
     let after = records(&config, &key).unwrap();
     let rows = after.engine().scan(&[], None, usize::MAX).unwrap();
-    assert!(rows.iter().all(|(key, value)| key[16] == 0x47 || value[0] == 2), "all is sealed under the new key");
+    assert!(
+        rows.iter().all(|(key, value)| key[16] == 0x47 || value[0] == 2),
+        "every value is sealed under the new key"
+    );
 }
 
 #[actix_web::test]
-async fn a_running_server_replaces_its_data_keys_and_goes_on() {
+async fn a_running_server_rotates_its_data_keys() {
     let engine = Arc::new(MemoryEngine::default());
     let it = Served::with(Parts { engine: Some(engine.clone()), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
@@ -101,6 +104,6 @@ async fn a_running_server_replaces_its_data_keys_and_goes_on() {
     assert!(under_the_first_key() > 10);
     assert_eq!(it.client.post("/v1/admin/keys/rotate-data", serde_json::Value::Null).await.status, 202);
     it.client.try_send(it.client.text("alice", BOB, "meanwhile")).await.unwrap();
-    until("everything is sealed anew", async || (under_the_first_key() == 0).then_some(())).await;
+    until("every value is resealed", async || (under_the_first_key() == 0).then_some(())).await;
     until("the message is read", async || (it.client.read(BOB).await == ["meanwhile"]).then_some(())).await;
 }

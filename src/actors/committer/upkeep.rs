@@ -11,7 +11,7 @@ use crate::actors::error::ActorError as Error;
 use crate::base::counts::Counts;
 use crate::base::ids::{AccountId, AccountKey};
 use crate::base::time::Timestamp;
-use crate::storage::{Batch, ChangeSet, Kind, Rotation, StorageError, kind, kind_name, owner};
+use crate::storage::{Batch, ChangeSet, Kind, OF_DEVICE, Rotation, StorageError, kind, kind_name, owner};
 use crate::webhook::delivery_key;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -180,22 +180,9 @@ impl Staging {
 
     fn forget_device(&mut self, batch: &mut Batch, account: AccountKey) -> Result<bool, StorageError> {
         let mut left = PAGE;
-        self.forget(batch, account, kind::SESSION, &mut left)?;
-        self.forget(batch, account, kind::IDENTITY, &mut left)?;
-        self.forget(batch, account, kind::PN_PEER, &mut left)?;
-        self.forget(batch, account, kind::SENDER_KEY, &mut left)?;
-        self.forget(batch, account, kind::OWN_SENDER_KEY, &mut left)?;
-        self.forget(batch, account, kind::KEY_HOLDERS, &mut left)?;
-        self.forget(batch, account, kind::PREKEY_BLOCK, &mut left)?;
-        self.forget(batch, account, kind::SIGNED_PREKEY, &mut left)?;
-        self.forget(batch, account, kind::PREKEY_MARKS, &mut left)?;
-        self.forget(batch, account, kind::OUTBOX, &mut left)?;
-        self.forget(batch, account, kind::SENT, &mut left)?;
-        self.forget(batch, account, kind::RESTORED, &mut left)?;
-        self.forget(batch, account, kind::TOKEN_SALT, &mut left)?;
-        // Whom we gave tokens knows the old device's; theirs are for the account, but come again.
-        self.forget(batch, account, kind::PRIVACY_TOKEN, &mut left)?;
-        self.forget(batch, account, kind::DESIRED_STATE, &mut left)?;
+        for kind in OF_DEVICE {
+            self.forget(batch, account, *kind, &mut left)?;
+        }
         Ok(left == 0)
     }
 

@@ -7,11 +7,11 @@ use crate::wire::proto::{HandshakeMessage, handshake_message as fields};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// What became of the client's first message.
+/// The outcome of the client's first message.
 pub enum HelloAnswered {
-    /// XX: the client has yet to say who it is.
+    /// XX: the client has not identified itself yet.
     Waiting(ServerHelloSent),
-    /// IK: the first message said it all.
+    /// IK: the first message completed the handshake.
     Done { transport: Box<Transport>, client: PublicKey, payload: Vec<u8> },
 }
 
@@ -23,8 +23,8 @@ pub struct ServerHelloSent {
 }
 
 impl ServerHelloSent {
-    /// Reads the client's first message, and answers it with `chain`, our certificates. What was sealed for another key than
-    /// ours is answered as by XXfallback.
+    /// Reads the client's first message, and answers it with `chain`, our certificates. Early data for another key than ours
+    /// is answered by XXfallback.
     pub fn answer(
         prologue: &[u8],
         message: &[u8],
@@ -166,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn early_data_that_is_not_for_us_is_answered_by_the_fallback() {
+    fn early_data_for_another_key_is_answered_by_xxfallback() {
         let known = &vectors()["noise_xxfallback"];
         let ours = pair(&vectors()["noise_xx"]["server_static_priv"]);
         let mut hello = vector_bytes(&known["client_hello"]);
-        // Sealed for an older key of ours, as the client would not know the new one.
+        // Encrypted for an older key of ours: the client does not know the new one.
         *hello.last_mut().unwrap() ^= 1;
         let (answered, bytes) = answer(&hello, &ours);
         assert_eq!(bytes, known["server_hello"].as_str().unwrap());
