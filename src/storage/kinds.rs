@@ -97,7 +97,7 @@ pub(super) fn is_named(code: u8) -> bool {
     let sessions = [kind::SESSION.code(), kind::IDENTITY.code(), kind::PN_PEER.code()];
     let users = [kind::DEVICES.code(), kind::LID_OF.code(), kind::PN_OF.code(), kind::PRIVACY_TOKEN.code()];
     let groups = [kind::GROUP.code(), kind::SENDER_KEY.code(), kind::OWN_SENDER_KEY.code(), kind::KEY_HOLDERS.code()];
-    sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
+    code == kind::MEMBER_RESET.code() || sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
 }
 
 /// The name of a kind in counts.
@@ -118,7 +118,7 @@ pub fn kind_name(code: u8) -> &'static str {
         0x10 | 0x12 => "sessions",
         0x11 => "identities",
         0x18 | 0x19 => "sender_keys",
-        0x1a => "key_holders",
+        0x1a | 0x1b => "key_holders",
         0x20 => "device_lists",
         0x21 | 0x22 => "addresses",
         0x28..=0x2a => "prekeys",
@@ -170,6 +170,8 @@ pub mod kind {
     pub const OWN_SENDER_KEY: Kind<owner::SenderKeys> = Kind::new(0x19);
     /// The devices that hold our sender key, by group.
     pub const KEY_HOLDERS: Kind<owner::SenderKeys> = Kind::new(0x1a);
+    /// The number of a user's last reset, by user; the last number of all under the empty key.
+    pub const MEMBER_RESET: Kind<owner::SenderKeys> = Kind::new(0x1b);
 
     /// Sessions in parts, by Signal address, a zero byte and the part (`signal::Part`).
     pub const SESSION: Kind<owner::SessionCipher> = Kind::new(0x10);
@@ -224,6 +226,7 @@ pub const OF_DEVICE: &[Kind<owner::Retention>] = &[
     kind::SENDER_KEY.aging(),
     kind::OWN_SENDER_KEY.aging(),
     kind::KEY_HOLDERS.aging(),
+    kind::MEMBER_RESET.aging(),
     kind::PREKEY_BLOCK.aging(),
     kind::SIGNED_PREKEY.aging(),
     kind::PREKEY_MARKS.aging(),

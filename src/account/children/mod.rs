@@ -3,6 +3,7 @@
 pub(in crate::account) mod asks;
 pub(in crate::account) mod device_sync;
 pub(in crate::account) mod machine;
+mod member_resets;
 pub(in crate::account) mod prekeys;
 pub(in crate::account) mod provision;
 pub(in crate::account) mod restored;

@@ -3,6 +3,7 @@
 //! Only this module writes `SENDER_KEY`, `OWN_SENDER_KEY` and `KEY_HOLDERS`. Invariant: a device counts as a holder only once the
 //! service has acknowledged the message that brought it the key, and nobody who has left holds a key that is still used.
 
+use super::member_resets::MemberResets;
 use crate::account::children::machine::Machine;
 use crate::account::codec::{self, decode, encode};
 use crate::account::error::AccountError;
@@ -50,6 +51,7 @@ pub struct SenderKeys {
     buffer: Buffer,
     theirs: HashMap<SenderKeyName, TheirSenderKeys>,
     ours: HashMap<Jid, Ours>,
+    resets: MemberResets,
     writes: Writes,
 }
 
@@ -85,7 +87,16 @@ pub struct KeyDelivery {
 impl SenderKeys {
     pub fn new(store: AccountStore, rng: StdRng, recency: Box<dyn Recency>) -> Self {
         let (theirs, ours) = (HashMap::new(), HashMap::new());
-        Self { store, rng, recency, buffer: Buffer::new(), theirs, ours, writes: Writes::default() }
+        Self {
+            store,
+            rng,
+            recency,
+            buffer: Buffer::new(),
+            theirs,
+            ours,
+            resets: MemberResets::default(),
+            writes: Writes::default(),
+        }
     }
 
     /// Our key for a group with these devices. It is a new one when there was none, when it has served long enough, and when a
@@ -140,8 +151,7 @@ impl SenderKeys {
     pub fn add_holders(&mut self, group: &Jid, delivery: &KeyDelivery) -> Result<(), AccountError> {
         if let Some(ours) = self.load_ours(group)?.filter(|ours| ours.key.chain_id() == delivery.chain) {
             ours.holders.extend(delivery.devices.iter().cloned());
-            let record = holders_record(group, &ours.holders);
-            self.writes.put(kind::KEY_HOLDERS, group.to_string(), record);
+            self.put_holders(group)?;
         }
         Ok(())
     }
@@ -151,8 +161,7 @@ impl SenderKeys {
         if let Some(ours) = self.load_ours(group)?
             && ours.holders.remove(device)
         {
-            let record = holders_record(group, &ours.holders);
-            self.writes.put(kind::KEY_HOLDERS, group.to_string(), record);
+            self.put_holders(group)?;
         }
         Ok(())
     }
@@ -189,19 +198,12 @@ impl SenderKeys {
     /// A user has lost what they had, as with a new phone: each group's next message brings them our key, and the next status
     /// has a new one for everybody.
     pub fn forget_member(&mut self, addresses: &[Jid]) -> Result<(), AccountError> {
-        let mut groups: HashSet<Jid> = self.ours.keys().cloned().collect();
-        for (_, bytes) in self.store.scan(kind::KEY_HOLDERS, b"")? {
-            let stored: KeyHolders = decode(&bytes, "key holders")?;
-            groups.extend(stored.group.as_deref().map(|text| codec::jid(text, "key holders")).transpose()?);
+        if self.store.last(kind::KEY_HOLDERS)?.is_none() && self.ours.is_empty() {
+            return Ok(());
         }
-        for group in groups {
-            let Some(ours) = self.load_ours(&group)? else { continue };
-            let before = ours.holders.len();
+        self.resets.reset(&self.store, &mut self.writes, addresses)?;
+        for ours in self.ours.values_mut() {
             ours.holders.retain(|holder| !addresses.iter().any(|lost| lost.is_same_user_as(holder)));
-            if ours.holders.len() != before {
-                let record = holders_record(&group, &ours.holders);
-                self.writes.put(kind::KEY_HOLDERS, group.to_string(), record);
-            }
         }
         if self.load_ours(&Jid::status())?.is_some() {
             self.forget_ours(&Jid::status());
@@ -236,14 +238,31 @@ impl SenderKeys {
         if !self.ours.contains_key(group) {
             let name = group.to_string();
             let Some(stored) = self.store.get(kind::OWN_SENDER_KEY, name.as_bytes())? else { return Ok(None) };
-            let holders = match self.store.get(kind::KEY_HOLDERS, name.as_bytes())? {
-                Some(bytes) => decode::<KeyHolders>(&bytes, "key holders")?.devices,
-                None => Vec::new(),
-            };
-            let holders = holders.iter().map(|text| codec::jid(text, "key holders")).collect::<Result<_, _>>()?;
-            self.ours.insert(group.clone(), Ours { key: OurSenderKey::decode(&stored)?, holders });
+            let stored = OurSenderKey::decode(&stored)?;
+            let holders = self.load_holders(&name)?;
+            self.ours.insert(group.clone(), Ours { key: stored, holders });
         }
         Ok(self.ours.get_mut(group))
+    }
+
+    fn load_holders(&mut self, name: &str) -> Result<BTreeSet<Jid>, AccountError> {
+        const WHAT: &str = "key holders";
+        let Some(bytes) = self.store.get(kind::KEY_HOLDERS, name.as_bytes())? else { return Ok(BTreeSet::new()) };
+        let record: KeyHolders = decode(&bytes, WHAT)?;
+        let mut holders = record.devices.iter().map(|text| codec::jid(text, WHAT)).collect::<Result<_, _>>()?;
+        self.resets.prune(&self.store, &mut holders, record.resets())?;
+        Ok(holders)
+    }
+
+    /// Writes the list of holders of a loaded group.
+    fn put_holders(&mut self, group: &Jid) -> Result<(), AccountError> {
+        let resets = Some(self.resets.latest(&self.store)?).filter(|latest| *latest > 0);
+        if let Some(ours) = self.ours.get(group) {
+            let devices = ours.holders.iter().map(Jid::to_string).collect();
+            let record = KeyHolders { devices, group: Some(group.to_string()), resets };
+            self.writes.put(kind::KEY_HOLDERS, group.to_string(), encode(&record));
+        }
+        Ok(())
     }
 
     fn load_theirs(&mut self, name: &SenderKeyName) -> Result<&mut TheirSenderKeys, AccountError> {
@@ -258,11 +277,6 @@ impl SenderKeys {
             }
         }
     }
-}
-
-fn holders_record(group: &Jid, holders: &BTreeSet<Jid>) -> Vec<u8> {
-    let devices = holders.iter().map(Jid::to_string).collect();
-    encode(&KeyHolders { devices, group: Some(group.to_string()) })
 }
 
 fn take_their_writes(name: &SenderKeyName, keys: &mut TheirSenderKeys) -> Writes {

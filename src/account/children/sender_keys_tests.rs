@@ -141,9 +141,40 @@ fn a_members_messages_are_read_once_their_key_is_known_and_after_a_restart() {
 }
 
 #[test]
+fn a_member_who_reinstalled_lacks_the_key_of_every_group_also_of_those_that_were_not_loaded() {
+    let mut it = Fixture::new();
+    let (chain, _) = it.prepare(&devices(2), &[]);
+    it.mark(chain, &devices(2));
+    let other = Jid::new("9", Server::Lid);
+    let members = [devices(2), vec![other.clone()]].concat();
+    it.mark(chain, std::slice::from_ref(&other));
+    let mut it = it.reloaded();
+    it.keys.forget_member(&[Jid::pn("15550000007"), Jid::new("7", Server::Lid)]).unwrap();
+    assert_eq!(it.prepare(&members, &[]), (chain, devices(2)), "before its commit");
+    let mut it = it.reloaded();
+    assert_eq!(it.prepare(&members, &[]), (chain, devices(2)), "after a restart");
+    it.mark(chain, &devices(2));
+    assert_eq!(it.reloaded().prepare(&members, &[]), (chain, Vec::new()), "a new delivery counts");
+}
+
+#[test]
+fn a_reset_reads_no_groups_list() {
+    let mut it = Fixture::new();
+    let (chain, _) = it.prepare(&devices(1), &[]);
+    it.mark(chain, &devices(1));
+    let mut it = it.reloaded();
+    it.keys.forget_member(&devices(1)).unwrap();
+    let writes = it.keys.take_writes();
+    let mut changes = Changes::default();
+    changes.absorb(writes);
+    let kinds: Vec<u8> = changes.writes.iter().map(|write| write.kind).collect();
+    assert_eq!(kinds, [kind::MEMBER_RESET.code(); 2], "the number, and the user");
+}
+
+#[test]
 fn key_holders_have_the_golden_form() {
     let devices = devices(2).iter().map(Jid::to_string).collect();
-    let holders = KeyHolders { devices, group: None };
+    let holders = KeyHolders { devices, group: None, resets: None };
     crate::golden::check("key-holders-v1.hex", &encode(&holders));
     let holders = KeyHolders { group: Some(group().to_string()), ..holders };
     crate::golden::check("key-holders-v2.hex", &encode(&holders));
