@@ -32,6 +32,7 @@ mod sealing;
 mod served;
 mod signals;
 mod soak;
+mod stanzas;
 mod status;
 mod storm;
 mod supervision;

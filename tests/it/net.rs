@@ -12,14 +12,14 @@ use wharf::account::commands::{
     SendRequest, stored_message,
 };
 use wharf::account::{
-    AccountState, AccountView, Command, ConnectRate, Content, Counter, Effect, Input, LinkCode, Local, Once, Reply,
-    ReplyTo, Retention, Settings, SharedVersion, Text, prepare_restored,
+    AccountError, AccountState, AccountView, Command, ConnectRate, Content, Counter, Effect, Input, LinkCode, Local,
+    Once, Reply, ReplyTo, Retention, Settings, SharedVersion, Text, prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId, RequestFingerprint};
 use wharf::base::time::{Moment, Timestamp};
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
-use wharf::storage::{Batch, Engine, MemoryEngine, Records, Rows};
+use wharf::storage::{Batch, ChangeSet, Engine, Kind, MemoryEngine, Owner, Records, Rows};
 use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::ClientVersion;
 use wharf::wire::{Jid, Node};
@@ -294,6 +294,29 @@ impl Net {
     pub fn poison(&mut self, name: &str, node: Node) {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         self.input(name, Input::Poison(generation, Box::new(node)));
+    }
+
+    /// The account's connection is closed, and it is told.
+    pub fn disconnect(&mut self, name: &str) {
+        let (id, generation, _) = self.accounts.get_mut(name).unwrap().link.take().expect("the account is connected");
+        self.world.closed(id);
+        self.input(name, Input::Disconnected(generation, "closed by the test".into()));
+    }
+
+    /// Overwrites a stored record, as a damaged disk does.
+    pub fn overwrite<O: Owner>(&mut self, name: &str, kind: Kind<O>, key: &str, value: &[u8]) {
+        let account = &self.accounts[name];
+        let mut writes = ChangeSet::default();
+        writes.put(kind, key, value);
+        let records = Records::new(account.engine.clone());
+        records.commit(Batch::default(), account.local.store().account(), writes).unwrap();
+    }
+
+    /// Hands the account a stanza that ends its turn with an error.
+    pub fn failing_stanza(&mut self, name: &str, node: Node) -> AccountError {
+        let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
+        let account = self.accounts.get_mut(name).unwrap();
+        account.local.turn(Input::Stanza(generation, Box::new(node)), self.now).expect_err("the turn fails")
     }
 
     pub fn input(&mut self, name: &str, input: Input) {

@@ -92,3 +92,46 @@ impl IdempotencyRecord {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const FINGERPRINT: RequestFingerprint = RequestFingerprint { request: [1; 32], body: [2; 32] };
+
+    fn once(body: [u8; 32]) -> Once {
+        Once::new(RequestFingerprint { body, ..FINGERPRINT }, &ReplyTo::<String, ()>::new(1))
+    }
+
+    fn answer(reply: Option<Reply>) -> Result<String, Repeated> {
+        match reply.expect("the row counts") {
+            Reply::Answer(answer) => Ok(answer.downcast::<Result<String, ()>>().unwrap().unwrap()),
+            Reply::Repeated(repeated) => Err(repeated),
+        }
+    }
+
+    #[test]
+    fn a_repetition_gets_the_stored_answer_and_another_body_is_refused() {
+        let stored = || IdempotencyRecord::begun(&FINGERPRINT, Timestamp(5)).answered(Some("a chat"), json!("made"));
+        assert_eq!(answer(stored().reply(&once([2; 32]), false, Timestamp(6))), Ok("made".into()));
+        assert_eq!(answer(stored().reply(&once([3; 32]), false, Timestamp(6))), Err(Repeated::OtherBody));
+        assert_eq!(stored().chat(), Some("a chat"));
+        assert!(stored().reply(&once([2; 32]), false, stored().expires()).is_none(), "after a day");
+    }
+
+    #[test]
+    fn a_request_without_an_answer_is_under_way_or_its_outcome_is_unknown_after_a_restart() {
+        let begun = || IdempotencyRecord::begun(&FINGERPRINT, Timestamp(5));
+        assert_eq!(answer(begun().reply(&once([2; 32]), true, Timestamp(6))), Err(Repeated::UnderWay));
+        assert_eq!(answer(begun().reply(&once([2; 32]), false, Timestamp(6))), Err(Repeated::OutcomeUnknown));
+    }
+
+    #[test]
+    fn a_row_of_the_first_format_has_its_time_and_chat_in_its_answer() {
+        let stored = json!({ "body": hex::encode([2; 32]), "answer": { "created_at": 7, "to": "a chat" } });
+        let row = [&[1], stored.to_string().as_bytes()].concat();
+        let read = IdempotencyRecord::decode(&row).unwrap();
+        assert_eq!((read.chat(), read.expires()), (Some("a chat"), Timestamp(7).plus(RequestFingerprint::KEPT)));
+    }
+}

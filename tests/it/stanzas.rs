@@ -1,0 +1,85 @@
+//! Stanzas that are malformed, unknown, or meet a corrupt record; and commands under way when the connection drops.
+
+use crate::net::Net;
+use wharf::account::commands::{Connection, LinkingError};
+use wharf::account::{AccountError, AccountState, Counter, LinkCode};
+use wharf::storage::kind;
+use wharf::wire::{Jid, Node};
+
+const ALICE: &str = "15550001111";
+const BOB: &str = "15550002222";
+
+fn online() -> Net {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.world.create_phone(BOB, Some("Bob")).unwrap();
+    net
+}
+
+fn counted(net: &Net, counter: Counter) -> usize {
+    net.counters.iter().filter(|counted| **counted == counter).count()
+}
+
+#[test]
+fn a_log_out_that_is_under_way_when_the_connection_drops_is_answered() {
+    let mut net = online();
+    let parked = net.call("alice", |reply| Connection::LogOut { reply }.into());
+    assert_eq!(parked, None, "the service is asked");
+    net.disconnect("alice");
+    assert_eq!(net.answer::<(), std::convert::Infallible>("alice"), Some(Ok(())));
+    assert_eq!(net.state("alice"), AccountState::LoggedOut);
+}
+
+#[test]
+fn a_pairing_code_that_is_under_way_when_the_connection_drops_is_refused() {
+    let mut net = Net::new();
+    net.account("alice");
+    net.world.create_phone(ALICE, None).unwrap();
+    net.start("alice");
+    net.until("a code is shown", |net| net.code("alice").is_some());
+    assert_eq!(net.pairing_code("alice", ALICE), None, "the service is asked");
+    net.disconnect("alice");
+    assert_eq!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(0))));
+}
+
+#[test]
+fn a_corrupt_record_that_a_stanza_needs_is_no_malformed_stanza() {
+    let mut net = online();
+    let group = net.world.create_group("crew", BOB, &[ALICE.into()]).unwrap().id;
+    net.settle();
+    net.send("alice", &group, "hello");
+    net.settle();
+    // Protobuf field 1, behind the format: a device that is no JID.
+    net.overwrite("alice", kind::KEY_HOLDERS, &group, &[&[1, 0x0a, 3][..], b"@@@"].concat());
+    net.restart("alice");
+    net.until("the account is online", |net| net.state("alice") == AccountState::Online);
+    let receipt = Node::new("receipt")
+        .attr("id", "3EB0AA")
+        .attr("from", Jid::parse(&group).unwrap())
+        .attr("participant", Jid::pn(BOB))
+        .attr("type", "retry")
+        .child(Node::new("retry").attr("count", "1"));
+    let error = net.failing_stanza("alice", receipt);
+    assert!(matches!(error, AccountError::Record { what: "key holders" }), "{error}");
+}
+
+#[test]
+fn a_malformed_message_is_acknowledged_and_changes_nothing() {
+    let mut net = online();
+    let before = net.accounts["alice"].local.committed.len();
+    let message = Node::new("message").attr("from", Jid::pn(BOB)).attr("sender_lid", Jid::parse("77@lid").unwrap());
+    net.stanza("alice", message);
+    let committed = &net.accounts["alice"].local.committed[before..];
+    assert!(committed.iter().all(|changes| changes.is_empty()), "{committed:?}");
+    assert_eq!((counted(&net, Counter::Malformed), counted(&net, Counter::HalfHandled)), (1, 0));
+}
+
+#[test]
+fn stanzas_that_no_feature_claims_are_counted() {
+    let mut net = online();
+    net.stanza("alice", Node::new("notification").attr("from", Jid::pn(BOB)).attr("id", "1").attr("type", "novelty"));
+    net.stanza("alice", Node::new("ib").child(Node::new("novelty")));
+    assert_eq!(counted(&net, Counter::Unclaimed), 2);
+    let acks = net.world.stanzas().filter(|log| log.stanza.contains("class=\"notification\"")).count();
+    assert!(acks > 0, "the notification is acknowledged");
+}
