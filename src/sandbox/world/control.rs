@@ -1,11 +1,11 @@
 //! What the control API asks of the world.
 
-use super::account::Account;
 use super::phone::{Phone, PhoneMedia};
-use super::settings::Settings;
-use super::state::Row;
 use super::{World, WorldError};
 use crate::base::time::Timestamp;
+use crate::sandbox::world::directory::settings::Settings;
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::registry::account::Account;
 use crate::signal::SignalError;
 use crate::wire::noise::Handshake;
 use crate::wire::{Jid, Server};

@@ -2,39 +2,24 @@
 //!
 //! Facts: `sandbox-service.md`. Invariant: what a device has not acknowledged is kept and delivered again.
 
-mod account;
-mod app_state;
-mod authenticator;
-mod backlog;
-mod code;
 mod control;
+mod directory;
 mod error;
-mod faults;
-mod group_iq;
 mod groups;
-mod iq;
 mod linking;
-mod login;
-mod media;
-mod passkey;
+mod net;
+mod persistence;
 mod phone;
-mod prekeys;
-mod presence;
-mod receipts;
-mod reinstall;
+mod registry;
 mod routing;
-mod settings;
-mod state;
-mod tokens;
-mod usync;
 
 pub use control::{PhoneContext, PhoneMessage, PhoneSummary, StanzaLog};
 pub use error::WorldError;
-pub use faults::{FaultKind, FaultSummary, NewFault};
-pub use groups::{GroupSummary, MemberChange, MemberRole, MemberSummary};
-pub use passkey::{PasskeyFault, PasskeyPolicy, PasskeyStep};
+pub use groups::membership::{GroupSummary, MemberChange, MemberRole, MemberSummary};
+pub use linking::passkey::{PasskeyFault, PasskeyPolicy, PasskeyStep};
+pub use net::faults::{FaultKind, FaultSummary, NewFault};
+pub use persistence::rows::Change;
 pub use phone::{PhoneMedia, Writing};
-pub use state::Change;
 
 use crate::base::ids::random_hex;
 use crate::base::secret::Secret;
@@ -42,13 +27,13 @@ use crate::base::time::Timestamp;
 use crate::signal::{KeyPair, PublicKey};
 use crate::wire::link::{ServerEvent, ServerLink};
 use crate::wire::{CertAuthority, Jid, Node, Server};
-use account::{Account, Kept};
-use faults::Fault;
-use groups::Group;
-use linking::LinkRequest;
+use groups::membership::Group;
+use linking::scan::LinkRequest;
+use net::faults::Fault;
+use persistence::rows::Row;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use state::Row;
+use registry::account::{Account, Kept};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -412,7 +397,7 @@ impl World {
         }
     }
 
-    fn companion_mut(&mut self, device: &DeviceId) -> Option<&mut account::Companion> {
+    fn companion_mut(&mut self, device: &DeviceId) -> Option<&mut registry::account::Companion> {
         self.accounts.get_mut(&device.number)?.companions.get_mut(&device.device)
     }
 

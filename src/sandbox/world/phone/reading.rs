@@ -2,8 +2,8 @@
 
 use super::content::{MediaReference, open, said};
 use crate::sandbox::world::control::{PhoneContext, PhoneMessage};
-use crate::sandbox::world::routing::ciphertexts;
-use crate::sandbox::world::state::Row;
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::routing::messages::ciphertexts;
 use crate::sandbox::world::{Action, RECEIPT_DELAY, World};
 use crate::signal::SignalError;
 use crate::wire::{Jid, Node, Server, media};

@@ -1,8 +1,8 @@
 //! What a phone sends to a new companion: app-state keys and a short history (`sandbox-service.md` 9).
 
 use super::content::protocol;
-use crate::sandbox::world::account::Account;
-use crate::sandbox::world::state::Row;
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::registry::account::Account;
 use crate::sandbox::world::{DeviceId, World};
 use crate::wire::message::new_message_id;
 use crate::wire::proto::{HistorySync, Message, PhoneNumberToLidMapping, history_sync, message as fields};

@@ -5,7 +5,7 @@ use super::{GroupKey, stranger};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::MessageId;
 use crate::base::secret::Secret;
-use crate::sandbox::world::state::Row;
+use crate::sandbox::world::persistence::rows::Row;
 use crate::sandbox::world::{DeviceId, World, WorldError};
 use crate::signal::{Context, JumpLimit, OurSenderKey, VerifiedBundle};
 use crate::wire::media::{MediaKind, seal};

@@ -1,11 +1,16 @@
 //! What devices ask about groups (`w:g2`; `sandbox-service.md` 5.3).
 
-use super::groups::{BAD_REQUEST, MemberChange, NOT_FOUND, Refusal};
-use super::{DeviceId, World};
+use crate::sandbox::world::groups::membership::{BAD_REQUEST, MemberChange, NOT_FOUND, Refusal};
+use crate::sandbox::world::{DeviceId, World};
 use crate::wire::{Jid, Node, Server};
 
 impl World {
-    pub(super) fn group_iq(&mut self, device: &DeviceId, kind: &str, iq: &Node) -> Result<Option<Node>, Refusal> {
+    pub(in crate::sandbox::world) fn group_iq(
+        &mut self,
+        device: &DeviceId,
+        kind: &str,
+        iq: &Node,
+    ) -> Result<Option<Node>, Refusal> {
         let to = iq.jid("to").ok_or(BAD_REQUEST)?;
         let child = iq.nodes().first().ok_or(BAD_REQUEST)?;
         let me = device.number.as_str();

@@ -1,8 +1,8 @@
 //! What goes wrong on request (`api.md`, "Sandbox control"): each fault concerns one account's linked devices, or all of them, for a
 //! number of times or until a point in time. What it decides follows from its seed.
 
-use super::{Action, DeviceId, World};
 use crate::base::time::Timestamp;
+use crate::sandbox::world::{Action, DeviceId, World};
 use crate::wire::{Content, Node};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -54,7 +54,7 @@ pub struct NewFault {
     pub account: Option<String>,
     /// How often it happens; without it and without an end, once.
     pub count: Option<u32>,
-    #[serde(serialize_with = "super::control::rfc3339_if_any")]
+    #[serde(serialize_with = "crate::sandbox::world::control::rfc3339_if_any")]
     pub until: Option<Timestamp>,
     pub seed: u64,
 }
@@ -69,7 +69,7 @@ pub struct FaultSummary {
     pub hits: u32,
 }
 
-pub(super) struct Fault {
+pub(in crate::sandbox::world) struct Fault {
     id: u64,
     fault: NewFault,
     rng: StdRng,
@@ -103,7 +103,11 @@ impl World {
     }
 
     /// The first fault of an account that `wanted` takes and that is due: it counts as happened.
-    pub(super) fn fault(&mut self, number: &str, wanted: impl Fn(FaultKind) -> bool) -> Option<(FaultKind, u64)> {
+    pub(in crate::sandbox::world) fn fault(
+        &mut self,
+        number: &str,
+        wanted: impl Fn(FaultKind) -> bool,
+    ) -> Option<(FaultKind, u64)> {
         let now = self.now;
         let due = |it: &&mut Fault| {
             wanted(it.fault.kind)
@@ -117,7 +121,7 @@ impl World {
     }
 
     /// Delivers to a linked device, or does what a fault makes of it.
-    pub(super) fn deliver_with_faults(&mut self, device: &DeviceId, mut node: Node) {
+    pub(in crate::sandbox::world) fn deliver_with_faults(&mut self, device: &DeviceId, mut node: Node) {
         if node.find("enc").is_some()
             && let Some((_, chance)) = self.fault(&device.number, |kind| kind == FaultKind::Corrupt)
         {
@@ -148,7 +152,7 @@ impl World {
     }
 
     /// What was held back behind the next one is sent.
-    pub(super) fn release(&mut self, device: &DeviceId) {
+    pub(in crate::sandbox::world) fn release(&mut self, device: &DeviceId) {
         let held: Vec<_> = self.held.extract_if(.., |(to, _)| to == device).collect();
         for (_, node) in held {
             self.deliver_now(device, node);
@@ -156,11 +160,11 @@ impl World {
     }
 
     /// The list of an account's devices, without the newest where that is to go wrong.
-    pub(super) fn is_stale(&mut self, number: &str) -> bool {
+    pub(in crate::sandbox::world) fn is_stale(&mut self, number: &str) -> bool {
         self.fault(number, |kind| kind == FaultKind::StaleDevices).is_some()
     }
 
-    pub(super) fn is_without_prekeys(&mut self, number: &str) -> bool {
+    pub(in crate::sandbox::world) fn is_without_prekeys(&mut self, number: &str) -> bool {
         self.fault(number, |kind| kind == FaultKind::EmptyPrekeys).is_some()
     }
 }

@@ -1,11 +1,11 @@
 //! Receipts on their way, and what they and acknowledgements take off a device's queue (`sandbox-service.md` 5.2).
 
-use super::{Action, DeviceId, RECEIPT_DELAY, World};
+use crate::sandbox::world::{Action, DeviceId, RECEIPT_DELAY, World};
 use crate::wire::{Jid, Node, Server};
 
 impl World {
     /// A device has taken a stanza: it need not be delivered again.
-    pub(super) fn acknowledged(&mut self, device: &DeviceId, ack: &Node) {
+    pub(in crate::sandbox::world) fn acknowledged(&mut self, device: &DeviceId, ack: &Node) {
         let (Some(id), Some(class)) = (ack.text("id"), ack.text("class")) else { return };
         // Receipts bear the id of the message that they are for: whose they are and what they say tells them apart.
         let is_meant = |node: &Node| {
@@ -24,14 +24,14 @@ impl World {
             .backlog
             .as_mut()
             .is_some_and(|backlog| backlog.left.remove(&taken.sequence) && backlog.left.is_empty());
-        self.touch(|| super::state::Row::Queue(device.clone(), taken.sequence));
+        self.touch(|| crate::sandbox::world::persistence::rows::Row::Queue(device.clone(), taken.sequence));
         if ended {
             self.end_backlog(device);
         }
     }
 
     /// Acknowledges a receipt and passes it to the devices it is for.
-    pub(super) fn route_receipt(&mut self, reader: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn route_receipt(&mut self, reader: &DeviceId, node: &Node) {
         let kind = node.text("type").map(|kind| kind.into_owned());
         let kind = kind.as_deref();
         if kind != Some("retry") {

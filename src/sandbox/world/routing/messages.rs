@@ -1,13 +1,13 @@
 //! Messages on their way: to a person's devices, to a group's, to those who see a status (`sandbox-service.md` 5).
 
-use super::{ConnectionId, DeviceId, FaultKind, Output, World};
+use crate::sandbox::world::{ConnectionId, DeviceId, FaultKind, Output, World};
 use crate::wire::phash::participant_hash;
 use crate::wire::{Content, Jid, Node, Server};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
     /// Takes a message of a device, unless something is to go wrong with it.
-    pub(super) fn take_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn take_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
         use FaultKind::{Disconnect, Refuse, StreamError, Swallow};
         let at_sending = |kind| matches!(kind, Disconnect | Swallow | Refuse { .. } | StreamError { .. });
         match self.fault(&sender.number, at_sending) {
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Acknowledges a message and hands each device its own ciphertext.
-    pub(super) fn route_message(&mut self, sender: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn route_message(&mut self, sender: &DeviceId, node: &Node) {
         let Some(to) = node.jid("to") else { return };
         match to.server() {
             Server::Group => self.route_to_group(sender, node, &to),
@@ -140,7 +140,10 @@ impl World {
         };
         let silent = self.groups.get(group).is_some_and(|group| group.announcement);
         let may_write = self.groups.get(group).is_some_and(|group| {
-            group.members.get(&sender.number).is_some_and(|role| *role != super::groups::MemberRole::Member)
+            group
+                .members
+                .get(&sender.number)
+                .is_some_and(|role| *role != crate::sandbox::world::groups::membership::MemberRole::Member)
         });
         if silent && !may_write {
             return self.acknowledge(sender, node, Some(403), None);
@@ -214,7 +217,7 @@ impl World {
     }
 
     /// Answers on the device's own connection; phones need no answer.
-    pub(super) fn answer_device(&mut self, device: &DeviceId, node: Node) {
+    pub(in crate::sandbox::world) fn answer_device(&mut self, device: &DeviceId, node: Node) {
         if let Some(connection) = self.companion_mut(device).and_then(|companion| companion.connection) {
             self.send(connection, &node);
         }
@@ -231,7 +234,7 @@ fn with_content(message: Node, node: &Node, ciphertexts: impl Iterator<Item = No
 }
 
 /// Every byte string under the node's `<enc>` children.
-pub(super) fn ciphertexts(node: &Node) -> impl Iterator<Item = (&Node, &[u8])> {
+pub(in crate::sandbox::world) fn ciphertexts(node: &Node) -> impl Iterator<Item = (&Node, &[u8])> {
     node.all("enc").filter_map(|enc| match &enc.content {
         Content::Bytes(bytes) => Some((enc, bytes.as_slice())),
         _ => None,

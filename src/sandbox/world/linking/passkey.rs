@@ -1,10 +1,10 @@
 //! Linking with a passkey, the service's and the phone's side (`linking-and-tokens.md` 1.2, 1.9).
 
-use super::authenticator::{Credential, options};
-use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
-use super::{Action, ConnectionId, FIRST_FRAME_DELAY, Output, World, WorldError};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
+use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
+use crate::sandbox::world::linking::authenticator::{Credential, options};
+use crate::sandbox::world::{Action, ConnectionId, FIRST_FRAME_DELAY, Output, World, WorldError};
 use crate::signal::KeyPair;
 use crate::wire::pair_code::PairCode;
 use crate::wire::passkey::{PhoneIdentity, Prologue, Requested, handoff_proof};
@@ -59,13 +59,13 @@ pub struct PasskeyPolicy {
 
 /// A person's passkey, and what is demanded of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Passkey {
-    pub(super) policy: PasskeyPolicy,
+pub(in crate::sandbox::world) struct Passkey {
+    pub(in crate::sandbox::world) policy: PasskeyPolicy,
     credential: Option<Credential>,
 }
 
 /// A ceremony on a client's connection.
-pub(super) struct PasskeyLink {
+pub(in crate::sandbox::world) struct PasskeyLink {
     number: String,
     challenge: [u8; 32],
     expires_at: Timestamp,
@@ -119,12 +119,18 @@ impl World {
     }
 
     /// Whether this account is linked with its passkey only.
-    pub(super) fn demands_passkey(&self, number: &str) -> bool {
+    pub(in crate::sandbox::world) fn demands_passkey(&self, number: &str) -> bool {
         self.policy_of(number).required
     }
 
     /// Demands the passkey of the client that a phone has scanned, or whose code was typed.
-    pub(super) fn demand_passkey(&mut self, number: &str, id: ConnectionId, adv_secret: &Secret<32>, by_code: bool) {
+    pub(in crate::sandbox::world) fn demand_passkey(
+        &mut self,
+        number: &str,
+        id: ConnectionId,
+        adv_secret: &Secret<32>,
+        by_code: bool,
+    ) {
         let mut challenge = [0; 32];
         self.rng.fill_bytes(&mut challenge);
         let expires_at = self.now.plus(CHALLENGE);
@@ -165,7 +171,11 @@ impl World {
     }
 
     /// A question of a client in a ceremony; `None` when it is none.
-    pub(super) fn passkey_iq(&mut self, id: ConnectionId, iq: &Node) -> Option<Result<Option<Node>, Refusal>> {
+    pub(in crate::sandbox::world) fn passkey_iq(
+        &mut self,
+        id: ConnectionId,
+        iq: &Node,
+    ) -> Option<Result<Option<Node>, Refusal>> {
         let step = match iq.nodes().first()?.tag.as_ref() {
             "passkey_request_options" => PasskeyStep::Options,
             "ref" if iq.is("type", "get") => PasskeyStep::Reference,

@@ -1,11 +1,11 @@
 //! Who is online, and who is writing (`sandbox-service.md` 5.4). Nothing of it waits for those who are offline.
 
-use super::state::Row;
-use super::{DeviceId, World};
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::{DeviceId, World};
 use crate::wire::{Jid, Node, Server};
 
 impl World {
-    pub(super) fn take_presence(&mut self, device: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn take_presence(&mut self, device: &DeviceId, node: &Node) {
         if let Some(name) = node.text("name").filter(|name| !name.is_empty()).map(|name| name.into_owned()) {
             self.rename(&device.number, name);
         }
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    pub(super) fn announce_presence(&mut self, number: &str) {
+    pub(in crate::sandbox::world) fn announce_presence(&mut self, number: &str) {
         let Some(account) = self.accounts.get(number) else { return };
         for (watcher, named) in account.watchers.clone() {
             let presence = self.presence_of(number, &named);
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    pub(super) fn route_chat_state(&mut self, device: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn route_chat_state(&mut self, device: &DeviceId, node: &Node) {
         let (Some(to), Some(account)) = (node.jid("to"), self.accounts.get(&device.number)) else { return };
         let state = Node { tag: "chatstate".into(), attrs: Vec::new(), content: node.content.clone() };
         let (targets, state) = match to.server() {

@@ -1,7 +1,7 @@
 //! What lies on the media host: ciphertexts by their token (`sandbox-service.md` 10).
 
-use super::state::Row;
-use super::{World, WorldError};
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::{World, WorldError};
 use crate::wire::Node;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -37,7 +37,7 @@ impl World {
         self.media.get(path.strip_prefix(FOLDER)?).cloned()
     }
 
-    pub(super) fn media_connection(&self) -> Option<Node> {
+    pub(in crate::sandbox::world) fn media_connection(&self) -> Option<Node> {
         let host = Node::new("host").attr("hostname", self.media_host.clone()?).attr("type", "primary");
         let connection = Node::new("media_conn").attr("auth", "sandbox").attr("ttl", "3600");
         Some(connection.attr("auth_ttl", "3600").attr("max_buckets", "12").child(host))

@@ -3,13 +3,13 @@
 //! Invariant: whoever keeps the rows of [`World::take_changes`] before handing on the outputs of the same step has lost
 //! nothing that a client was told of.
 
-use super::account::{Account, Companion, Kept};
-use super::app_state::Collection;
-use super::control::{PhoneContext, PhoneMessage};
-use super::groups::Group;
-use super::phone::{GroupKey, Phone, PhoneMedia};
-use super::{DeviceId, ServiceKeys, World, WorldError};
 use crate::base::time::Timestamp;
+use crate::sandbox::world::control::{PhoneContext, PhoneMessage};
+use crate::sandbox::world::directory::app_state::Collection;
+use crate::sandbox::world::groups::membership::Group;
+use crate::sandbox::world::phone::{GroupKey, Phone, PhoneMedia};
+use crate::sandbox::world::registry::account::{Account, Companion, Kept};
+use crate::sandbox::world::{DeviceId, ServiceKeys, World, WorldError};
 use crate::signal::{
     IdentityKey, IdentityKeyPair, KeyPair, LocalParty, OurSenderKey, Part, PreKeyId, PreKeyPair, PublicKey, SecretKey,
     Session, SignedPreKeyId, SignedPreKeyPair, TheirSenderKeys,
@@ -35,7 +35,7 @@ pub struct Change {
 
 /// What can change by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Row {
+pub(in crate::sandbox::world) enum Row {
     Service,
     Account(String),
     Phone(String),
@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Notes that a row has changed, where rows are kept.
-    pub(super) fn touch(&mut self, row: impl FnOnce() -> Row) {
+    pub(in crate::sandbox::world) fn touch(&mut self, row: impl FnOnce() -> Row) {
         if let Some(changed) = &mut self.changed {
             changed.insert(row());
         }

@@ -1,6 +1,6 @@
 //! Privacy tokens: given to trusted contacts, and demanded of strangers where a person wants that (`linking-and-tokens.md` 3).
 
-use super::{DeviceId, World, WorldError};
+use crate::sandbox::world::{DeviceId, World, WorldError};
 use crate::wire::{Jid, Node};
 use rand::Rng;
 
@@ -18,7 +18,7 @@ impl World {
     }
 
     /// The people named become trusted contacts: each is sent a token to show in its messages.
-    pub(super) fn issue_tokens(&mut self, device: &DeviceId, tokens: &Node) {
+    pub(in crate::sandbox::world) fn issue_tokens(&mut self, device: &DeviceId, tokens: &Node) {
         for token in tokens.all("token") {
             let Some(number) = token.jid("jid").and_then(|jid| self.number_of(&jid)) else { continue };
             let at = token.number("t").unwrap_or(self.now.secs());
@@ -43,7 +43,7 @@ impl World {
     }
 
     /// A person who refuses strangers gives those a token that they write to.
-    pub(super) fn trust_recipient(&mut self, number: &str, recipient: &str) {
+    pub(in crate::sandbox::world) fn trust_recipient(&mut self, number: &str, recipient: &str) {
         let settings = self.accounts.get(number).map(|account| &account.settings);
         if settings.is_some_and(|it| it.token_required && !it.tokens.contains_key(recipient)) {
             let now = self.now.secs();
@@ -52,7 +52,7 @@ impl World {
     }
 
     /// The error that a message to somebody has when they want a token and it shows none.
-    pub(super) fn stranger_error(&self, sender: &DeviceId, to: &Jid, node: &Node) -> Option<u64> {
+    pub(in crate::sandbox::world) fn stranger_error(&self, sender: &DeviceId, to: &Jid, node: &Node) -> Option<u64> {
         let recipient = self.number_of(to).filter(|recipient| *recipient != sender.number)?;
         let settings = &self.accounts.get(&recipient)?.settings;
         let shown = node.find("tctoken").map(|token| hex::encode(token.content_bytes()));

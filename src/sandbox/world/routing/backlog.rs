@@ -1,7 +1,7 @@
 //! What waited for a login (`sandbox-service.md` 6): sent at once, or as it is asked for where a fault wants that.
 
-use super::account::{Backlog, Kept};
-use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, FaultKind, World};
+use crate::sandbox::world::registry::account::{Backlog, Kept};
+use crate::sandbox::world::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, FaultKind, World};
 use crate::wire::{Jid, Node};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const MAX_BATCH: usize = 500;
 
 impl World {
     /// What waited for the login goes first; what comes from now on is sent at once.
-    pub(super) fn send_backlog(&mut self, device: DeviceId, id: ConnectionId) {
+    pub(in crate::sandbox::world) fn send_backlog(&mut self, device: DeviceId, id: ConnectionId) {
         let at_login = |kind| matches!(kind, FaultKind::Pull | FaultKind::Hold);
         let is_here = |world: &mut Self| world.companion_mut(&device).is_some_and(|it| it.connection == Some(id));
         if !is_here(self) {
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// `<ib><offline_batch count/></ib>`: the device asks for more.
-    pub(super) fn take_ib(&mut self, device: &DeviceId, id: ConnectionId, node: &Node) {
+    pub(in crate::sandbox::world) fn take_ib(&mut self, device: &DeviceId, id: ConnectionId, node: &Node) {
         let Some(asked) = node.find("offline_batch") else { return };
         let count = asked.number("count").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         if self.companion_mut(device).is_some_and(|it| it.pulled.is_some_and(|sent| sent > 0)) {
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// Where the backlog has been acknowledged, its end is told.
-    pub(super) fn end_backlog(&mut self, device: &DeviceId) {
+    pub(in crate::sandbox::world) fn end_backlog(&mut self, device: &DeviceId) {
         let Some(companion) = self.companion_mut(device).filter(|companion| companion.pulled.is_none()) else { return };
         let (Some(id), Some(backlog)) = (companion.connection, &companion.backlog) else { return };
         if backlog.left.is_empty() {
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// Says that the backlog has been sent; once for each login.
-    pub(super) fn say_backlog_ended(&mut self, device: &DeviceId, id: ConnectionId, count: usize) {
+    pub(in crate::sandbox::world) fn say_backlog_ended(&mut self, device: &DeviceId, id: ConnectionId, count: usize) {
         let Some(companion) = self.companion_mut(device).filter(|companion| companion.connection == Some(id)) else {
             return;
         };

@@ -1,11 +1,13 @@
 //! Linking a companion (`sandbox-service.md` 2): the service's references, and the phone that scans one of them.
 
-use super::account::Companion;
-use super::code::CodeRequest;
-use super::passkey::PasskeyLink;
-use super::state::Row;
-use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, RECEIPT_DELAY, Role, World, WorldError};
 use crate::base::secret::Secret;
+use crate::sandbox::world::linking::code::CodeRequest;
+use crate::sandbox::world::linking::passkey::PasskeyLink;
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::registry::account::Companion;
+use crate::sandbox::world::{
+    Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, RECEIPT_DELAY, Role, World, WorldError,
+};
 use crate::signal::{IdentityKey, PublicKey};
 use crate::wire::adv::{verify_companion, vouch};
 use crate::wire::proto::ClientPairingProps;
@@ -19,7 +21,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A client that wants to be linked.
-pub(super) struct LinkRequest {
+pub(in crate::sandbox::world) struct LinkRequest {
     client: PublicKey,
     registration_id: u32,
     identity: IdentityKey,
@@ -27,12 +29,12 @@ pub(super) struct LinkRequest {
     references: Vec<String>,
     /// Set once a phone has scanned: the device it will be.
     scanned: Option<(DeviceId, u32)>,
-    pub(super) code: Option<CodeRequest>,
-    pub(super) passkey: Option<PasskeyLink>,
+    pub(in crate::sandbox::world) code: Option<CodeRequest>,
+    pub(in crate::sandbox::world) passkey: Option<PasskeyLink>,
 }
 
 impl LinkRequest {
-    pub(super) fn new(
+    pub(in crate::sandbox::world) fn new(
         client: PublicKey,
         registration_id: u32,
         identity: IdentityKey,
@@ -50,11 +52,11 @@ impl LinkRequest {
         }
     }
 
-    pub(super) fn noise(&self) -> PublicKey {
+    pub(in crate::sandbox::world) fn noise(&self) -> PublicKey {
         self.client
     }
 
-    pub(super) fn identity(&self) -> IdentityKey {
+    pub(in crate::sandbox::world) fn identity(&self) -> IdentityKey {
         self.identity
     }
 }
@@ -65,7 +67,7 @@ const RESTART_DELAY: Duration = Duration::from_millis(100);
 const RESTART_CLOSE_DELAY: Duration = Duration::from_millis(400);
 
 impl World {
-    pub(super) fn offer_references(&mut self, id: ConnectionId, mut request: LinkRequest) {
+    pub(in crate::sandbox::world) fn offer_references(&mut self, id: ConnectionId, mut request: LinkRequest) {
         for _ in 0..REFERENCES {
             let mut bytes = [0; 60];
             self.rng.fill_bytes(&mut bytes);
@@ -94,7 +96,7 @@ impl World {
     }
 
     /// The phone gives the client on this connection its place among the account's devices.
-    pub(super) fn vouch_for(
+    pub(in crate::sandbox::world) fn vouch_for(
         &mut self,
         number: &str,
         id: ConnectionId,
@@ -132,21 +134,21 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn link_requests(&self) -> impl Iterator<Item = (ConnectionId, &LinkRequest)> {
+    pub(in crate::sandbox::world) fn link_requests(&self) -> impl Iterator<Item = (ConnectionId, &LinkRequest)> {
         self.connections.iter().filter_map(|(id, connection)| match &connection.role {
             Role::Linking(request) => Some((*id, &**request)),
             _ => None,
         })
     }
 
-    pub(super) fn link_request(&self, id: ConnectionId) -> Option<&LinkRequest> {
+    pub(in crate::sandbox::world) fn link_request(&self, id: ConnectionId) -> Option<&LinkRequest> {
         match self.connections.get(&id).map(|connection| &connection.role) {
             Some(Role::Linking(request)) => Some(request),
             _ => None,
         }
     }
 
-    pub(super) fn link_request_mut(&mut self, id: ConnectionId) -> Option<&mut LinkRequest> {
+    pub(in crate::sandbox::world) fn link_request_mut(&mut self, id: ConnectionId) -> Option<&mut LinkRequest> {
         match self.connections.get_mut(&id).map(|connection| &mut connection.role) {
             Some(Role::Linking(request)) => Some(request),
             _ => None,
@@ -169,7 +171,7 @@ impl World {
     }
 
     /// A stanza of a client that is being linked: a keepalive, or its self-signed identity.
-    pub(super) fn linking_iq(&mut self, id: ConnectionId, node: &Node) {
+    pub(in crate::sandbox::world) fn linking_iq(&mut self, id: ConnectionId, node: &Node) {
         if let Some(answer) = self.passkey_iq(id, node) {
             return self.reply(id, node, answer);
         }
@@ -217,7 +219,12 @@ impl World {
     }
 
     /// Tells those concerned that an account has a new device, or one less (`sandbox-service.md` 7).
-    pub(super) fn announce_device(&mut self, device: &DeviceId, key_index: u32, change: &'static str) {
+    pub(in crate::sandbox::world) fn announce_device(
+        &mut self,
+        device: &DeviceId,
+        key_index: u32,
+        change: &'static str,
+    ) {
         let Some(account) = self.accounts.get(&device.number) else { return };
         let list = account.key_index_list(self.now.secs(), &mut self.rng);
         let (pn, lid) = (account.pn.clone(), account.lid.clone());
@@ -254,7 +261,7 @@ impl World {
         Node::new("devices").attr("dhash", "2:sandbox").children(devices.collect::<Vec<_>>())
     }
 
-    pub(super) fn notify(
+    pub(in crate::sandbox::world) fn notify(
         &mut self,
         device: &DeviceId,
         from: &Jid,
@@ -270,7 +277,7 @@ impl World {
     }
 
     /// A companion is no longer linked: it is told so, and gone.
-    pub(super) fn remove_companion(&mut self, device: &DeviceId) {
+    pub(in crate::sandbox::world) fn remove_companion(&mut self, device: &DeviceId) {
         let Some(account) = self.accounts.get_mut(&device.number) else { return };
         let Some(companion) = account.companions.remove(&device.device) else { return };
         for kept in &companion.queue {

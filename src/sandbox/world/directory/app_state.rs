@@ -1,7 +1,7 @@
 //! The app state of an account's devices: encrypted patches, numbered by the service (`sandbox-service.md` 4).
 
-use super::state::Row;
-use super::{DeviceId, World};
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::{DeviceId, World};
 use crate::wire::{Jid, Node};
 use prost::encoding::{encode_key, encode_varint, encoded_len_varint};
 
@@ -10,8 +10,8 @@ const MAX_PATCHES: usize = 10_000;
 
 /// A collection: its version is the number of its patches.
 #[derive(Debug, Default)]
-pub(super) struct Collection {
-    pub(super) patches: Vec<Vec<u8>>,
+pub(in crate::sandbox::world) struct Collection {
+    pub(in crate::sandbox::world) patches: Vec<Vec<u8>>,
 }
 
 impl Collection {
@@ -22,7 +22,7 @@ impl Collection {
 
 impl World {
     /// Stores what a device has written, and gives each collection from the version on that the device has.
-    pub(super) fn sync_app_state(&mut self, device: &DeviceId, iq: &Node) -> Node {
+    pub(in crate::sandbox::world) fn sync_app_state(&mut self, device: &DeviceId, iq: &Node) -> Node {
         let asked = iq.find("sync").map(Node::nodes).unwrap_or_default();
         let answers: Vec<Node> = asked.iter().filter_map(|asked| self.sync_collection(device, asked)).collect();
         Node::new("sync").children(answers)

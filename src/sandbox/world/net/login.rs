@@ -1,14 +1,19 @@
 //! From the handshake to a device that is online (`sandbox-service.md` 3 and 6): refusals, what waited, and its end.
 
-use super::linking::LinkRequest;
-use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, Role, World};
+use crate::sandbox::world::linking::scan::LinkRequest;
+use crate::sandbox::world::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, Role, World};
 use crate::signal::PublicKey;
 use crate::wire::noise::Handshake;
 use crate::wire::payload::{ClientIntent, read};
 use crate::wire::{Jid, Node};
 
 impl World {
-    pub(super) fn ready(&mut self, id: ConnectionId, (client, handshake): (PublicKey, Handshake), payload: &[u8]) {
+    pub(in crate::sandbox::world) fn ready(
+        &mut self,
+        id: ConnectionId,
+        (client, handshake): (PublicKey, Handshake),
+        payload: &[u8],
+    ) {
         match read(payload) {
             Ok(ClientIntent::Link { registration_id, identity, push_name }) => {
                 self.offer_references(id, LinkRequest::new(client, registration_id, identity, push_name));
@@ -49,7 +54,7 @@ impl World {
         self.after(FIRST_FRAME_DELAY, Action::Backlog(device, id));
     }
 
-    pub(super) fn fail_login(&mut self, id: ConnectionId, reason: u64) {
+    pub(in crate::sandbox::world) fn fail_login(&mut self, id: ConnectionId, reason: u64) {
         let failure = Node::new("failure").attr("reason", reason).attr("location", "sandbox");
         self.after(FIRST_FRAME_DELAY, Action::Send(id, Box::new(failure)));
         self.after(FIRST_FRAME_DELAY * 2, Action::Close(id));

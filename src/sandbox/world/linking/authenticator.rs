@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub(super) const RP_ID: &str = "whatsapp.com";
+pub(in crate::sandbox::world) const RP_ID: &str = "whatsapp.com";
 const ORIGIN: &str = "https://web.whatsapp.com";
 /// Present and verified.
 const FLAGS: u8 = 0x05;
 
 /// A passkey that is registered to an account.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Credential {
+pub(in crate::sandbox::world) struct Credential {
     #[serde(with = "hex")]
     id: Vec<u8>,
     #[serde(with = "hex")]
@@ -36,10 +36,10 @@ impl std::fmt::Debug for Credential {
 }
 
 /// Why an assertion is refused: a code of the sandbox's choice.
-pub(super) type Refused = (u64, &'static str);
+pub(in crate::sandbox::world) type Refused = (u64, &'static str);
 
 impl Credential {
-    pub(super) fn generate(id: [u8; 16], user_handle: [u8; 16]) -> Option<Self> {
+    pub(in crate::sandbox::world) fn generate(id: [u8; 16], user_handle: [u8; 16]) -> Option<Self> {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).ok()?;
         let (id, user_handle) = (id.to_vec(), user_handle.to_vec());
         Some(Self { id, pkcs8: pkcs8.as_ref().to_vec(), user_handle, sign_count: 0 })
@@ -50,7 +50,7 @@ impl Credential {
     }
 
     /// Answers request options as a browser's `PublicKeyCredential.toJSON()` does.
-    pub(super) fn sign(&mut self, options: &Value) -> Option<Value> {
+    pub(in crate::sandbox::world) fn sign(&mut self, options: &Value) -> Option<Value> {
         self.sign_count += 1;
         let challenge = options["challenge"].as_str()?;
         let rp_id = options["rpId"].as_str()?;
@@ -79,7 +79,12 @@ impl Credential {
     }
 
     /// Checks an assertion for this challenge.
-    pub(super) fn verify(&self, credential_id: &[u8], assertion: &[u8], challenge: &[u8]) -> Result<(), Refused> {
+    pub(in crate::sandbox::world) fn verify(
+        &self,
+        credential_id: &[u8],
+        assertion: &[u8],
+        challenge: &[u8],
+    ) -> Result<(), Refused> {
         let malformed = || (400, "malformed-assertion");
         let assertion: Value = serde_json::from_slice(assertion).map_err(|_| malformed())?;
         let binary =
@@ -107,7 +112,7 @@ impl Credential {
 }
 
 /// The options of a request with this challenge, as they were seen of the real service.
-pub(super) fn options(challenge: &[u8]) -> Value {
+pub(in crate::sandbox::world) fn options(challenge: &[u8]) -> Value {
     json!({
         "challenge": URL_SAFE_NO_PAD.encode(challenge),
         "timeout": 600_000,

@@ -1,14 +1,14 @@
 //! What a device asks about users: their devices, LID, status (`wire-protocol.md` 1.9, `sandbox-service.md` 4).
 
-use super::account::Account;
-use super::settings::asked_user;
-use super::state::Row;
-use super::{DeviceId, World};
+use crate::sandbox::world::directory::settings::asked_user;
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::registry::account::Account;
+use crate::sandbox::world::{DeviceId, World};
 use crate::wire::{Node, WireError};
 use rand::rngs::StdRng;
 
 impl World {
-    pub(super) fn usync(&mut self, device: &DeviceId, iq: &Node) -> Result<Node, WireError> {
+    pub(in crate::sandbox::world) fn usync(&mut self, device: &DeviceId, iq: &Node) -> Result<Node, WireError> {
         let usync = iq.require_child("usync")?;
         let protocols = usync.require_child("query")?;
         let mut users = Vec::new();

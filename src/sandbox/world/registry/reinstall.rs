@@ -1,8 +1,8 @@
 //! A person gets a new phone, or installs the app again: other keys, no sessions, no companions (`sandbox-service.md` 7).
 
-use super::phone::Phone;
-use super::state::Row;
-use super::{DeviceId, World, WorldError};
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::phone::Phone;
+use crate::sandbox::world::{DeviceId, World, WorldError};
 use crate::wire::{Jid, Node};
 use rand::RngExt;
 

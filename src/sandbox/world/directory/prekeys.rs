@@ -1,8 +1,8 @@
 //! Prekeys at the service: uploaded, counted, served one by one (`sandbox-service.md` 4).
 
-use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
-use super::state::Row;
-use super::{DeviceId, FaultKind, World};
+use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::{DeviceId, FaultKind, World};
 use crate::signal::PreKeyBundle;
 use crate::wire::prekeys::{key_node, read_key, read_skey, skey_node};
 use crate::wire::{Jid, Node, WireError};
@@ -14,7 +14,11 @@ const LOW_PREKEYS: usize = 5;
 const MAX_PREKEYS: usize = 20_000;
 
 impl World {
-    pub(super) fn encrypt_iq(&mut self, device: &DeviceId, iq: &Node) -> Result<Option<Node>, Refusal> {
+    pub(in crate::sandbox::world) fn encrypt_iq(
+        &mut self,
+        device: &DeviceId,
+        iq: &Node,
+    ) -> Result<Option<Node>, Refusal> {
         let bad = |_: WireError| BAD_REQUEST;
         if let Some(keys) = iq.find("key") {
             let users: Vec<Jid> = keys.all("user").filter_map(|user| user.jid("jid")).collect();
@@ -54,7 +58,10 @@ impl World {
     }
 
     /// A device's bundle for one new session, and its signed identity where it is a companion.
-    pub(super) fn take_bundle(&mut self, device: &DeviceId) -> Option<(PreKeyBundle, Option<Vec<u8>>)> {
+    pub(in crate::sandbox::world) fn take_bundle(
+        &mut self,
+        device: &DeviceId,
+    ) -> Option<(PreKeyBundle, Option<Vec<u8>>)> {
         let taken = self.accounts.get_mut(&device.number)?.take_bundle(device.device)?;
         self.touch(|| match device.device {
             0 => Row::Phone(device.number.clone()),

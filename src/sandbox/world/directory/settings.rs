@@ -1,9 +1,9 @@
 //! What people set about themselves: privacy, whom they block, status, picture (`sandbox-service.md` 4).
 
-use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
-use super::passkey::Passkey;
-use super::state::Row;
-use super::{DeviceId, World};
+use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
+use crate::sandbox::world::linking::passkey::Passkey;
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::{DeviceId, World};
 use crate::wire::{Jid, Node};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,28 +15,28 @@ const MAX_PICTURE: usize = 512 * 1024;
 
 /// What a person has set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Settings {
+pub(in crate::sandbox::world) struct Settings {
     /// Only what differs from `all`.
-    pub(super) privacy: BTreeMap<String, String>,
+    pub(in crate::sandbox::world) privacy: BTreeMap<String, String>,
     /// By phone number.
-    pub(super) blocked: BTreeSet<String>,
-    pub(super) about: Option<(String, u64)>,
+    pub(in crate::sandbox::world) blocked: BTreeSet<String>,
+    pub(in crate::sandbox::world) about: Option<(String, u64)>,
     /// Its id.
-    pub(super) picture: Option<(String, String)>,
+    pub(in crate::sandbox::world) picture: Option<(String, String)>,
     /// Seconds after which new chats' messages disappear, and when that was set.
-    pub(super) disappearing: (u64, u64),
+    pub(in crate::sandbox::world) disappearing: (u64, u64),
     /// Whether strangers are refused (`tokens`).
     #[serde(default)]
-    pub(super) token_required: bool,
+    pub(in crate::sandbox::world) token_required: bool,
     #[serde(default)]
-    pub(super) passkey: Passkey,
+    pub(in crate::sandbox::world) passkey: Passkey,
     /// The tokens that were given out, in hex, by the phone number of who was given it.
     #[serde(default)]
-    pub(super) tokens: BTreeMap<String, String>,
+    pub(in crate::sandbox::world) tokens: BTreeMap<String, String>,
 }
 
 impl World {
-    pub(super) fn settings_mut(&mut self, number: &str) -> Result<&mut Settings, Refusal> {
+    pub(in crate::sandbox::world) fn settings_mut(&mut self, number: &str) -> Result<&mut Settings, Refusal> {
         self.touch(|| Row::Account(number.to_owned()));
         self.accounts.get_mut(number).map(|account| &mut account.settings).ok_or(NOT_FOUND)
     }
@@ -45,7 +45,7 @@ impl World {
         self.accounts.get(number).map(|account| &account.settings).ok_or(NOT_FOUND)
     }
 
-    pub(super) fn privacy(&self, device: &DeviceId) -> Result<Node, Refusal> {
+    pub(in crate::sandbox::world) fn privacy(&self, device: &DeviceId) -> Result<Node, Refusal> {
         let set = &self.settings(&device.number)?.privacy;
         let category = |name: &str| {
             let value = set.get(name).cloned().unwrap_or_else(|| "all".to_owned());
@@ -54,7 +54,7 @@ impl World {
         Ok(Node::new("privacy").children(CATEGORIES.map(category)))
     }
 
-    pub(super) fn set_privacy(&mut self, device: &DeviceId, asked: &Node) -> Result<Node, Refusal> {
+    pub(in crate::sandbox::world) fn set_privacy(&mut self, device: &DeviceId, asked: &Node) -> Result<Node, Refusal> {
         for category in asked.all("category") {
             let name = category.text("name").filter(|name| CATEGORIES.contains(&name.as_ref())).ok_or(BAD_REQUEST)?;
             let value = category.text("value").filter(|value| value.len() <= 64).ok_or(BAD_REQUEST)?;
@@ -64,7 +64,7 @@ impl World {
         self.privacy(device)
     }
 
-    pub(super) fn blocklist(&mut self, device: &DeviceId, iq: &Node) -> Result<Node, Refusal> {
+    pub(in crate::sandbox::world) fn blocklist(&mut self, device: &DeviceId, iq: &Node) -> Result<Node, Refusal> {
         if let Some(item) = iq.find("item") {
             let jid = item.jid("jid").ok_or(BAD_REQUEST)?;
             let number = self.number_of(&jid).ok_or(NOT_FOUND)?;
@@ -81,11 +81,11 @@ impl World {
         Ok(Node::new("list").attr("dhash", format!("sandbox-{}", blocked.len())).children(items.collect::<Vec<_>>()))
     }
 
-    pub(super) fn is_blocked(&self, by: &str, sender: &str) -> bool {
+    pub(in crate::sandbox::world) fn is_blocked(&self, by: &str, sender: &str) -> bool {
         self.accounts.get(by).is_some_and(|account| account.settings.blocked.contains(sender))
     }
 
-    pub(super) fn set_about(&mut self, device: &DeviceId, iq: &Node) -> Result<(), Refusal> {
+    pub(in crate::sandbox::world) fn set_about(&mut self, device: &DeviceId, iq: &Node) -> Result<(), Refusal> {
         let text = iq.find("status").map(Node::content_bytes).unwrap_or_default();
         let text = String::from_utf8(text.to_vec()).ok().filter(|text| text.len() <= MAX_TEXT).ok_or(BAD_REQUEST)?;
         let now = self.now.secs();
@@ -93,14 +93,19 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn set_disappearing(&mut self, device: &DeviceId, iq: &Node) -> Result<(), Refusal> {
+    pub(in crate::sandbox::world) fn set_disappearing(&mut self, device: &DeviceId, iq: &Node) -> Result<(), Refusal> {
         let seconds = iq.find("disappearing_mode").and_then(|mode| mode.number("duration")).ok_or(BAD_REQUEST)?;
         let now = self.now.secs();
         self.settings_mut(&device.number)?.disappearing = (seconds, now);
         Ok(())
     }
 
-    pub(super) fn picture(&mut self, device: &DeviceId, kind: &str, iq: &Node) -> Result<Option<Node>, Refusal> {
+    pub(in crate::sandbox::world) fn picture(
+        &mut self,
+        device: &DeviceId,
+        kind: &str,
+        iq: &Node,
+    ) -> Result<Option<Node>, Refusal> {
         let asked = iq.jid("target").or_else(|| iq.jid("to")).filter(|jid| !jid.user().is_empty());
         if kind == "get" {
             let asked = asked.ok_or(BAD_REQUEST)?;
@@ -140,7 +145,7 @@ impl World {
 }
 
 /// Where a person asks about another: by JID, or by phone number as text.
-pub(super) fn asked_user(asked: &Node) -> (Option<Jid>, Option<String>) {
+pub(in crate::sandbox::world) fn asked_user(asked: &Node) -> (Option<Jid>, Option<String>) {
     let phone = asked.find("contact").map(|contact| String::from_utf8_lossy(contact.content_bytes()).into_owned());
     let by_phone = phone.as_deref().filter(|phone| !phone.is_empty());
     let by_phone = by_phone.map(|phone| Jid::pn(phone.trim_start_matches('+').to_owned()));

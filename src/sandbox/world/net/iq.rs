@@ -1,14 +1,14 @@
 //! The service's answers (`sandbox-service.md` 4). Every question is answered: a client waits for what never comes.
 
-use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
-use super::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, World};
+use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
+use crate::sandbox::world::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, World};
 use crate::wire::{Jid, Node};
 
 /// An answer's content, or the code and text of a refusal.
 type Answer = Result<Option<Node>, Refusal>;
 
 impl World {
-    pub(super) fn iq(&mut self, id: ConnectionId, device: &DeviceId, iq: &Node) {
+    pub(in crate::sandbox::world) fn iq(&mut self, id: ConnectionId, device: &DeviceId, iq: &Node) {
         let kind = iq.text("type").unwrap_or_default().into_owned();
         if kind != "get" && kind != "set" {
             return;
@@ -18,7 +18,7 @@ impl World {
         self.reply(id, iq, answer);
     }
 
-    pub(super) fn reply(&mut self, id: ConnectionId, iq: &Node, answer: Answer) {
+    pub(in crate::sandbox::world) fn reply(&mut self, id: ConnectionId, iq: &Node, answer: Answer) {
         let reply = Node::new("iq")
             .attr("from", iq.jid("to").unwrap_or_else(Jid::service))
             .attr("type", if answer.is_ok() { "result" } else { "error" })

@@ -1,7 +1,7 @@
 //! Groups: who is in them, what they are called, and who may change that (`sandbox-service.md` 5.3).
 
-use super::state::Row;
-use super::{DeviceId, World, WorldError};
+use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::{DeviceId, World, WorldError};
 use crate::wire::{Jid, Node, Server};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -43,9 +43,9 @@ pub enum MemberChange {
 }
 
 impl MemberChange {
-    pub(super) const ALL: [Self; 4] = [Self::Add, Self::Remove, Self::Promote, Self::Demote];
+    pub(in crate::sandbox::world) const ALL: [Self; 4] = [Self::Add, Self::Remove, Self::Promote, Self::Demote];
 
-    pub(super) fn tag(self) -> &'static str {
+    pub(in crate::sandbox::world) fn tag(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Remove => "remove",
@@ -57,28 +57,28 @@ impl MemberChange {
 
 /// A text somebody gave the group, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Given {
-    pub(super) id: String,
-    pub(super) text: String,
-    pub(super) by: String,
-    pub(super) at: u64,
+pub(in crate::sandbox::world) struct Given {
+    pub(in crate::sandbox::world) id: String,
+    pub(in crate::sandbox::world) text: String,
+    pub(in crate::sandbox::world) by: String,
+    pub(in crate::sandbox::world) at: u64,
 }
 
 /// A group, its members by phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Group {
-    pub(super) subject: Given,
-    pub(super) description: Option<Given>,
-    pub(super) creator: String,
-    pub(super) created: u64,
-    pub(super) members: BTreeMap<String, MemberRole>,
+pub(in crate::sandbox::world) struct Group {
+    pub(in crate::sandbox::world) subject: Given,
+    pub(in crate::sandbox::world) description: Option<Given>,
+    pub(in crate::sandbox::world) creator: String,
+    pub(in crate::sandbox::world) created: u64,
+    pub(in crate::sandbox::world) members: BTreeMap<String, MemberRole>,
     /// Only admins write.
-    pub(super) announcement: bool,
+    pub(in crate::sandbox::world) announcement: bool,
     /// Only admins change subject and description.
-    pub(super) locked: bool,
+    pub(in crate::sandbox::world) locked: bool,
     /// Messages disappear after so many seconds; 0 is never.
-    pub(super) ephemeral: u64,
-    pub(super) invite: String,
+    pub(in crate::sandbox::world) ephemeral: u64,
+    pub(in crate::sandbox::world) invite: String,
 }
 
 /// A group, as the control API shows it.
@@ -102,10 +102,10 @@ pub struct MemberSummary {
 }
 
 /// Why the service does not do what a device asks: a code and its text.
-pub(super) type Refusal = (u64, &'static str);
+pub(in crate::sandbox::world) type Refusal = (u64, &'static str);
 const FORBIDDEN: Refusal = (403, "forbidden");
-pub(super) const NOT_FOUND: Refusal = (404, "item-not-found");
-pub(super) const BAD_REQUEST: Refusal = (400, "bad-request");
+pub(in crate::sandbox::world) const NOT_FOUND: Refusal = (404, "item-not-found");
+pub(in crate::sandbox::world) const BAD_REQUEST: Refusal = (400, "bad-request");
 
 impl World {
     /// A group of these people, made by `creator`.
@@ -167,17 +167,22 @@ impl World {
         self.group(id)
     }
 
-    pub(super) fn group_members(&self, group: &Jid) -> Option<BTreeSet<String>> {
+    pub(in crate::sandbox::world) fn group_members(&self, group: &Jid) -> Option<BTreeSet<String>> {
         Some(self.groups.get(group)?.members.keys().cloned().collect())
     }
 
     /// Every device of every member.
-    pub(super) fn devices_of_group(&self, group: &Jid) -> BTreeSet<DeviceId> {
+    pub(in crate::sandbox::world) fn devices_of_group(&self, group: &Jid) -> BTreeSet<DeviceId> {
         let members = self.groups.get(group).map(|group| group.members.keys());
         members.into_iter().flatten().flat_map(|number| self.devices_of(number)).collect()
     }
 
-    pub(super) fn new_group(&mut self, creator: &str, subject: &str, people: &[String]) -> Result<Jid, Refusal> {
+    pub(in crate::sandbox::world) fn new_group(
+        &mut self,
+        creator: &str,
+        subject: &str,
+        people: &[String],
+    ) -> Result<Jid, Refusal> {
         if subject.chars().count() > MAX_SUBJECT || people.len() >= MAX_MEMBERS {
             return Err(BAD_REQUEST);
         }
@@ -231,7 +236,7 @@ impl World {
     }
 
     /// Whom of `people` it did not concern is named with a code.
-    pub(super) fn change_members(
+    pub(in crate::sandbox::world) fn change_members(
         &mut self,
         by: &str,
         group: &Jid,
@@ -288,7 +293,7 @@ impl World {
         self.notify_group(group, by, &gone, Node::new(change.tag()).children(named));
     }
 
-    pub(super) fn set_subject(&mut self, by: &str, id: &Jid, subject: &str) -> Result<(), Refusal> {
+    pub(in crate::sandbox::world) fn set_subject(&mut self, by: &str, id: &Jid, subject: &str) -> Result<(), Refusal> {
         self.may_edit(id, by)?;
         if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
             return Err(BAD_REQUEST);
@@ -302,7 +307,12 @@ impl World {
     }
 
     /// `None` takes the description away.
-    pub(super) fn set_description(&mut self, by: &str, id: &Jid, text: Option<&str>) -> Result<(), Refusal> {
+    pub(in crate::sandbox::world) fn set_description(
+        &mut self,
+        by: &str,
+        id: &Jid,
+        text: Option<&str>,
+    ) -> Result<(), Refusal> {
         self.may_edit(id, by)?;
         if text.is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
             return Err(BAD_REQUEST);
@@ -326,7 +336,7 @@ impl World {
 
     /// A switch of the group, named by its tag: `announcement`, `not_announcement`, `locked`, `unlocked`, `ephemeral`,
     /// `not_ephemeral`.
-    pub(super) fn set_switch(&mut self, by: &str, id: &Jid, switch: &Node) -> Result<(), Refusal> {
+    pub(in crate::sandbox::world) fn set_switch(&mut self, by: &str, id: &Jid, switch: &Node) -> Result<(), Refusal> {
         self.admin(id, by)?;
         let group = self.group_mut(id)?;
         let tag = match switch.tag.as_ref() {
@@ -361,7 +371,12 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn invite_code(&mut self, by: &str, id: &Jid, renewed: bool) -> Result<String, Refusal> {
+    pub(in crate::sandbox::world) fn invite_code(
+        &mut self,
+        by: &str,
+        id: &Jid,
+        renewed: bool,
+    ) -> Result<String, Refusal> {
         self.admin(id, by)?;
         if renewed {
             let code = self.new_invite();
@@ -372,12 +387,12 @@ impl World {
     }
 
     /// The group an invitation is for.
-    pub(super) fn invited_to(&self, code: &str) -> Result<Jid, Refusal> {
+    pub(in crate::sandbox::world) fn invited_to(&self, code: &str) -> Result<Jid, Refusal> {
         let found = self.groups.iter().find(|(_, group)| group.invite == code);
         found.map(|(id, _)| id.clone()).ok_or((406, "not-acceptable"))
     }
 
-    pub(super) fn join_group(&mut self, who: &str, code: &str) -> Result<Jid, Refusal> {
+    pub(in crate::sandbox::world) fn join_group(&mut self, who: &str, code: &str) -> Result<Jid, Refusal> {
         let id = self.invited_to(code)?;
         let members = &mut self.group_mut(&id)?.members;
         if members.contains_key(who) {
@@ -388,7 +403,7 @@ impl World {
         Ok(id)
     }
 
-    pub(super) fn leave_group(&mut self, who: &str, id: &Jid) -> Result<(), Refusal> {
+    pub(in crate::sandbox::world) fn leave_group(&mut self, who: &str, id: &Jid) -> Result<(), Refusal> {
         self.role(id, who)?;
         self.group_mut(id)?.members.remove(who);
         self.notify_members(id, who, MemberChange::Remove, &BTreeSet::from([who.to_owned()]));
@@ -396,7 +411,7 @@ impl World {
     }
 
     /// `<group>` with all that its members know of it.
-    pub(super) fn group_node(&self, id: &Jid) -> Option<Node> {
+    pub(in crate::sandbox::world) fn group_node(&self, id: &Jid) -> Option<Node> {
         let group = self.groups.get(id)?;
         let lid = |number: &str| self.accounts.get(number).map(|account| account.lid.clone());
         let members = group.members.iter().filter_map(|(number, role)| {

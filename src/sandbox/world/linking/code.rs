@@ -1,15 +1,15 @@
 //! Linking by an 8-character code (`sandbox-service.md` 2): the client shows it, the person types it into the phone.
 
-use super::groups::{BAD_REQUEST, NOT_FOUND, Refusal};
-use super::{Action, ConnectionId, FIRST_FRAME_DELAY, Role, World, WorldError};
 use crate::base::secret::Secret;
+use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
+use crate::sandbox::world::{Action, ConnectionId, FIRST_FRAME_DELAY, Role, World, WorldError};
 use crate::signal::{KeyPair, PublicKey};
 use crate::wire::pair_code::{BUNDLE, PairCode, open_bundle};
 use crate::wire::{Jid, Node};
 use rand::Rng;
 
 /// What a client has asked for, and what the phone has answered.
-pub(super) struct CodeRequest {
+pub(in crate::sandbox::world) struct CodeRequest {
     number: String,
     reference: Vec<u8>,
     wrapped: [u8; 80],
@@ -19,7 +19,11 @@ pub(super) struct CodeRequest {
 
 impl World {
     /// A step of a client that is being linked by code.
-    pub(super) fn code_iq(&mut self, id: ConnectionId, stage: &Node) -> Result<Option<Node>, Refusal> {
+    pub(in crate::sandbox::world) fn code_iq(
+        &mut self,
+        id: ConnectionId,
+        stage: &Node,
+    ) -> Result<Option<Node>, Refusal> {
         match stage.text("stage").as_deref() {
             Some("companion_hello") => self.companion_hello(id, stage).map(Some),
             Some("companion_finish") => self.companion_finish(id, stage).map(|()| None),
@@ -100,7 +104,12 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn vouch_after_code(&mut self, number: &str, client: ConnectionId, adv_secret: &Secret<32>) {
+    pub(in crate::sandbox::world) fn vouch_after_code(
+        &mut self,
+        number: &str,
+        client: ConnectionId,
+        adv_secret: &Secret<32>,
+    ) {
         let Some(companion) = self.link_request_mut(client).map(|request| request.identity()) else { return };
         if let Err(error) = self.vouch_for(number, client, &companion, adv_secret) {
             tracing::warn!(connection = client.0, %error, "a client that showed the right code cannot be linked");

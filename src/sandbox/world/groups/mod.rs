@@ -1,0 +1,2 @@
+pub(super) mod iq;
+pub(super) mod membership;

@@ -1,0 +1,3 @@
+pub(super) mod faults;
+pub(super) mod iq;
+pub(super) mod login;
