@@ -1,27 +1,17 @@
-//! The app state of an account's devices: encrypted patches, numbered by the service (`sandbox-service.md` 4).
+//! App state of an account: encrypted patches, numbered by the service (`sandbox-service.md` 4).
 
-use crate::sandbox::world::persistence::rows::Row;
-use crate::sandbox::world::{DeviceId, World};
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::registry::collection::Collection;
+use crate::sandbox::world::row::Row;
+use crate::sandbox::world::state::World;
 use crate::wire::{Jid, Node};
 use prost::encoding::{encode_key, encode_varint, encoded_len_varint};
 
-/// Patches of one collection; a sandbox never needs more.
+/// Patches of one collection.
 const MAX_PATCHES: usize = 10_000;
 
-/// A collection: its version is the number of its patches.
-#[derive(Debug, Default)]
-pub(in crate::sandbox::world) struct Collection {
-    pub(in crate::sandbox::world) patches: Vec<Vec<u8>>,
-}
-
-impl Collection {
-    fn version(&self) -> usize {
-        self.patches.len()
-    }
-}
-
 impl World {
-    /// Stores what a device has written, and gives each collection from the version on that the device has.
+    /// Stores the patches of a device, and returns the patches of each collection that the device lacks.
     pub(in crate::sandbox::world) fn sync_app_state(&mut self, device: &DeviceId, iq: &Node) -> Node {
         let asked = iq.find("sync").map(Node::nodes).unwrap_or_default();
         let answers: Vec<Node> = asked.iter().filter_map(|asked| self.sync_collection(device, asked)).collect();
@@ -32,7 +22,7 @@ impl World {
         let name = asked.text("name")?.into_owned();
         let known = asked.number("version").and_then(|version| usize::try_from(version).ok()).unwrap_or_default();
         let written = asked.find("patch").map(|patch| patch.content_bytes().to_vec());
-        let collection = self.accounts.get_mut(&device.number)?.app_state.entry(name.clone()).or_default();
+        let collection = self.registry.account_mut(&device.number)?.app_state.entry(name.clone()).or_default();
         let answer = Node::new("collection").attr("name", name.clone());
         match written {
             Some(_) if known != collection.version() => {
@@ -46,7 +36,7 @@ impl World {
             }
             Some(patch) => {
                 let version = collection.version() + 1;
-                collection.patches.push(numbered(patch, version as u64));
+                collection.push(numbered(patch, version as u64));
                 self.touch(|| Row::Patch(device.number.clone(), name.clone(), version));
                 self.announce_app_state(device, &name, version);
                 Some(answer.attr("version", version))
@@ -59,7 +49,7 @@ impl World {
     }
 
     fn announce_app_state(&mut self, writer: &DeviceId, name: &str, version: usize) {
-        let others = self.devices_of(&writer.number);
+        let others = self.registry.devices_of(&writer.number);
         for device in others.into_iter().filter(|device| device.device != 0 && device != writer) {
             let changed = Node::new("collection").attr("name", name.to_owned()).attr("version", version);
             self.notify(&device, &Jid::service(), "server_sync", |it| it.child(changed));
@@ -68,11 +58,11 @@ impl World {
 }
 
 fn patches(collection: &Collection, known: usize) -> Node {
-    let missing = collection.patches.iter().skip(known).map(|patch| Node::new("patch").bytes(patch.clone()));
+    let missing = collection.patches_after(known).map(|patch| Node::new("patch").bytes(patch.clone()));
     Node::new("patches").children(missing)
 }
 
-/// The patch with its version set: a protobuf's last field counts, so it is written behind the others, which are not touched.
+/// Appends the version to a patch: of repeated protobuf fields the last counts, so the others stay untouched.
 fn numbered(mut patch: Vec<u8>, version: u64) -> Vec<u8> {
     const VERSION: u32 = 1;
     let length_delimited = prost::encoding::WireType::LengthDelimited;
@@ -88,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patch_keeps_its_bytes_and_says_its_version_last() {
+    fn version_is_appended_to_the_bytes_of_a_patch() {
         assert_eq!(numbered(vec![0x22, 1, 9], 300), [0x22, 1, 9, 0x0a, 3, 0x08, 0xac, 0x02]);
     }
 }

@@ -1,44 +1,34 @@
-//! What lies on the media host: ciphertexts by their token (`sandbox-service.md` 10).
+//! The media host, as clients and phones use it (`sandbox-service.md` 10).
 
-use crate::sandbox::world::persistence::rows::Row;
-use crate::sandbox::world::{World, WorldError};
+use crate::sandbox::world::error::WorldError;
+use crate::sandbox::world::net::media_host;
+use crate::sandbox::world::row::Row;
+use crate::sandbox::world::state::World;
 use crate::wire::Node;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// All that lies there together.
-const MAX_MEDIA: usize = 1 << 30;
-const FOLDER: &str = "/v/t62.7118-24/";
-
 impl World {
-    /// Where clients are sent for media, as `host:port`; without it there is no media host.
-    pub fn set_media_host(&mut self, host: String) {
-        self.media_host = Some(host);
+    /// Sets the address that clients are told for media, as `host:port`; without it there is no media host.
+    pub fn set_media_host(&mut self, address: String) {
+        self.media.set_address(address);
     }
 
-    /// Keeps a ciphertext; returns the path it is fetched by.
+    /// Stores a ciphertext; returns its path.
     pub fn store_media(&mut self, body: Vec<u8>) -> Result<String, WorldError> {
-        let token = URL_SAFE_NO_PAD.encode(Sha256::digest(&body));
-        if !self.media.contains_key(&token) {
-            if self.media_size + body.len() > MAX_MEDIA {
-                return Err(WorldError::MediaFull);
-            }
-            self.media_size += body.len();
-            self.media.insert(token.clone(), Arc::new(body));
+        let (token, is_new) = self.media.store(body)?;
+        if is_new {
             self.touch(|| Row::Media(token.clone()));
         }
-        Ok(format!("{FOLDER}{token}"))
+        Ok(media_host::path(&token))
     }
 
-    /// What lies at a path.
+    /// The ciphertext at a path.
     pub fn fetch_media(&self, path: &str) -> Option<Arc<Vec<u8>>> {
-        self.media.get(path.strip_prefix(FOLDER)?).cloned()
+        self.media.body(media_host::token(path)?).cloned()
     }
 
     pub(in crate::sandbox::world) fn media_connection(&self) -> Option<Node> {
-        let host = Node::new("host").attr("hostname", self.media_host.clone()?).attr("type", "primary");
+        let host = Node::new("host").attr("hostname", self.media.address()?.to_owned()).attr("type", "primary");
         let connection = Node::new("media_conn").attr("auth", "sandbox").attr("ttl", "3600");
         Some(connection.attr("auth_ttl", "3600").attr("max_buckets", "12").child(host))
     }

@@ -1,6 +1,8 @@
-pub(super) mod app_state;
-pub(super) mod media;
-pub(super) mod prekeys;
-pub(super) mod settings;
-pub(super) mod tokens;
-pub(super) mod usync;
+//! Information about people that devices query and set.
+
+mod app_state;
+mod media;
+mod prekeys;
+mod settings;
+mod tokens;
+mod usync;

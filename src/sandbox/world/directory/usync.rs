@@ -1,10 +1,11 @@
-//! What a device asks about users: their devices, LID, status (`wire-protocol.md` 1.9, `sandbox-service.md` 4).
+//! usync: queries of users' devices, LIDs, profiles (`wire-protocol.md` 1.9, `sandbox-service.md` 4).
 
-use crate::sandbox::world::directory::settings::asked_user;
-use crate::sandbox::world::persistence::rows::Row;
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::net::faults::FaultKind;
 use crate::sandbox::world::registry::account::Account;
-use crate::sandbox::world::{DeviceId, World};
-use crate::wire::{Node, WireError};
+use crate::sandbox::world::row::Row;
+use crate::sandbox::world::state::World;
+use crate::wire::{Jid, Node, WireError};
 use rand::rngs::StdRng;
 
 impl World {
@@ -28,10 +29,11 @@ impl World {
 
     fn usync_user(&mut self, device: &DeviceId, asked: &Node, protocols: &Node) -> Node {
         let (jid, phone) = asked_user(asked);
-        let number = jid.as_ref().and_then(|jid| self.number_of(jid));
-        let is_stale =
-            number.as_ref().is_some_and(|number| protocols.find("devices").is_some() && self.is_stale(number));
-        let account = number.and_then(|number| self.accounts.get_mut(&number));
+        let number = jid.as_ref().and_then(|jid| self.registry.number_of(jid));
+        let is_stale = number.as_ref().is_some_and(|number| {
+            protocols.find("devices").is_some() && self.fault(number, |kind| kind == FaultKind::StaleDevices).is_some()
+        });
+        let account = number.and_then(|number| self.registry.account_mut(&number));
         let (Some(jid), Some(account)) = (jid, account) else {
             let contact = phone.map(|phone| Node::new("contact").attr("type", "out").bytes(phone));
             return Node::new("user").maybe("jid", asked.get("jid").cloned()).children(contact);
@@ -77,11 +79,19 @@ impl World {
 fn device_list(account: &Account, is_stale: bool, now_secs: u64, rng: &mut StdRng) -> Node {
     let shown = account.companions.len().saturating_sub(usize::from(is_stale));
     let companions = account.companions.iter().take(shown).map(|(id, companion)| {
-        Node::new("device").attr("id", u64::from(*id)).attr("key-index", u64::from(companion.key_index))
+        Node::new("device").attr("id", u64::from(*id)).attr("key-index", u64::from(companion.keys.key_index))
     });
     let phone = Node::new("device").attr("id", "0");
     let list = Node::new("device-list").child(phone).children(companions);
     let indexes = account.key_index_list(now_secs, rng);
     let signed = Node::new("key-index-list").attr("ts", now_secs).bytes(indexes);
     Node::new("devices").child(list).child(signed)
+}
+
+/// The user that a query names by JID, or by phone number as text; and that text.
+fn asked_user(asked: &Node) -> (Option<Jid>, Option<String>) {
+    let phone = asked.find("contact").map(|contact| String::from_utf8_lossy(contact.content_bytes()).into_owned());
+    let by_phone = phone.as_deref().filter(|phone| !phone.is_empty());
+    let by_phone = by_phone.map(|phone| Jid::pn(phone.trim_start_matches('+').to_owned()));
+    (asked.jid("jid").map(|jid| jid.bare()).or(by_phone), phone)
 }

@@ -1,16 +1,13 @@
-//! What devices ask about groups (`w:g2`; `sandbox-service.md` 5.3).
+//! Requests of devices about groups (`w:g2`; `sandbox-service.md` 5.3).
 
-use crate::sandbox::world::groups::membership::{BAD_REQUEST, MemberChange, NOT_FOUND, Refusal};
-use crate::sandbox::world::{DeviceId, World};
+use crate::sandbox::world::groups::group::MemberChange;
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::refusal::{Answer, BAD_REQUEST, NOT_FOUND};
+use crate::sandbox::world::state::World;
 use crate::wire::{Jid, Node, Server};
 
 impl World {
-    pub(in crate::sandbox::world) fn group_iq(
-        &mut self,
-        device: &DeviceId,
-        kind: &str,
-        iq: &Node,
-    ) -> Result<Option<Node>, Refusal> {
+    pub(in crate::sandbox::world) fn group_iq(&mut self, device: &DeviceId, kind: &str, iq: &Node) -> Answer {
         let to = iq.jid("to").ok_or(BAD_REQUEST)?;
         let child = iq.nodes().first().ok_or(BAD_REQUEST)?;
         let me = device.number.as_str();
@@ -19,8 +16,10 @@ impl World {
         }
         match (kind, child.tag.as_ref()) {
             ("set", "create") => {
-                let people =
-                    child.all("participant").filter_map(|it| self.number_of(&it.jid("jid")?)).collect::<Vec<_>>();
+                let people = child
+                    .all("participant")
+                    .filter_map(|it| self.registry.number_of(&it.jid("jid")?))
+                    .collect::<Vec<_>>();
                 let id = self.new_group(me, &child.text("subject").unwrap_or_default(), &people)?;
                 let description = child.find("description").and_then(|it| it.find("body"));
                 if let Some(body) = description {
@@ -30,8 +29,7 @@ impl World {
                 Ok(self.group_node(&id))
             }
             ("get", "participating") => {
-                let mine = self.groups.iter().filter(|(_, group)| group.members.contains_key(me)).map(|(id, _)| id);
-                let groups: Vec<Node> = mine.filter_map(|id| self.group_node(id)).collect();
+                let groups: Vec<Node> = self.groups.joined_by(me).filter_map(|id| self.group_node(id)).collect();
                 Ok(Some(Node::new("groups").children(groups)))
             }
             ("set", "leave") => {
@@ -44,7 +42,7 @@ impl World {
                 Ok(Some(Node::new("leave").children(left)))
             }
             ("get", "invite") => {
-                let id = self.invited_to(&child.text("code").unwrap_or_default())?;
+                let id = self.groups.invited_to(&child.text("code").unwrap_or_default())?;
                 Ok(self.group_node(&id))
             }
             ("set", "invite") => {
@@ -55,10 +53,10 @@ impl World {
         }
     }
 
-    fn one_group(&mut self, me: &str, id: &Jid, kind: &str, child: &Node) -> Result<Option<Node>, Refusal> {
+    fn one_group(&mut self, me: &str, id: &Jid, kind: &str, child: &Node) -> Answer {
         match (kind, child.tag.as_ref()) {
             ("get", "query") => {
-                let member = self.group_members(id).ok_or(NOT_FOUND)?.contains(me);
+                let member = self.groups.members(id).ok_or(NOT_FOUND)?.contains(me);
                 if member { Ok(self.group_node(id)) } else { Err((403, "forbidden")) }
             }
             ("get" | "set", "invite") => {

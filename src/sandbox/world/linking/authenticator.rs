@@ -1,7 +1,8 @@
 //! A virtual authenticator: the passkey of a simulated person (`linking-and-tokens.md` 1.6, 1.9).
 //!
-//! Its key and its signatures take their randomness from the operating system: ring takes no other.
+//! Its key and its signatures use randomness of the operating system: ring accepts no other.
 
+use crate::sandbox::world::refusal::Refusal;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub(in crate::sandbox::world) const RP_ID: &str = "whatsapp.com";
 const ORIGIN: &str = "https://web.whatsapp.com";
-/// Present and verified.
+/// User present and user verified.
 const FLAGS: u8 = 0x05;
 
 /// A passkey that is registered to an account.
@@ -34,9 +35,6 @@ impl std::fmt::Debug for Credential {
         f.write_str("Credential(…)")
     }
 }
-
-/// Why an assertion is refused: a code of the sandbox's choice.
-pub(in crate::sandbox::world) type Refused = (u64, &'static str);
 
 impl Credential {
     pub(in crate::sandbox::world) fn generate(id: [u8; 16], user_handle: [u8; 16]) -> Option<Self> {
@@ -84,7 +82,7 @@ impl Credential {
         credential_id: &[u8],
         assertion: &[u8],
         challenge: &[u8],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let malformed = || (400, "malformed-assertion");
         let assertion: Value = serde_json::from_slice(assertion).map_err(|_| malformed())?;
         let binary =
@@ -111,7 +109,7 @@ impl Credential {
     }
 }
 
-/// The options of a request with this challenge, as they were seen of the real service.
+/// Request options with this challenge, as the real service sends them.
 pub(in crate::sandbox::world) fn options(challenge: &[u8]) -> Value {
     json!({
         "challenge": URL_SAFE_NO_PAD.encode(challenge),
@@ -128,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_assertion_is_good_for_its_challenge_and_its_credential_only() {
+    fn assertion_verifies_only_with_its_challenge_and_its_credential() {
         let mut mine = Credential::generate([1; 16], [2; 16]).unwrap();
         let other = Credential::generate([1; 16], [2; 16]).unwrap();
         let signed = mine.sign(&options(&[7; 32])).unwrap();

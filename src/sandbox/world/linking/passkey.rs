@@ -1,89 +1,28 @@
 //! Linking with a passkey, the service's and the phone's side (`linking-and-tokens.md` 1.2, 1.9).
 
+use super::authenticator::{Credential, options};
+use super::policy::{PasskeyFault, PasskeyPolicy, PasskeyStep};
+use super::request::PasskeyLink;
 use crate::base::secret::Secret;
-use crate::base::time::Timestamp;
-use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
-use crate::sandbox::world::linking::authenticator::{Credential, options};
-use crate::sandbox::world::{Action, ConnectionId, FIRST_FRAME_DELAY, Output, World, WorldError};
+use crate::sandbox::world::error::WorldError;
+use crate::sandbox::world::ids::ConnectionId;
+use crate::sandbox::world::net::schedule::{Action, FIRST_FRAME_DELAY};
+use crate::sandbox::world::refusal::{Answer, BAD_REQUEST, NOT_FOUND, Refusal};
+use crate::sandbox::world::state::World;
 use crate::signal::KeyPair;
 use crate::wire::pair_code::PairCode;
-use crate::wire::passkey::{PhoneIdentity, Prologue, Requested, handoff_proof};
+use crate::wire::passkey::{PhoneIdentity, Prologue, handoff_proof};
 use crate::wire::{Jid, Node};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
 const CHALLENGE: Duration = Duration::from_secs(600);
 
-/// A step of the ceremony that can be refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PasskeyStep {
-    Options,
-    Reference,
-    Assertion,
-    Nonce,
-    Confirmation,
-}
-
-/// What goes wrong with linking by passkey.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum PasskeyFault {
-    /// The phone does not go on after the assertion.
-    Silence,
-    /// The challenge has expired when it is answered.
-    Expired,
-    /// The phone shows another code.
-    Mismatch,
-    /// The connection is cut when the phone would go on.
-    Disconnect,
-    Refuse {
-        step: PasskeyStep,
-        code: u16,
-    },
-}
-
-/// Whether an account may be linked only with its passkey, and how that goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PasskeyPolicy {
-    pub required: bool,
-    /// The demand comes without the options: the client has to ask for them.
-    pub ask_for_options: bool,
-    /// With a code, the phone says hello once without a key before the demand.
-    pub hello_first: bool,
-    pub fault: Option<PasskeyFault>,
-}
-
-/// A person's passkey, and what is demanded of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sandbox::world) struct Passkey {
-    pub(in crate::sandbox::world) policy: PasskeyPolicy,
-    credential: Option<Credential>,
-}
-
-/// A ceremony on a client's connection.
-pub(in crate::sandbox::world) struct PasskeyLink {
-    number: String,
-    challenge: [u8; 32],
-    expires_at: Timestamp,
-    /// What was on the screen that the phone has scanned.
-    adv_secret: Secret<32>,
-    reference: Option<String>,
-    prologue: Option<(Prologue, KeyPair, PhoneIdentity)>,
-    /// What the phone shows.
-    code: Option<PairCode>,
-    /// What the person says of it; the proof of a scan says it for them.
-    accepted: Option<bool>,
-    requested: Option<Requested>,
-}
-
 impl World {
-    /// Demands a passkey of whoever links this account from now on, or no longer. The person has one from the first demand on.
+    /// Sets whether linking this account needs its passkey. The person gets a passkey with the first policy.
     pub fn set_passkey(&mut self, number: &str, policy: PasskeyPolicy) -> Result<(), WorldError> {
-        self.phone(number)?;
+        self.require_phone(number)?;
         let (mut id, mut handle) = ([0; 16], [0; 16]);
         self.rng.fill_bytes(&mut id);
         self.rng.fill_bytes(&mut handle);
@@ -96,9 +35,9 @@ impl World {
         Ok(())
     }
 
-    /// The person answers request options with the passkey.
+    /// The person signs request options with the passkey.
     pub fn sign_with_passkey(&mut self, number: &str, options: &Value) -> Result<Value, WorldError> {
-        self.phone(number)?;
+        self.require_phone(number)?;
         let settings = self.settings_mut(number).map_err(|(_, why)| WorldError::Refused(why))?;
         let credential =
             settings.passkey.credential.as_mut().ok_or(WorldError::Refused("the person has no passkey"))?;
@@ -106,24 +45,24 @@ impl World {
     }
 
     fn passkey_link_mut(&mut self, id: ConnectionId) -> Option<&mut PasskeyLink> {
-        self.link_request_mut(id)?.passkey.as_mut()
+        self.connections.link_request_mut(id)?.passkey.as_mut()
     }
 
     fn policy_of(&self, number: &str) -> PasskeyPolicy {
-        self.accounts.get(number).map(|account| account.settings.passkey.policy.clone()).unwrap_or_default()
+        self.registry.account(number).map(|account| account.settings.passkey.policy.clone()).unwrap_or_default()
     }
 
     fn fault_of(&self, id: ConnectionId) -> Option<PasskeyFault> {
-        let link = self.link_request(id)?.passkey.as_ref()?;
+        let link = self.connections.link_request(id)?.passkey.as_ref()?;
         self.policy_of(&link.number).fault
     }
 
-    /// Whether this account is linked with its passkey only.
+    /// Whether linking this account needs its passkey.
     pub(in crate::sandbox::world) fn demands_passkey(&self, number: &str) -> bool {
         self.policy_of(number).required
     }
 
-    /// Demands the passkey of the client that a phone has scanned, or whose code was typed.
+    /// Demands the passkey from the client whose QR code was scanned, or whose code was entered.
     pub(in crate::sandbox::world) fn demand_passkey(
         &mut self,
         number: &str,
@@ -134,7 +73,7 @@ impl World {
         let mut challenge = [0; 32];
         self.rng.fill_bytes(&mut challenge);
         let expires_at = self.now.plus(CHALLENGE);
-        let Some(request) = self.link_request_mut(id) else { return };
+        let Some(request) = self.connections.link_request_mut(id) else { return };
         request.passkey = Some(PasskeyLink {
             number: number.to_owned(),
             challenge,
@@ -149,33 +88,17 @@ impl World {
         let policy = self.policy_of(number);
         if policy.hello_first && by_code {
             let hello = Node::new("link_code_companion_reg").attr("stage", "primary_hello");
-            self.notify_client(id, "link_code_companion_reg", hello);
+            let notification = self.notification(&Jid::service(), "link_code_companion_reg").child(hello);
+            self.send(id, &notification);
         }
         let demand = Node::new("passkey_request_options").bytes(options(&challenge).to_string().into_bytes());
         let demand = (!policy.ask_for_options).then_some(demand);
-        let notification = self.client_notification("passkey_prologue_request").children(demand);
+        let notification = self.notification(&Jid::service(), "passkey_prologue_request").children(demand);
         self.send(id, &notification);
     }
 
-    fn client_notification(&mut self, kind: &'static str) -> Node {
-        Node::new("notification")
-            .attr("from", Jid::service())
-            .attr("type", kind)
-            .attr("id", self.new_stanza_id())
-            .attr("t", self.now.secs())
-    }
-
-    fn notify_client(&mut self, id: ConnectionId, kind: &'static str, content: Node) {
-        let notification = self.client_notification(kind).child(content);
-        self.send(id, &notification);
-    }
-
-    /// A question of a client in a ceremony; `None` when it is none.
-    pub(in crate::sandbox::world) fn passkey_iq(
-        &mut self,
-        id: ConnectionId,
-        iq: &Node,
-    ) -> Option<Result<Option<Node>, Refusal>> {
+    /// Answers a request of a client in a ceremony; `None` when it is not part of one.
+    pub(in crate::sandbox::world) fn passkey_iq(&mut self, id: ConnectionId, iq: &Node) -> Option<Answer> {
         let step = match iq.nodes().first()?.tag.as_ref() {
             "passkey_request_options" => PasskeyStep::Options,
             "ref" if iq.is("type", "get") => PasskeyStep::Reference,
@@ -192,7 +115,7 @@ impl World {
         Some(self.passkey_step(id, step, iq))
     }
 
-    fn passkey_step(&mut self, id: ConnectionId, step: PasskeyStep, iq: &Node) -> Result<Option<Node>, Refusal> {
+    fn passkey_step(&mut self, id: ConnectionId, step: PasskeyStep, iq: &Node) -> Answer {
         let mut reference = [0; 12];
         self.rng.fill_bytes(&mut reference);
         let fault = self.fault_of(id);
@@ -231,7 +154,7 @@ impl World {
         }
     }
 
-    fn take_prologue(&mut self, id: ConnectionId, prologue: &Node) -> Result<Option<Node>, Refusal> {
+    fn take_prologue(&mut self, id: ConnectionId, prologue: &Node) -> Answer {
         let (now, fault) = (self.now, self.fault_of(id));
         let link = self.passkey_link_mut(id).ok_or(NOT_FOUND)?;
         let bytes = |name| prologue.find(name).map(Node::content_bytes).ok_or(BAD_REQUEST);
@@ -249,17 +172,18 @@ impl World {
             return Err((401, "wrong-proof"));
         }
         link.accepted = proof.map(|_| true);
-        // A challenge is good once.
+        // A challenge is valid once.
         link.expires_at = now;
         let (number, challenge) = (link.number.clone(), link.challenge);
-        let credential = self.accounts.get(&number).and_then(|account| account.settings.passkey.credential.as_ref());
+        let account = self.registry.account(&number);
+        let credential = account.and_then(|account| account.settings.passkey.credential.as_ref());
         credential.ok_or((404, "unknown-credential"))?.verify(credential_id, assertion, &challenge)?;
         let ephemeral = KeyPair::generate(&mut self.rng);
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
         let phone = PhoneIdentity { key: *ephemeral.public(), nonce };
         let continuation = Node::new("primary_ephemeral_identity").bytes(phone.to_bytes());
-        let notification = self.client_notification("crsc_continuation").child(continuation);
+        let notification = self.notification(&Jid::service(), "crsc_continuation").child(continuation);
         if let Some(link) = self.passkey_link_mut(id) {
             link.prologue = Some((read, ephemeral, phone));
         }
@@ -278,31 +202,31 @@ impl World {
         Ok(code.to_string())
     }
 
-    /// The person says on the phone whether the codes are the same.
+    /// The person confirms on the phone that the codes are equal, or denies it.
     pub fn decide_passkey(&mut self, number: &str, accept: bool) -> Result<(), WorldError> {
         let (id, _) = self.shown_ceremony(number)?;
         if let Some(link) = self.passkey_link_mut(id) {
             link.accepted = Some(accept);
         }
         if !accept {
-            self.output.push_back(Output::Close(id));
-            self.closed(id);
+            self.close(id);
             return Ok(());
         }
         self.vouch_after_passkey(id).map_err(|(_, why)| WorldError::Refused(why))
     }
 
     fn shown_ceremony(&self, number: &str) -> Result<(ConnectionId, &PasskeyLink), WorldError> {
-        self.phone(number)?;
-        let links = self.link_requests().filter_map(|(id, request)| Some((id, request.passkey.as_ref()?)));
+        self.require_phone(number)?;
+        let requests = self.connections.link_requests();
+        let links = requests.filter_map(|(id, request)| Some((id, request.passkey.as_ref()?)));
         let newest = links.filter(|(_, link)| link.number == number).max_by_key(|(id, _)| *id);
-        newest.ok_or(WorldError::Refused("nobody is being linked with this person's passkey"))
+        newest.ok_or(WorldError::Refused("no client is being linked with this person's passkey"))
     }
 
-    /// Once both sides have said that they are who they are.
+    /// Vouches for the client once the person has accepted and the client has confirmed.
     fn vouch_after_passkey(&mut self, id: ConnectionId) -> Result<(), Refusal> {
-        let request = self.link_request_mut(id).ok_or(NOT_FOUND)?;
-        let (noise, identity) = (request.noise(), request.identity());
+        let request = self.connections.link_request_mut(id).ok_or(NOT_FOUND)?;
+        let (noise, identity) = (request.noise, request.identity);
         let Some(link) = request.passkey.as_mut().filter(|link| link.accepted == Some(true)) else { return Ok(()) };
         let Some(requested) = link.requested.take() else { return Ok(()) };
         if requested.noise != noise || requested.identity != identity {

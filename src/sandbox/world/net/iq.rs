@@ -1,11 +1,10 @@
-//! The service's answers (`sandbox-service.md` 4). Every question is answered: a client waits for what never comes.
+//! The table of answers (`sandbox-service.md` 4). Every request is answered, or the client would wait for ever.
 
-use crate::sandbox::world::groups::membership::{BAD_REQUEST, NOT_FOUND, Refusal};
-use crate::sandbox::world::{Action, ConnectionId, DeviceId, FIRST_FRAME_DELAY, World};
+use crate::sandbox::world::ids::{ConnectionId, DeviceId};
+use crate::sandbox::world::net::schedule::{Action, FIRST_FRAME_DELAY};
+use crate::sandbox::world::refusal::{Answer, BAD_REQUEST, NOT_FOUND};
+use crate::sandbox::world::state::World;
 use crate::wire::{Jid, Node};
-
-/// An answer's content, or the code and text of a refusal.
-type Answer = Result<Option<Node>, Refusal>;
 
 impl World {
     pub(in crate::sandbox::world) fn iq(&mut self, id: ConnectionId, device: &DeviceId, iq: &Node) {
@@ -35,36 +34,17 @@ impl World {
             ("encrypt", _) => self.encrypt_iq(device, iq),
             ("usync", _) => self.usync(device, iq).map(Some).map_err(|_| BAD_REQUEST),
             ("w:g2", _) => self.group_iq(device, kind, iq),
-            ("passive", _) => {
-                if iq.find("active").is_some() {
-                    self.after(FIRST_FRAME_DELAY, Action::Welcome(device.clone()));
-                }
-                Ok(None)
-            }
-            ("abt", _) => Ok(Some(
-                Node::new("props")
-                    .attr("protocol", "1")
-                    .attr("ab_key", "sandbox")
-                    .attr("hash", "sandbox")
-                    .attr("refresh", "86400")
-                    .attr("refresh_id", "1")
-                    .child(Node::new("prop").attr("config_code", "10518").attr("config_value", "0")),
-            )),
-            ("md", "set") => match iq.find("remove-companion-device") {
-                Some(asked) => self.removal_iq(device, asked),
-                None => Err(BAD_REQUEST),
-            },
+            ("passive", _) => self.set_passive(device, iq),
+            ("abt", _) => Ok(Some(experiment_props())),
+            ("md", "set") => self.removal_iq(device, iq.find("remove-companion-device").ok_or(BAD_REQUEST)?),
             ("w", "get") => Ok(Some(Node::new("props").attr("version", "2").attr("hash", "sandbox"))),
             ("w:m", "set") => self.media_connection().map(Some).ok_or((503, "service-unavailable")),
             ("blocklist", _) => self.blocklist(device, iq).map(Some),
             ("privacy", "get") => self.privacy(device).map(Some),
-            ("privacy", "set") => {
-                if let Some(tokens) = iq.find("tokens") {
-                    self.issue_tokens(device, tokens);
-                    return Ok(None);
-                }
-                self.set_privacy(device, iq.find("privacy").ok_or(BAD_REQUEST)?).map(Some)
-            }
+            ("privacy", "set") => match iq.find("tokens") {
+                Some(tokens) => self.issue_tokens(device, tokens),
+                None => self.set_privacy(device, iq.find("privacy").ok_or(BAD_REQUEST)?).map(Some),
+            },
             ("status", "set") => self.set_about(device, iq).map(|()| None),
             ("disappearing_mode", "set") => self.set_disappearing(device, iq).map(|()| None),
             ("w:sync:app:state", "set") => Ok(Some(self.sync_app_state(device, iq))),
@@ -75,13 +55,30 @@ impl World {
         }
     }
 
-    fn removal_iq(&mut self, device: &DeviceId, asked: &Node) -> Answer {
-        let named = asked.jid("jid").map_or(device.device, |jid| jid.device());
-        let removed = DeviceId { number: device.number.clone(), device: named };
-        if named == 0 || self.companion_mut(&removed).is_none() {
+    fn set_passive(&mut self, device: &DeviceId, iq: &Node) -> Answer {
+        if iq.find("active").is_some() {
+            self.after(FIRST_FRAME_DELAY, Action::Welcome(device.clone()));
+        }
+        Ok(None)
+    }
+
+    fn removal_iq(&mut self, device: &DeviceId, request: &Node) -> Answer {
+        let named = request.jid("jid").map_or(device.device, |jid| jid.device());
+        let removed = DeviceId::new(&device.number, named);
+        if named == 0 || self.registry.companion(&removed).is_none() {
             return Err(NOT_FOUND);
         }
         self.remove_companion(&removed);
         Ok(None)
     }
+}
+
+fn experiment_props() -> Node {
+    Node::new("props")
+        .attr("protocol", "1")
+        .attr("ab_key", "sandbox")
+        .attr("hash", "sandbox")
+        .attr("refresh", "86400")
+        .attr("refresh_id", "1")
+        .child(Node::new("prop").attr("config_code", "10518").attr("config_value", "0"))
 }

@@ -1,34 +1,21 @@
-//! What messages say, as a phone reads and writes them.
+//! Content of messages, read and written by a phone.
 
+use super::message::PhoneMedia;
 use crate::base::secret::Secret;
 use crate::wire::WireError;
 use crate::wire::media::{MediaKind, SealedMedia};
 use crate::wire::message::unpad;
 use crate::wire::proto::{ContextInfo, Message, MessageKey, message as fields};
 use prost::Message as _;
-use serde::Serialize;
 
 const REVOKE: i32 = 0;
 const MESSAGE_EDIT: i32 = 14;
 
-/// A medium that came with a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PhoneMedia {
-    pub mime_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_name: Option<String>,
-    /// Of the plaintext, in bytes, as the message says.
-    pub size: u64,
-    /// SHA-256 of what was downloaded and opened; absent when it could not be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-}
-
-/// What a person does with the phone.
+/// A message that a person writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Writing {
     Text(String),
-    /// An empty emoji takes the reaction back.
+    /// An empty emoji removes the reaction.
     Reaction {
         message_id: String,
         emoji: String,
@@ -49,7 +36,7 @@ pub enum Writing {
     },
 }
 
-/// A decrypted message: where it went when it is a copy of our own, and its parts.
+/// A decrypted message; a copy of an own message also names its destination.
 pub(super) struct Opened {
     pub(super) sent_to: Option<String>,
     pub(super) message: Message,
@@ -65,7 +52,7 @@ pub(super) fn open(padded: &[u8]) -> Result<Opened, WireError> {
     })
 }
 
-/// Where a medium is, and how it is opened.
+/// Path and keys of a medium.
 pub(super) struct MediaReference {
     pub(super) kind: MediaKind,
     pub(super) direct_path: String,
@@ -73,7 +60,7 @@ pub(super) struct MediaReference {
     pub(super) sha256: Vec<u8>,
 }
 
-/// What a message says to a person.
+/// Content of a message that a person sees.
 pub(super) struct Said {
     pub(super) kind: &'static str,
     pub(super) text: Option<String>,
@@ -88,7 +75,7 @@ impl Said {
     }
 }
 
-/// `None` for what is between devices only.
+/// `None` for messages between devices.
 pub(super) fn said(message: Message) -> Option<Said> {
     if let Some(edited) = message.edited_message.and_then(|wrapped| wrapped.message) {
         return said(*edited);
@@ -178,7 +165,7 @@ pub(super) fn protocol(message: fields::ProtocolMessage) -> Message {
     Message { protocol_message: Some(Box::new(message)), ..Message::default() }
 }
 
-/// A medium that lies at `direct_path` of the media host.
+/// An uploaded medium.
 pub(super) struct Uploaded {
     pub(super) sealed: SealedMedia,
     pub(super) size: u64,

@@ -1,29 +1,31 @@
-//! A person gets a new phone, or installs the app again: other keys, no sessions, no companions (`sandbox-service.md` 7).
+//! Reinstallation of a phone: new keys, no sessions, no companions (`sandbox-service.md` 7).
 
-use crate::sandbox::world::persistence::rows::Row;
-use crate::sandbox::world::phone::Phone;
-use crate::sandbox::world::{DeviceId, World, WorldError};
+use crate::sandbox::world::error::WorldError;
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::phone::device::Phone;
+use crate::sandbox::world::row::Row;
+use crate::sandbox::world::state::World;
 use crate::wire::{Jid, Node};
 use rand::RngExt;
 
-/// Numbers that a device can have.
+/// Possible device numbers.
 const DEVICES: std::ops::RangeInclusive<u16> = 0..=99;
 
 impl World {
-    /// The number is registered anew: what the person has read stays, as from a backup of the chats; keys and sessions are gone.
-    /// Those who know the person are told of the other identity.
+    /// Registers the number again: messages stay, as from a backup of the chats; keys and sessions are replaced. Acquaintances
+    /// are notified of the changed identity.
     pub fn reinstall(&mut self, number: &str) -> Result<(), WorldError> {
-        self.phone(number)?;
+        self.require_phone(number)?;
         let companions: Vec<u16> =
-            self.accounts.get(number).into_iter().flat_map(|it| it.companions.keys()).copied().collect();
+            self.registry.account(number).into_iter().flat_map(|it| it.companions.keys()).copied().collect();
         for device in companions {
-            self.remove_companion(&DeviceId { number: number.to_owned(), device });
+            self.remove_companion(&DeviceId::new(number, device));
         }
         for row in self.rows_of_keys(number) {
             self.touch(|| row);
         }
         let (mut phone, raw_id) = (Phone::new(&mut self.rng), self.rng.random_range(1..=u32::MAX));
-        let Some(account) = self.accounts.get_mut(number) else { return Ok(()) };
+        let Some(account) = self.registry.account_mut(number) else { return Ok(()) };
         phone.messages = std::mem::take(&mut account.phone.messages);
         (account.phone, account.raw_id, account.last_key_index) = (phone, raw_id, 0);
         let (pn, acquaintances) = (account.pn.clone(), account.acquaintances.clone());
@@ -33,14 +35,14 @@ impl World {
         Ok(())
     }
 
-    /// The phone's own rows, its sessions and sender keys.
+    /// Rows of the account, its phone, its sessions and its sender keys.
     fn rows_of_keys(&self, number: &str) -> Vec<Row> {
-        let Some(account) = self.accounts.get(number) else { return Vec::new() };
+        let Some(account) = self.registry.account(number) else { return Vec::new() };
         let (phone, mine) = (&account.phone, || number.to_owned());
         let mut rows = vec![Row::Account(mine()), Row::Phone(mine())];
         rows.extend(phone.groups.keys().map(|group| Row::GroupKey(mine(), group.clone())));
-        let shared: Vec<Jid> = self.groups.keys().cloned().chain([Jid::status()]).collect();
-        for person in self.accounts.values().flat_map(|other| [&other.pn, &other.lid]) {
+        let shared: Vec<Jid> = self.groups.ids().cloned().chain([Jid::status()]).collect();
+        for person in self.registry.accounts().flat_map(|(_, other)| [&other.pn, &other.lid]) {
             for device in DEVICES.map(|device| person.with_device(device)) {
                 if phone.sessions.contains_key(&device.protocol_address()) {
                     rows.push(Row::Session(mine(), device.clone()));

@@ -1,19 +1,20 @@
-//! Messages on their way: to a person's devices, to a group's, to those who see a status (`sandbox-service.md` 5).
+//! Routing of messages: to a person's devices, to a group's members, to the readers of a status (`sandbox-service.md` 5).
 
-use crate::sandbox::world::{ConnectionId, DeviceId, FaultKind, Output, World};
+use crate::sandbox::world::ids::{ConnectionId, DeviceId};
+use crate::sandbox::world::net::faults::FaultKind;
+use crate::sandbox::world::state::World;
 use crate::wire::phash::participant_hash;
 use crate::wire::{Content, Jid, Node, Server};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
-    /// Takes a message of a device, unless something is to go wrong with it.
+    /// Routes a message of a device, or applies a fault to it.
     pub(in crate::sandbox::world) fn take_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
         use FaultKind::{Disconnect, Refuse, StreamError, Swallow};
         let at_sending = |kind| matches!(kind, Disconnect | Swallow | Refuse { .. } | StreamError { .. });
         match self.fault(&sender.number, at_sending) {
             Some((FaultKind::Disconnect, chance)) => {
-                self.output.push_back(Output::Close(id));
-                self.closed(id);
+                self.close(id);
                 if chance % 2 == 1 {
                     self.route_message(sender, node);
                 }
@@ -28,7 +29,7 @@ impl World {
         }
     }
 
-    /// Acknowledges a message and hands each device its own ciphertext.
+    /// Acknowledges a message, and delivers to each device its ciphertext.
     pub(in crate::sandbox::world) fn route_message(&mut self, sender: &DeviceId, node: &Node) {
         let Some(to) = node.jid("to") else { return };
         match to.server() {
@@ -48,11 +49,11 @@ impl World {
             .attr("t", self.now.secs())
             .maybe("error", error)
             .maybe("phash", phash);
-        self.answer_device(sender, ack);
+        self.send_to_device(sender, &ack);
     }
 
     fn route_to_person(&mut self, sender: &DeviceId, node: &Node, to: &Jid) {
-        let Some(recipient) = self.number_of(to) else {
+        let Some(recipient) = self.registry.number_of(to) else {
             return self.acknowledge(sender, node, Some(404), None);
         };
         if let Some(error) = self.stranger_error(sender, to, node) {
@@ -72,15 +73,15 @@ impl World {
         }
     }
 
-    /// The hash of the devices that a message should have gone to, when it went to others.
+    /// The hash of the expected devices, when a message was addressed to others.
     fn missed(&self, sender: &DeviceId, recipient: &str, targets: &[(Jid, &[Node])]) -> Option<String> {
         let like = &targets.first()?.0;
         let named = |device: DeviceId| {
-            let account = self.accounts.get(&device.number)?;
+            let account = self.registry.account(&device.number)?;
             Some(account.named_like(like).with_device(device.device))
         };
-        let mut expected = self.devices_of(recipient);
-        expected.extend(self.devices_of(&sender.number));
+        let mut expected = self.registry.devices_of(recipient);
+        expected.extend(self.registry.devices_of(&sender.number));
         expected.remove(sender);
         let expected: BTreeSet<Jid> = expected.into_iter().filter_map(named).collect();
         let sent: BTreeSet<Jid> = targets.iter().map(|(jid, _)| jid.clone()).collect();
@@ -90,12 +91,12 @@ impl World {
     }
 
     fn forward(&mut self, sender: &DeviceId, node: &Node, to: &Jid, target: &Jid, ciphertexts: &[Node]) {
-        let Some(number) = self.number_of(target) else { return };
+        let Some(number) = self.registry.number_of(target) else { return };
         let device = DeviceId { number, device: target.device() };
         if device == *sender || self.is_blocked(&device.number, &sender.number) {
             return;
         }
-        let Some(account) = self.accounts.get(&sender.number) else { return };
+        let Some(account) = self.registry.account(&sender.number) else { return };
         let from = account.named_like(target).with_device(sender.device);
         let by_lid = from.server() == Server::Lid;
         let (lid, pn) = (account.lid.with_device(sender.device), account.pn.with_device(sender.device));
@@ -107,9 +108,9 @@ impl World {
             .maybe("sender_pn", by_lid.then_some(pn))
             .maybe("sender_lid", (!by_lid).then_some(lid));
         if own && !peer {
-            // A message that is sent again names only the device: its chat is in `recipient`.
+            // A resent message names only the device: its chat is in `recipient`.
             let chat = node.jid("recipient").unwrap_or_else(|| to.bare());
-            let other = self.number_of(&chat).and_then(|number| self.accounts.get(&number));
+            let other = self.registry.number_of(&chat).and_then(|number| self.registry.account(&number));
             message = match (other, chat.server()) {
                 (Some(other), Server::Lid) => message.attr("peer_recipient_pn", &other.pn),
                 (Some(other), _) => message.attr("peer_recipient_lid", &other.lid),
@@ -121,7 +122,7 @@ impl World {
         self.deliver(&device, message);
     }
 
-    /// The stanza of a message as its reader gets it, before its content.
+    /// The stanza of a routed message, without its content.
     fn relayed(&self, node: &Node, from: Jid) -> Node {
         Node::new("message")
             .attr("from", from)
@@ -133,63 +134,56 @@ impl World {
     }
 
     fn route_to_group(&mut self, sender: &DeviceId, node: &Node, group: &Jid) {
-        let members = self.group_members(group);
-        let Some(members) = members.filter(|members| members.contains(&sender.number)) else {
-            let unknown = !self.groups.contains_key(group);
-            return self.acknowledge(sender, node, Some(if unknown { 404 } else { 403 }), None);
+        let error = match self.groups.find(group) {
+            None => Some(404),
+            Some(group) => (!group.may_send(&sender.number)).then_some(403),
         };
-        let silent = self.groups.get(group).is_some_and(|group| group.announcement);
-        let may_write = self.groups.get(group).is_some_and(|group| {
-            group
-                .members
-                .get(&sender.number)
-                .is_some_and(|role| *role != crate::sandbox::world::groups::membership::MemberRole::Member)
-        });
-        if silent && !may_write {
-            return self.acknowledge(sender, node, Some(403), None);
+        if error.is_some() {
+            return self.acknowledge(sender, node, error, None);
         }
         let devices = self.devices_of_group(group);
         let phash = node.text("phash").and_then(|claimed| {
-            let named: Vec<Jid> = devices.iter().filter_map(|device| self.lid_of(device)).collect();
+            let named: Vec<Jid> = devices.iter().filter_map(|device| self.registry.lid_of(device)).collect();
             let expected = participant_hash(&named);
             (expected != claimed).then_some(expected)
         });
         self.acknowledge(sender, node, None, phash);
-        let only = node.jid("participant").and_then(|one| Some((self.number_of(&one)?, one.device())));
+        let only = node.jid("participant").and_then(|one| Some((self.registry.number_of(&one)?, one.device())));
         match only {
-            // Sent again to one device, in its own session.
-            Some((number, device)) if members.contains(&number) => {
-                let encs: Vec<Node> = node.all("enc").cloned().collect();
-                self.forward_shared(sender, node, group, &DeviceId { number, device }, &encs);
+            // Resent to one device, encrypted in its session.
+            Some((number, device)) => {
+                if self.groups.find(group).is_some_and(|group| group.members.contains_key(&number)) {
+                    let encs: Vec<Node> = node.all("enc").cloned().collect();
+                    self.forward_shared(sender, node, group, &DeviceId { number, device }, &encs);
+                }
             }
-            Some(_) => {}
             None => self.forward_to_all(sender, node, group, devices),
         }
     }
 
-    /// A status goes to those that the sender lists, each as a person or as a device.
+    /// Routes a status to the listed people or devices.
     fn route_status(&mut self, sender: &DeviceId, node: &Node, to: &Jid) {
         self.acknowledge(sender, node, None, None);
         if let Some((number, device)) =
-            node.jid("participant").and_then(|one| Some((self.number_of(&one)?, one.device())))
+            node.jid("participant").and_then(|one| Some((self.registry.number_of(&one)?, one.device())))
         {
             let encs: Vec<Node> = node.all("enc").cloned().collect();
             return self.forward_shared(sender, node, to, &DeviceId { number, device }, &encs);
         }
         let listed = node.find("participants").map(Node::nodes).unwrap_or_default();
-        let listed = listed.iter().filter_map(|target| self.number_of(&target.jid("jid")?));
+        let listed = listed.iter().filter_map(|target| self.registry.number_of(&target.jid("jid")?));
         let mut people: BTreeSet<String> = listed.collect();
         people.insert(sender.number.clone());
-        let devices = people.iter().flat_map(|number| self.devices_of(number)).collect();
+        let devices = people.iter().flat_map(|number| self.registry.devices_of(number)).collect();
         self.forward_to_all(sender, node, to, devices);
     }
 
-    /// The common ciphertext to every device, behind the one that is its own.
+    /// Delivers to every device its own ciphertext, followed by the common one.
     fn forward_to_all(&mut self, sender: &DeviceId, node: &Node, to: &Jid, devices: BTreeSet<DeviceId>) {
         let mut own: BTreeMap<DeviceId, Vec<Node>> = BTreeMap::new();
         for target in node.find("participants").map(Node::nodes).unwrap_or_default() {
             let Some(jid) = target.jid("jid") else { continue };
-            if let Some(number) = self.number_of(&jid) {
+            if let Some(number) = self.registry.number_of(&jid) {
                 let encs = target.all("enc").cloned();
                 own.entry(DeviceId { number, device: jid.device() }).or_default().extend(encs);
             }
@@ -205,7 +199,7 @@ impl World {
     }
 
     fn forward_shared(&mut self, sender: &DeviceId, node: &Node, to: &Jid, device: &DeviceId, encs: &[Node]) {
-        let Some(account) = self.accounts.get(&sender.number).filter(|_| device != sender) else { return };
+        let Some(account) = self.registry.account(&sender.number).filter(|_| device != sender) else { return };
         let message = self
             .relayed(node, to.clone())
             .attr("participant", account.lid.with_device(sender.device))
@@ -215,16 +209,9 @@ impl World {
         let message = with_content(message, node, encs.iter().cloned());
         self.deliver(device, message);
     }
-
-    /// Answers on the device's own connection; phones need no answer.
-    pub(in crate::sandbox::world) fn answer_device(&mut self, device: &DeviceId, node: Node) {
-        if let Some(connection) = self.companion_mut(device).and_then(|companion| companion.connection) {
-            self.send(connection, &node);
-        }
-    }
 }
 
-/// Ciphertexts, the sender's identity where a session begins, and what else readers need.
+/// Adds the ciphertexts, the sender's identity for new sessions, and the children that readers need.
 fn with_content(message: Node, node: &Node, ciphertexts: impl Iterator<Item = Node>) -> Node {
     let message = message.children(ciphertexts);
     let begins = message.all("enc").any(|enc| enc.is("type", "pkmsg"));
@@ -233,7 +220,7 @@ fn with_content(message: Node, node: &Node, ciphertexts: impl Iterator<Item = No
     message.children(identity.into_iter().chain(extra).cloned())
 }
 
-/// Every byte string under the node's `<enc>` children.
+/// The `<enc>` children with their ciphertexts.
 pub(in crate::sandbox::world) fn ciphertexts(node: &Node) -> impl Iterator<Item = (&Node, &[u8])> {
     node.all("enc").filter_map(|enc| match &enc.content {
         Content::Bytes(bytes) => Some((enc, bytes.as_slice())),

@@ -1,4 +1,7 @@
-pub(super) mod backlog;
+//! Stanzas from device to device: messages, receipts, presence; delivery and the backlog.
+
+mod backlog;
+mod delivery;
 pub(super) mod messages;
-pub(super) mod presence;
-pub(super) mod receipts;
+mod presence;
+mod receipts;
