@@ -1,10 +1,12 @@
 //! The sandbox network as a whole: its world, its sockets, its media host, and what it keeps.
 
 use super::{AppError, listen};
+use crate::actors::SandboxRoot;
 use crate::base::entropy::Entropy;
 use crate::base::time::{Clock, SystemClock};
 use crate::sandbox::serve::{Authority, WorldHost, serve, serve_media};
 use crate::sandbox::world::World;
+use crate::signal::PublicKey;
 use crate::storage::{Engine, SledEngine};
 use actix_web::dev::ServerHandle;
 use rand::Rng;
@@ -15,9 +17,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Memory for the store's cache: what a sandbox keeps is small.
 const CACHE: u64 = 16 * 1024 * 1024;
+
+const ROOT_QUERIES: u32 = 20;
+const ROOT_QUERY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a sandbox is to be.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +105,19 @@ pub fn start_sandbox_with(options: &SandboxOptions) -> Result<Sandbox, AppError>
         media_address = Some(bound);
     }
     Ok(Sandbox { address, media: media_address, world, tls: options.tls, servers })
+}
+
+/// Queries the certificate root of a sandbox that may have been started at the same moment.
+pub(super) async fn query_root(root: &SandboxRoot, url: &str) -> Result<PublicKey, AppError> {
+    let mut last = String::new();
+    for _ in 0..ROOT_QUERIES {
+        match root.query().await {
+            Ok(key) => return Ok(key),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(ROOT_QUERY_INTERVAL).await;
+    }
+    Err(AppError::RootKey { url: url.to_owned(), why: last })
 }
 
 fn open_store(folder: &Path) -> Result<SledEngine, AppError> {
