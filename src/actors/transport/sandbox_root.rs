@@ -1,7 +1,7 @@
 //! The certificate root of a sandbox, which serves it on the port of its WebSocket. A sandbox that stores nothing has another
 //! root after a restart, so a refused certificate is a reason to query the root again.
 
-use crate::actors::ActorError;
+use crate::actors::error::ActorError;
 use crate::signal::PublicKey;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

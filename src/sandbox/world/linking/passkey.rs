@@ -91,7 +91,7 @@ impl World {
             let notification = self.notification(&Jid::service(), "link_code_companion_reg").child(hello);
             self.send(id, &notification);
         }
-        let demand = Node::new("passkey_request_options").bytes(options(&challenge).to_string().into_bytes());
+        let demand = Node::new("passkey_request_options").bytes(options(&challenge));
         let demand = (!policy.ask_for_options).then_some(demand);
         let notification = self.notification(&Jid::service(), "passkey_prologue_request").children(demand);
         self.send(id, &notification);
@@ -121,10 +121,7 @@ impl World {
         let fault = self.fault_of(id);
         let link = self.passkey_link_mut(id).ok_or(NOT_FOUND)?;
         match step {
-            PasskeyStep::Options => {
-                let options = options(&link.challenge).to_string().into_bytes();
-                Ok(Some(Node::new("passkey_request_options").bytes(options)))
-            }
+            PasskeyStep::Options => Ok(Some(Node::new("passkey_request_options").bytes(options(&link.challenge)))),
             PasskeyStep::Reference => {
                 let reference = format!("2@{}", hex::encode(reference));
                 link.reference = Some(reference.clone());
