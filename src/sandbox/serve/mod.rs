@@ -39,7 +39,6 @@ pub fn serve(
             .app_data(web::PayloadConfig::new(256 * 1024))
             .route("/ws/chat", web::get().to(socket::accept))
             .configure(control::routes)
-            .default_service(web::to(control::no_route))
     }));
     let server = match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls)?,
