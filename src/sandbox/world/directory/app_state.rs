@@ -13,15 +13,16 @@ const MAX_PATCHES: usize = 10_000;
 impl World {
     /// Stores the patches of a device, and returns the patches of each collection that the device lacks.
     pub(in crate::sandbox::world) fn sync_app_state(&mut self, device: &DeviceId, iq: &Node) -> Node {
-        let asked = iq.find("sync").map(Node::nodes).unwrap_or_default();
-        let answers: Vec<Node> = asked.iter().filter_map(|asked| self.sync_collection(device, asked)).collect();
+        let requested = iq.find("sync").map(Node::nodes).unwrap_or_default();
+        let answers: Vec<Node> =
+            requested.iter().filter_map(|requested| self.sync_collection(device, requested)).collect();
         Node::new("sync").children(answers)
     }
 
-    fn sync_collection(&mut self, device: &DeviceId, asked: &Node) -> Option<Node> {
-        let name = asked.text("name")?.into_owned();
-        let known = asked.number("version").and_then(|version| usize::try_from(version).ok()).unwrap_or_default();
-        let written = asked.find("patch").map(|patch| patch.content_bytes().to_vec());
+    fn sync_collection(&mut self, device: &DeviceId, requested: &Node) -> Option<Node> {
+        let name = requested.text("name")?.into_owned();
+        let known = requested.number("version").and_then(|version| usize::try_from(version).ok()).unwrap_or_default();
+        let written = requested.find("patch").map(|patch| patch.content_bytes().to_vec());
         let collection = self.registry.account_mut(&device.number)?.app_state.entry(name.clone()).or_default();
         let answer = Node::new("collection").attr("name", name.clone());
         match written {

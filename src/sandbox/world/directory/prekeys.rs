@@ -92,7 +92,7 @@ impl World {
     fn warn_of_low_prekeys(&mut self, device: &DeviceId) {
         let Some(companion) = self.registry.companion_mut(device) else { return };
         let left = companion.keys.prekeys.len();
-        let warned = companion.delivery.queue.iter().any(|kept| kept.node.is("type", "encrypt"));
+        let warned = companion.delivery.queue.iter().any(|queued| queued.node.is("type", "encrypt"));
         if left >= LOW_PREKEYS || warned {
             return;
         }

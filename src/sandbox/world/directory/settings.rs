@@ -31,8 +31,12 @@ impl World {
         Ok(Node::new("privacy").children(CATEGORIES.map(category)))
     }
 
-    pub(in crate::sandbox::world) fn set_privacy(&mut self, device: &DeviceId, asked: &Node) -> Result<Node, Refusal> {
-        for category in asked.all("category") {
+    pub(in crate::sandbox::world) fn set_privacy(
+        &mut self,
+        device: &DeviceId,
+        request: &Node,
+    ) -> Result<Node, Refusal> {
+        for category in request.all("category") {
             let name = category.text("name").filter(|name| CATEGORIES.contains(&name.as_ref())).ok_or(BAD_REQUEST)?;
             let value = category.text("value").filter(|value| value.len() <= 64).ok_or(BAD_REQUEST)?;
             let (name, value) = (name.into_owned(), value.into_owned());
@@ -78,10 +82,10 @@ impl World {
     }
 
     pub(in crate::sandbox::world) fn picture(&mut self, device: &DeviceId, kind: &str, iq: &Node) -> Answer {
-        let asked = iq.jid("target").or_else(|| iq.jid("to")).filter(|jid| !jid.user().is_empty());
+        let person = iq.jid("target").or_else(|| iq.jid("to")).filter(|jid| !jid.user().is_empty());
         if kind == "get" {
-            let asked = asked.ok_or(BAD_REQUEST)?;
-            let number = self.registry.number_of(&asked).ok_or(NOT_FOUND)?;
+            let person = person.ok_or(BAD_REQUEST)?;
+            let number = self.registry.number_of(&person).ok_or(NOT_FOUND)?;
             let (id, path) = self.settings(&number)?.picture.clone().ok_or(NOT_FOUND)?;
             let kind = iq.find("picture").and_then(|picture| picture.text("type")).unwrap_or_default().into_owned();
             let url = self.media.url(&path).ok_or(NOT_FOUND)?;

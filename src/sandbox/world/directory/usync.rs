@@ -27,8 +27,8 @@ impl World {
             .child(Node::new("list").children(users)))
     }
 
-    fn usync_user(&mut self, device: &DeviceId, asked: &Node, protocols: &Node) -> Node {
-        let (jid, phone) = asked_user(asked);
+    fn usync_user(&mut self, device: &DeviceId, queried: &Node, protocols: &Node) -> Node {
+        let (jid, phone) = queried_user(queried);
         let number = jid.as_ref().and_then(|jid| self.registry.number_of(jid));
         let is_stale = number.as_ref().is_some_and(|number| {
             protocols.find("devices").is_some() && self.fault(number, |kind| kind == FaultKind::StaleDevices).is_some()
@@ -36,7 +36,7 @@ impl World {
         let account = number.and_then(|number| self.registry.account_mut(&number));
         let (Some(jid), Some(account)) = (jid, account) else {
             let contact = phone.map(|phone| Node::new("contact").attr("type", "out").bytes(phone));
-            return Node::new("user").maybe("jid", asked.get("jid").cloned()).children(contact);
+            return Node::new("user").maybe("jid", queried.get("jid").cloned()).children(contact);
         };
         let mut user = Node::new("user").attr("jid", &jid);
         let mut met = false;
@@ -89,9 +89,9 @@ fn device_list(account: &Account, is_stale: bool, now_secs: u64, rng: &mut StdRn
 }
 
 /// The user that a query names by JID, or by phone number as text; and that text.
-fn asked_user(asked: &Node) -> (Option<Jid>, Option<String>) {
-    let phone = asked.find("contact").map(|contact| String::from_utf8_lossy(contact.content_bytes()).into_owned());
+fn queried_user(queried: &Node) -> (Option<Jid>, Option<String>) {
+    let phone = queried.find("contact").map(|contact| String::from_utf8_lossy(contact.content_bytes()).into_owned());
     let by_phone = phone.as_deref().filter(|phone| !phone.is_empty());
     let by_phone = by_phone.map(|phone| Jid::pn(phone.trim_start_matches('+').to_owned()));
-    (asked.jid("jid").map(|jid| jid.bare()).or(by_phone), phone)
+    (queried.jid("jid").map(|jid| jid.bare()).or(by_phone), phone)
 }

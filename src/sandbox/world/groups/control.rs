@@ -56,7 +56,7 @@ impl World {
         Ok(GroupSummary {
             id: jid.to_string(),
             subject: group.subject.text.clone(),
-            description: group.description.as_ref().map(|given| given.text.clone()),
+            description: group.description.as_ref().map(|text| text.text.clone()),
             creator: group.creator.clone(),
             participants: group.members.iter().filter_map(member).collect(),
             announcement: group.announcement,

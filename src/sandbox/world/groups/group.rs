@@ -49,7 +49,7 @@ impl MemberChange {
 
 /// A subject or a description, its author and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sandbox::world) struct Given {
+pub(in crate::sandbox::world) struct GroupText {
     pub(in crate::sandbox::world) id: String,
     pub(in crate::sandbox::world) text: String,
     pub(in crate::sandbox::world) by: String,
@@ -59,8 +59,8 @@ pub(in crate::sandbox::world) struct Given {
 /// A group, its members by phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::sandbox::world) struct Group {
-    pub(in crate::sandbox::world) subject: Given,
-    pub(in crate::sandbox::world) description: Option<Given>,
+    pub(in crate::sandbox::world) subject: GroupText,
+    pub(in crate::sandbox::world) description: Option<GroupText>,
     pub(in crate::sandbox::world) creator: String,
     pub(in crate::sandbox::world) created: u64,
     pub(in crate::sandbox::world) members: BTreeMap<String, MemberRole>,

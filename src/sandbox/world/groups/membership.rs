@@ -27,7 +27,7 @@ impl World {
             people.iter().map(|number| (number.clone(), MemberRole::Member)).collect();
         members.insert(creator.to_owned(), MemberRole::Superadmin);
         let group = Group {
-            subject: self.given(creator, subject),
+            subject: self.new_text(creator, subject),
             description: None,
             creator: creator.to_owned(),
             created: self.now.secs(),

@@ -1,6 +1,6 @@
 //! Metadata of a group: subject, description, switches, invite code.
 
-use super::group::Given;
+use super::group::GroupText;
 use crate::sandbox::world::refusal::{BAD_REQUEST, Refusal};
 use crate::sandbox::world::row::Row;
 use crate::sandbox::world::state::World;
@@ -17,8 +17,8 @@ impl World {
         self.touch(|| Row::Group(id.clone()));
     }
 
-    pub(in crate::sandbox::world) fn given(&mut self, by: &str, text: &str) -> Given {
-        Given { id: self.new_stanza_id(), text: text.to_owned(), by: by.to_owned(), at: self.now.secs() }
+    pub(in crate::sandbox::world) fn new_text(&mut self, by: &str, text: &str) -> GroupText {
+        GroupText { id: self.new_stanza_id(), text: text.to_owned(), by: by.to_owned(), at: self.now.secs() }
     }
 
     pub(in crate::sandbox::world) fn new_invite(&mut self) -> String {
@@ -32,7 +32,7 @@ impl World {
             return Err(BAD_REQUEST);
         }
         check_subject(subject)?;
-        let given = self.given(by, subject);
+        let given = self.new_text(by, subject);
         self.groups.get_mut(id)?.subject = given.clone();
         self.touch_group(id);
         let author = self.registry.account(by).map(|account| account.lid.clone());
@@ -52,7 +52,7 @@ impl World {
         if text.is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
             return Err(BAD_REQUEST);
         }
-        let given = text.map(|text| self.given(by, text));
+        let given = text.map(|text| self.new_text(by, text));
         self.groups.get_mut(id)?.description = given.clone();
         self.touch_group(id);
         let change = match given {

@@ -33,10 +33,10 @@ impl World {
             .attr("size", group.members.len())
             .children(members);
         let switch = |on: bool, tag| on.then(|| Node::new(tag));
-        let description = group.description.as_ref().map(|given| {
-            let body = Node::new("body").bytes(given.text.clone().into_bytes());
-            let node = Node::new("description").attr("id", given.id.clone()).attr("t", given.at);
-            node.maybe("participant", lid(&given.by)).child(body)
+        let description = group.description.as_ref().map(|text| {
+            let body = Node::new("body").bytes(text.text.clone().into_bytes());
+            let node = Node::new("description").attr("id", text.id.clone()).attr("t", text.at);
+            node.maybe("participant", lid(&text.by)).child(body)
         });
         let ephemeral = (group.ephemeral > 0).then(|| Node::new("ephemeral").attr("expiration", group.ephemeral));
         let more = [switch(group.announcement, "announcement"), switch(group.locked, "locked"), ephemeral, description];

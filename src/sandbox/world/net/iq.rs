@@ -7,7 +7,7 @@ use crate::sandbox::world::state::World;
 use crate::wire::{Jid, Node};
 
 impl World {
-    pub(in crate::sandbox::world) fn iq(&mut self, id: ConnectionId, device: &DeviceId, iq: &Node) {
+    pub(in crate::sandbox::world) fn handle_iq(&mut self, id: ConnectionId, device: &DeviceId, iq: &Node) {
         let kind = iq.text("type").unwrap_or_default().into_owned();
         if kind != "get" && kind != "set" {
             return;

@@ -10,7 +10,7 @@ use crate::wire::payload::{ClientIntent, read};
 use crate::wire::{Jid, Node};
 
 impl World {
-    pub(in crate::sandbox::world) fn ready(
+    pub(in crate::sandbox::world) fn handshake_done(
         &mut self,
         id: ConnectionId,
         (client, handshake): (PublicKey, Handshake),
@@ -37,7 +37,7 @@ impl World {
         };
         let old = companion.connection.replace(id);
         companion.delivery.caught_up = false;
-        companion.delivery.told_end = false;
+        companion.delivery.end_announced = false;
         companion.handshake = Some(handshake);
         if let Some(old) = old {
             let conflict = Node::new("conflict").attr("type", "replaced");

@@ -25,7 +25,7 @@ impl World {
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         while let Some(action) = self.schedule.next_due(self.now) {
-            self.act(action);
+            self.run(action);
         }
     }
 
@@ -63,9 +63,9 @@ impl World {
                 for event in events {
                     match event {
                         ServerEvent::Ready { client, payload, handshake } => {
-                            self.ready(id, (client, handshake), &payload)
+                            self.handshake_done(id, (client, handshake), &payload)
                         }
-                        ServerEvent::Stanza(node) => self.stanza(id, &node),
+                        ServerEvent::Stanza(node) => self.dispatch(id, &node),
                     }
                 }
             }
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    fn stanza(&mut self, id: ConnectionId, node: &Node) {
+    fn dispatch(&mut self, id: ConnectionId, node: &Node) {
         let device = match self.connections.role(id) {
             Some(Role::Online(device)) => Some(device.clone()),
             Some(Role::Linking(_)) => None,
@@ -86,18 +86,18 @@ impl World {
         match (device, node.tag.as_ref()) {
             (None, "iq") => self.linking_iq(id, node),
             (None, _) => {}
-            (Some(device), "iq") => self.iq(id, &device, node),
-            (Some(device), "message") => self.take_message(id, &device, node),
+            (Some(device), "iq") => self.handle_iq(id, &device, node),
+            (Some(device), "message") => self.accept_message(id, &device, node),
             (Some(device), "receipt") => self.route_receipt(&device, node),
-            (Some(device), "ack") => self.acknowledged(&device, node),
-            (Some(device), "ib") => self.take_ib(&device, id, node),
-            (Some(device), "presence") => self.take_presence(&device, node),
+            (Some(device), "ack") => self.handle_ack(&device, node),
+            (Some(device), "ib") => self.handle_ib(&device, id, node),
+            (Some(device), "presence") => self.handle_presence(&device, node),
             (Some(device), "chatstate") => self.route_chat_state(&device, node),
             (Some(_), _) => {}
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn run(&mut self, action: Action) {
         match action {
             Action::Send(id, node) => self.send(id, &node),
             Action::Close(id) => self.close(id),

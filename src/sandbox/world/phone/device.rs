@@ -32,7 +32,7 @@ pub(in crate::sandbox::world) struct Phone {
     pub(in crate::sandbox::world) messages: Vec<PhoneMessage>,
     pub(super) sent: VecDeque<Sent>,
     /// Retry receipts sent, by author and message.
-    pub(super) asked: HashMap<(Jid, String), u32>,
+    pub(super) retries: HashMap<(Jid, String), u32>,
     pub(in crate::sandbox::world) app_state_key: [u8; 32],
 }
 
@@ -78,7 +78,7 @@ impl Phone {
             buffer: Buffer::new(),
             messages: Vec::new(),
             sent: VecDeque::new(),
-            asked: HashMap::new(),
+            retries: HashMap::new(),
             app_state_key,
         }
     }
@@ -139,7 +139,7 @@ impl Phone {
     }
 
     /// Processes a member's sender key distribution.
-    pub(super) fn take_sender_key(&mut self, name: SenderKeyName, bytes: &[u8]) -> Result<(), SignalError> {
+    pub(super) fn process_sender_key(&mut self, name: SenderKeyName, bytes: &[u8]) -> Result<(), SignalError> {
         let distribution = SenderKeyDistribution::parse(bytes)?;
         self.sender_keys.entry(name).or_default().process(&distribution);
         Ok(())

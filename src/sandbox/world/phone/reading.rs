@@ -1,6 +1,6 @@
 //! Stanzas received by a phone: it decrypts messages, lists them, and sends receipts.
 
-use super::content::{MediaReference, open, said};
+use super::content::{MediaReference, decode, visible};
 use super::message::{PhoneContext, PhoneMessage};
 use crate::sandbox::world::net::schedule::{Action, RECEIPT_DELAY};
 use crate::sandbox::world::routing::messages::ciphertexts;
@@ -42,7 +42,7 @@ impl World {
         match node.tag.as_ref() {
             "message" => {
                 if let Some(arrival) = Arrival::read(node) {
-                    self.phone_opens(number, &arrival);
+                    self.phone_decrypts(number, &arrival);
                 }
             }
             "receipt" if node.is("type", "retry") => self.phone_resends(number, node),
@@ -50,18 +50,18 @@ impl World {
         }
     }
 
-    fn phone_opens(&mut self, number: &str, arrival: &Arrival<'_>) {
+    fn phone_decrypts(&mut self, number: &str, arrival: &Arrival<'_>) {
         let author = self.canonical(&arrival.author);
         let address = author.protocol_address();
         let name = author.sender_key_name(&arrival.from);
         for (enc, bytes) in ciphertexts(arrival.node) {
             let kind = enc.text("type").unwrap_or_default();
             let Some(account) = self.registry.account_mut(number) else { return };
-            let opened = match &*kind {
+            let decrypted = match &*kind {
                 "skmsg" => account.phone.decrypt_group(&name, bytes),
                 _ => account.phone.decrypt(&address, &kind, bytes, self.now, &mut self.rng),
             };
-            match opened {
+            match decrypted {
                 Ok(plaintext) => {
                     if kind == "skmsg" {
                         self.touch(|| Row::SenderKeys(number.to_owned(), author.clone(), arrival.from.clone()));
@@ -82,7 +82,7 @@ impl World {
                     tracing::warn!(from = %arrival.from.redacted(), %error, "simulated phone cannot decrypt a message");
                     let lost = PhoneMessage::undecryptable(&arrival.id, &arrival.author, self.now, &error);
                     self.phone_lists(number, lost);
-                    self.phone_asks_again(number, arrival, &error);
+                    self.send_retry_receipt(number, arrival, &error);
                     return;
                 }
             }
@@ -90,37 +90,42 @@ impl World {
     }
 
     fn phone_reads(&mut self, number: &str, arrival: &Arrival<'_>, plaintext: &[u8]) {
-        let Ok(opened) = open(plaintext) else {
+        let Ok(decoded) = decode(plaintext) else {
             tracing::warn!(from = %arrival.from.redacted(), "simulated phone cannot parse a decrypted message");
             return;
         };
-        let mut message = opened.message;
+        let mut message = decoded.message;
         if let Some(key) = message.sender_key_distribution_message.take() {
-            self.phone_takes_sender_key(number, arrival, key.group_id(), key.axolotl_sender_key_distribution_message());
+            self.phone_processes_sender_key(
+                number,
+                arrival,
+                key.group_id(),
+                key.axolotl_sender_key_distribution_message(),
+            );
         }
         let own = self.registry.number_of(&arrival.author).as_deref() == Some(number);
         let asks_for_keys =
             message.protocol_message.as_ref().is_some_and(|it| it.r#type == Some(APP_STATE_SYNC_KEY_REQUEST));
         if own && asks_for_keys {
-            self.share_keys(number, &arrival.author);
+            self.share_app_state_keys(number, &arrival.author);
         }
-        let Some(said) = said(message) else {
+        let Some(visible) = visible(message) else {
             if own && arrival.node.is("category", "peer") {
                 self.phone_receipt(number, arrival, Some("peer_msg"), RECEIPT_DELAY);
             }
             return;
         };
-        let chat = match (&opened.sent_to, arrival.node.jid("recipient")) {
+        let chat = match (&decoded.sent_to, arrival.node.jid("recipient")) {
             _ if arrival.is_shared() => arrival.from.clone(),
             (Some(text), _) if own => Jid::parse(text).unwrap_or_else(|_| arrival.from.bare()),
             (_, Some(recipient)) if own => recipient.bare(),
             _ => arrival.from.bare(),
         };
-        let media = said.media.map(|(mut shown, reference)| {
+        let media = visible.media.map(|(mut shown, reference)| {
             shown.sha256 = self.download(&reference);
             shown
         });
-        let context = said.quoted.and_then(|quoted| {
+        let context = visible.quoted.and_then(|quoted| {
             let from = quoted.participant.and_then(|text| self.registry.number_of(&Jid::parse(&text).ok()?));
             Some(PhoneContext { message_id: quoted.stanza_id?, from })
         });
@@ -128,9 +133,9 @@ impl World {
             id: arrival.id.clone(),
             chat: self.registry.number_of(&chat).unwrap_or_else(|| chat.to_string()),
             from: self.registry.number_of(&arrival.author).unwrap_or_else(|| arrival.author.to_string()),
-            kind: said.kind,
-            text: said.text,
-            target: said.target,
+            kind: visible.kind,
+            text: visible.text,
+            target: visible.target,
             media,
             context,
             at: self.now,
@@ -162,11 +167,11 @@ impl World {
         self.touch(|| Row::Message(number.to_owned(), at));
     }
 
-    fn phone_takes_sender_key(&mut self, number: &str, arrival: &Arrival<'_>, group: &str, key: &[u8]) {
+    fn phone_processes_sender_key(&mut self, number: &str, arrival: &Arrival<'_>, group: &str, key: &[u8]) {
         let Ok(group) = Jid::parse(group) else { return };
         let author = self.canonical(&arrival.author);
         let Some(account) = self.registry.account_mut(number) else { return };
-        match account.phone.take_sender_key(author.sender_key_name(&group), key) {
+        match account.phone.process_sender_key(author.sender_key_name(&group), key) {
             Ok(()) => self.touch(|| Row::SenderKeys(number.to_owned(), author, group)),
             Err(error) => tracing::warn!(%error, "simulated phone received an unusable sender key"),
         }

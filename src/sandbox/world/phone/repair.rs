@@ -15,11 +15,11 @@ const TRIES: u64 = 5;
 
 impl World {
     /// Sends a retry receipt; from the second one on with keys for a new session.
-    pub(super) fn phone_asks_again(&mut self, number: &str, arrival: &Arrival<'_>, error: &SignalError) {
+    pub(super) fn send_retry_receipt(&mut self, number: &str, arrival: &Arrival<'_>, error: &SignalError) {
         let now = self.now.secs();
         let Some(account) = self.registry.account_mut(number) else { return };
         let phone = &mut account.phone;
-        let count = phone.asked.entry((arrival.author.clone(), arrival.id.clone())).or_default();
+        let count = phone.retries.entry((arrival.author.clone(), arrival.id.clone())).or_default();
         *count += 1;
         let count = u64::from(*count);
         if count > TRIES {
@@ -71,7 +71,7 @@ impl World {
         let sent =
             self.registry.account(number).and_then(|account| account.phone.sent.iter().find(|sent| sent.id == id));
         let Some((chat, message)) = sent.map(|sent| (sent.chat.clone(), sent.message.clone())) else { return };
-        self.phone_repairs(number, &device, receipt, count);
+        self.phone_replaces_session(number, &device, receipt, count);
         let message = self.for_device(number, &device, &chat, message);
         let Some(enc) = self.phone_encrypts(number, &device, &message) else { return };
         let Some(jid) = self.registry.lid_of(&device) else { return };
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// Replaces the session of a device that reports it as broken: from the keys in its receipt, or from its bundle.
-    fn phone_repairs(&mut self, number: &str, device: &DeviceId, receipt: &Node, count: u64) {
+    fn phone_replaces_session(&mut self, number: &str, device: &DeviceId, receipt: &Node, count: u64) {
         let Some(address) = self.registry.lid_of(device).map(|jid| jid.protocol_address()) else { return };
         let brought = receipt.find("keys").and_then(|keys| read_bundle(receipt, keys).ok());
         let bundle = match brought {
@@ -98,7 +98,7 @@ impl World {
             None => None,
         };
         if let Some(bundle) = bundle.and_then(|bundle| bundle.verify().ok()) {
-            self.phone_begins(number, &address, &bundle);
+            self.phone_initiates_session(number, &address, &bundle);
         }
     }
 

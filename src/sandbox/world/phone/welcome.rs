@@ -32,20 +32,20 @@ impl World {
             .chain([INITIAL_BOOTSTRAP, RECENT, PUSH_NAME].map(|kind| history(account, kind)))
             .collect::<Vec<_>>();
         for message in messages {
-            self.tell_companion(device, &message);
+            self.send_to_companion(device, &message);
         }
     }
 
     /// Sends the app state keys to a companion that has requested them.
-    pub(super) fn share_keys(&mut self, number: &str, companion: &Jid) {
+    pub(super) fn share_app_state_keys(&mut self, number: &str, companion: &Jid) {
         let device = DeviceId { number: number.to_owned(), device: companion.device() };
         let Some(account) = self.registry.account(number) else { return };
         let message = key_share(account, self.now.secs());
-        self.tell_companion(&device, &message);
+        self.send_to_companion(&device, &message);
     }
 
-    /// A message from the phone to one of its own companions.
-    fn tell_companion(&mut self, device: &DeviceId, message: &Message) {
+    /// Sends a message to one of the phone's companions.
+    fn send_to_companion(&mut self, device: &DeviceId, message: &Message) {
         let number = &device.number;
         let Some(target) = self.registry.account(number).map(|account| account.pn.with_device(device.device)) else {
             return;

@@ -29,18 +29,18 @@ impl World {
         if !self.registry.contains(number) {
             return Err(WorldError::NoPhone(number.to_owned()));
         }
-        let nobody = || WorldError::NoRecipient(to.to_owned());
-        let to = Jid::parse_recipient(to).map_err(|_| nobody())?;
+        let unknown = || WorldError::NoRecipient(to.to_owned());
+        let to = Jid::parse_recipient(to).map_err(|_| unknown())?;
         let id = new_message_id(self.now, number, &mut self.rng);
         if to.server() == Server::Group {
             if !self.groups.members(&to).is_some_and(|members| members.contains(number)) {
-                return Err(nobody());
+                return Err(unknown());
             }
             let (kind, edit, message) = self.compose(number, &to, what)?;
             self.write_to_group(number, &to, &id, (kind, edit), message)?;
         } else {
-            let recipient = self.registry.number_of(&to).ok_or_else(nobody)?;
-            let chat = self.registry.account(&recipient).map(|account| account.lid.clone()).ok_or_else(nobody)?;
+            let recipient = self.registry.number_of(&to).ok_or_else(unknown)?;
+            let chat = self.registry.account(&recipient).map(|account| account.lid.clone()).ok_or_else(unknown)?;
             self.trust_recipient(number, &recipient);
             let (kind, edit, message) = self.compose(number, &chat, what)?;
             self.write_to_person(number, &recipient, &chat, &id, (kind, edit), message)?;
@@ -240,7 +240,7 @@ impl World {
         let session = self.registry.account(number)?.phone.sessions.get(&address);
         if !session.is_some_and(|session| session.is_usable(&remote, now)) {
             let (bundle, _) = self.take_bundle(device)?;
-            self.phone_begins(number, &address, &bundle.verify().ok()?)?;
+            self.phone_initiates_session(number, &address, &bundle.verify().ok()?)?;
         }
         let phone = &mut self.registry.account_mut(number)?.phone;
         let session = phone.sessions.get_mut(&address)?;
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// Establishes a session with the owner of a bundle.
-    pub(super) fn phone_begins(
+    pub(super) fn phone_initiates_session(
         &mut self,
         number: &str,
         address: &ProtocolAddress,

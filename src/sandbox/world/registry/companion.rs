@@ -45,7 +45,7 @@ pub(in crate::sandbox::world) struct Delivery {
     /// Whether the backlog has been sent: new stanzas wait for that.
     pub(in crate::sandbox::world) caught_up: bool,
     /// Whether the end of the backlog was announced since the login.
-    pub(in crate::sandbox::world) told_end: bool,
+    pub(in crate::sandbox::world) end_announced: bool,
 }
 
 /// The stanzas that were queued at a login.

@@ -26,7 +26,7 @@ impl World {
         }
         let fault = self.fault(&device.number, at_login).map(|(kind, _)| kind);
         let Some(companion) = self.registry.companion_mut(&device) else { return };
-        let left = companion.delivery.queue.iter().map(|kept| kept.sequence).collect();
+        let left = companion.delivery.queue.iter().map(|queued| queued.sequence).collect();
         let count = companion.delivery.queue.len();
         companion.delivery.backlog = (count > 0).then_some(Backlog { left, count });
         companion.delivery.pulled = (count > 0 && fault.is_some()).then_some(0);
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// `<ib><offline_batch count/></ib>`: the device requests the next batch.
-    pub(in crate::sandbox::world) fn take_ib(&mut self, device: &DeviceId, id: ConnectionId, node: &Node) {
+    pub(in crate::sandbox::world) fn handle_ib(&mut self, device: &DeviceId, id: ConnectionId, node: &Node) {
         let Some(asked) = node.find("offline_batch") else { return };
         let count = asked.number("count").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         if self.registry.companion_mut(device).is_some_and(|it| it.delivery.pulled.is_some_and(|sent| sent > 0)) {
@@ -65,7 +65,7 @@ impl World {
     fn send_batch(&mut self, device: &DeviceId, id: ConnectionId, count: usize) {
         let Some(companion) = self.registry.companion_mut(device) else { return };
         let sent = companion.delivery.pulled.unwrap_or(0);
-        let next = companion.delivery.queue.iter().enumerate().filter(|(_, kept)| kept.sequence > sent).take(count);
+        let next = companion.delivery.queue.iter().enumerate().filter(|(_, queued)| queued.sequence > sent).take(count);
         let batch: Vec<(usize, u64, Node)> =
             next.map(|(index, QueuedStanza { sequence, node })| (index, *sequence, node.clone())).collect();
         if companion.delivery.pulled.is_some() {
@@ -106,7 +106,7 @@ impl World {
             return;
         };
         companion.delivery.backlog = None;
-        if std::mem::replace(&mut companion.delivery.told_end, true) {
+        if std::mem::replace(&mut companion.delivery.end_announced, true) {
             return;
         }
         let offline = Node::new("offline").attr("count", count);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
     /// Routes a message of a device, or applies a fault to it.
-    pub(in crate::sandbox::world) fn take_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn accept_message(&mut self, id: ConnectionId, sender: &DeviceId, node: &Node) {
         use FaultKind::{Disconnect, Refuse, StreamError, Swallow};
         let at_sending = |kind| matches!(kind, Disconnect | Swallow | Refuse { .. } | StreamError { .. });
         match self.fault(&sender.number, at_sending) {
@@ -66,7 +66,7 @@ impl World {
         };
         let targets: Vec<(Jid, &[Node])> =
             participants.all("to").filter_map(|target| Some((target.jid("jid")?, target.nodes()))).collect();
-        let phash = self.missed(sender, &recipient, &targets);
+        let phash = self.missed_devices(sender, &recipient, &targets);
         self.acknowledge(sender, node, None, phash);
         for (jid, ciphertexts) in targets {
             self.forward(sender, node, to, &jid, ciphertexts);
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// The hash of the expected devices, when a message was addressed to others.
-    fn missed(&self, sender: &DeviceId, recipient: &str, targets: &[(Jid, &[Node])]) -> Option<String> {
+    fn missed_devices(&self, sender: &DeviceId, recipient: &str, targets: &[(Jid, &[Node])]) -> Option<String> {
         let like = &targets.first()?.0;
         let named = |device: DeviceId| {
             let account = self.registry.account(&device.number)?;

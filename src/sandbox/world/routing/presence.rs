@@ -6,7 +6,7 @@ use crate::sandbox::world::state::World;
 use crate::wire::{Jid, Node, Server};
 
 impl World {
-    pub(in crate::sandbox::world) fn take_presence(&mut self, device: &DeviceId, node: &Node) {
+    pub(in crate::sandbox::world) fn handle_presence(&mut self, device: &DeviceId, node: &Node) {
         if let Some(name) = node.text("name").filter(|name| !name.is_empty()).map(|name| name.into_owned()) {
             self.rename(&device.number, name);
         }
@@ -21,7 +21,7 @@ impl World {
                     companion.watching.insert(number.clone());
                 }
                 let presence = self.presence_of(&number, &to.bare());
-                self.tell_if_online(device, &presence);
+                self.send_if_caught_up(device, &presence);
             }
             Some(kind @ ("available" | "unavailable")) => {
                 let available = kind == "available";
@@ -56,7 +56,7 @@ impl World {
         let Some(account) = self.registry.account(number) else { return };
         for (watcher, named) in account.watchers.clone() {
             let presence = self.presence_of(number, &named);
-            self.tell_if_online(&watcher, &presence);
+            self.send_if_caught_up(&watcher, &presence);
         }
     }
 
@@ -71,11 +71,7 @@ impl World {
             }
         };
         for target in targets.into_iter().filter(|target| target.number != device.number) {
-            self.tell_if_online(&target, &state);
+            self.send_if_caught_up(&target, &state);
         }
-    }
-
-    fn tell_if_online(&mut self, device: &DeviceId, node: &Node) {
-        self.send_if_caught_up(device, node);
     }
 }

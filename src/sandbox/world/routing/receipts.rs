@@ -8,20 +8,20 @@ use crate::wire::{Jid, Node, Server};
 
 impl World {
     /// A device has acknowledged a stanza: it is not redelivered.
-    pub(in crate::sandbox::world) fn acknowledged(&mut self, device: &DeviceId, ack: &Node) {
+    pub(in crate::sandbox::world) fn handle_ack(&mut self, device: &DeviceId, ack: &Node) {
         let (Some(id), Some(class)) = (ack.text("id"), ack.text("class")) else { return };
         // Receipts carry the id of their message: sender and type tell them apart.
         let is_meant = |node: &Node| {
             let is_same = ["participant", "type"].iter().all(|key| node.text(key) == ack.text(key));
             class != "receipt" || (is_same && node.jid("from") == ack.jid("to"))
         };
-        self.take_off(device, &class, &id, is_meant);
+        self.dequeue(device, &class, &id, is_meant);
     }
 
-    fn take_off(&mut self, device: &DeviceId, tag: &str, id: &str, is_meant: impl Fn(&Node) -> bool) {
+    fn dequeue(&mut self, device: &DeviceId, tag: &str, id: &str, is_meant: impl Fn(&Node) -> bool) {
         let Some(companion) = self.registry.companion_mut(device) else { return };
         let found = |node: &Node| node.tag == tag && node.is("id", id) && is_meant(node);
-        let Some(at) = companion.delivery.queue.iter().position(|kept| found(&kept.node)) else { return };
+        let Some(at) = companion.delivery.queue.iter().position(|queued| found(&queued.node)) else { return };
         let Some(taken) = companion.delivery.queue.remove(at) else { return };
         let ended = companion
             .delivery
@@ -41,7 +41,7 @@ impl World {
         if kind != Some("retry") {
             let more = node.find("list").map(Node::nodes).unwrap_or_default();
             for id in std::iter::once(node).chain(more).filter_map(|item| item.text("id")) {
-                self.take_off(reader, "message", &id, |_| true);
+                self.dequeue(reader, "message", &id, |_| true);
             }
         }
         let Some(to) = node.jid("to") else { return };
