@@ -5,7 +5,7 @@ use crate::sandbox::world::ids::DeviceId;
 use crate::sandbox::world::net::schedule::{Action, RECEIPT_DELAY};
 use crate::sandbox::world::row::Row;
 use crate::sandbox::world::state::World;
-use crate::wire::{Jid, Node};
+use crate::wire::Node;
 use std::collections::BTreeSet;
 
 impl World {
@@ -75,25 +75,5 @@ impl World {
         companions.get(&device).ok_or_else(|| WorldError::NoCompanion(number.to_owned(), device))?;
         self.remove_companion(&id);
         Ok(())
-    }
-
-    pub(in crate::sandbox::world) fn notify(
-        &mut self,
-        device: &DeviceId,
-        from: &Jid,
-        kind: &'static str,
-        content: impl FnOnce(Node) -> Node,
-    ) {
-        let notification = self.notification(from, kind);
-        self.deliver(device, content(notification));
-    }
-
-    /// `<notification>` without its content.
-    pub(in crate::sandbox::world) fn notification(&mut self, from: &Jid, kind: &'static str) -> Node {
-        Node::new("notification")
-            .attr("from", from)
-            .attr("type", kind)
-            .attr("id", self.new_stanza_id())
-            .attr("t", self.now.secs())
     }
 }

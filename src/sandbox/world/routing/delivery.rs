@@ -5,7 +5,7 @@ use crate::sandbox::world::net::faults::FaultKind;
 use crate::sandbox::world::net::schedule::Action;
 use crate::sandbox::world::row::Row;
 use crate::sandbox::world::state::World;
-use crate::wire::{Content, Node};
+use crate::wire::{Content, Jid, Node};
 use std::time::Duration;
 
 /// A reordered stanza is sent after the next one, but not later than this.
@@ -74,6 +74,27 @@ impl World {
         if self.registry.companion(device).is_some_and(|companion| companion.delivery.caught_up) {
             self.send_to_device(device, node);
         }
+    }
+
+    /// Delivers a `<notification>`; `content` adds to it.
+    pub(in crate::sandbox::world) fn notify(
+        &mut self,
+        device: &DeviceId,
+        from: &Jid,
+        kind: &'static str,
+        content: impl FnOnce(Node) -> Node,
+    ) {
+        let notification = self.notification(from, kind);
+        self.deliver(device, content(notification));
+    }
+
+    /// `<notification>` without its content.
+    pub(in crate::sandbox::world) fn notification(&mut self, from: &Jid, kind: &'static str) -> Node {
+        Node::new("notification")
+            .attr("from", from)
+            .attr("type", kind)
+            .attr("id", self.new_stanza_id())
+            .attr("t", self.now.secs())
     }
 }
 
