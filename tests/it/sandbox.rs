@@ -1,7 +1,11 @@
 //! The service without client logic: stanzas in, stanzas out, in virtual time. Groups: `sandbox_groups.rs`.
 
 use crate::probe::Probes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use wharf::sandbox::world::{World, WorldError};
+use wharf::signal::{KeyPair, SignedPreKeyId};
+use wharf::wire::prekeys::skey_node;
 use wharf::wire::{Jid, Node};
 
 const ANNA: &str = "15550000001";
@@ -283,6 +287,25 @@ fn prekeys_are_served_once_each_and_their_owner_is_notified_when_few_are_left() 
     let unknown = Node::new("user").attr("jid", to_anna.with_device(9));
     let answer = net.ask(bert, "get", "encrypt", &service, Node::new("key").child(unknown));
     assert!(answer.find("list").unwrap().nodes()[0].find("error").unwrap().is("code", "404"));
+}
+
+#[test]
+fn malformed_upload_of_prekeys_changes_no_stored_key() {
+    let mut net = Probes::new();
+    let anna = net.linked(ANNA);
+    net.upload_prekeys(anna, 6);
+    net.clear();
+    let service = Jid::service();
+    let digest = |net: &mut Probes| net.ask(anna, "get", "encrypt", &service, Node::new("digest")).nodes().to_vec();
+    let before = digest(&mut net);
+    let pair = KeyPair::generate(&mut StdRng::seed_from_u64(3));
+    let skey = skey_node(SignedPreKeyId::FIRST, pair.public(), &[1; 64]);
+    let list = Node::new("list").child(Node::new("key"));
+    let upload = Node::new("iq").attr("id", "keys").attr("type", "set").attr("xmlns", "encrypt");
+    net.send(anna, upload.children([list, skey]));
+    net.settle();
+    assert!(net.take(anna, "iq")[0].is("type", "error"));
+    assert_eq!(digest(&mut net), before);
 }
 
 #[test]

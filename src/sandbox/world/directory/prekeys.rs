@@ -8,7 +8,6 @@ use crate::sandbox::world::state::World;
 use crate::signal::PreKeyBundle;
 use crate::wire::prekeys::{key_node, read_key, read_skey, skey_node};
 use crate::wire::{Jid, Node, WireError};
-use std::collections::VecDeque;
 
 /// With fewer prekeys left, the owner is notified.
 const LOW_PREKEYS: usize = 5;
@@ -17,42 +16,48 @@ const MAX_PREKEYS: usize = 20_000;
 
 impl World {
     pub(in crate::sandbox::world) fn encrypt_iq(&mut self, device: &DeviceId, iq: &Node) -> Answer {
-        let bad = |_: WireError| BAD_REQUEST;
         if let Some(keys) = iq.find("key") {
             let users: Vec<Jid> = keys.all("user").filter_map(|user| user.jid("jid")).collect();
             let answers: Vec<Node> = users.iter().map(|user| self.bundle_answer(user)).collect();
             return Ok(Some(Node::new("list").children(answers)));
         }
-        if iq.find("list").is_some()
-            && let Some((FaultKind::RefusePrekeys { code }, _)) =
-                self.fault(&device.number, |kind| matches!(kind, FaultKind::RefusePrekeys { .. }))
-        {
+        if let Some(code) = self.refused_by_fault(device, iq) {
             return Err((u64::from(code), "refused"));
         }
-        if iq.find("digest").is_some()
-            && let Some((FaultKind::RefuseDigest { code }, _)) =
-                self.fault(&device.number, |kind| matches!(kind, FaultKind::RefuseDigest { .. }))
-        {
-            return Err((u64::from(code), "refused"));
-        }
-        let Some(companion) = self.registry.companion_mut(device) else { return Err(NOT_FOUND) };
+        let keys = &mut self.registry.companion_mut(device).ok_or(NOT_FOUND)?.keys;
         if iq.find("count").is_some() {
-            return Ok(Some(Node::new("count").attr("value", companion.keys.prekeys.len())));
+            return Ok(Some(Node::new("count").attr("value", keys.prekeys.len())));
         }
         if let Some(skey) = iq.find("skey").or_else(|| iq.find("rotate").and_then(|rotate| rotate.find("skey"))) {
-            companion.keys.signed_prekey = Some(read_skey(skey).map_err(bad)?);
-            if let Some(list) = iq.find("list") {
-                let uploaded: VecDeque<_> = list.all("key").map(read_key).collect::<Result<_, _>>().map_err(bad)?;
-                companion.keys.prekeys.extend(uploaded);
-                companion.keys.prekeys.truncate(MAX_PREKEYS);
-            }
+            // Parsed as a whole first: a malformed upload changes nothing.
+            let malformed = |_: WireError| BAD_REQUEST;
+            let signed = read_skey(skey).map_err(malformed)?;
+            let uploaded = iq.find("list").into_iter().flat_map(|list| list.all("key"));
+            let uploaded: Vec<_> = uploaded.map(read_key).collect::<Result<_, _>>().map_err(malformed)?;
+            keys.signed_prekey = Some(signed);
+            keys.prekeys.extend(uploaded);
+            keys.prekeys.truncate(MAX_PREKEYS);
             self.touch(|| Row::Companion(device.clone()));
             return Ok(None);
         }
         if iq.find("digest").is_some() {
-            return companion.keys.digest().map(Some).ok_or(NOT_FOUND);
+            return keys.digest().map(Some).ok_or(NOT_FOUND);
         }
         Err(BAD_REQUEST)
+    }
+
+    /// The code of a fault that refuses an upload, or a query of the digest.
+    fn refused_by_fault(&mut self, device: &DeviceId, iq: &Node) -> Option<u16> {
+        let (has_list, has_digest) = (iq.find("list").is_some(), iq.find("digest").is_some());
+        let (kind, _) = self.fault(&device.number, |kind| match kind {
+            FaultKind::RefusePrekeys { .. } => has_list,
+            FaultKind::RefuseDigest { .. } => has_digest,
+            _ => false,
+        })?;
+        match kind {
+            FaultKind::RefusePrekeys { code } | FaultKind::RefuseDigest { code } => Some(code),
+            _ => None,
+        }
     }
 
     /// Takes a device's bundle for one new session; with the signed identity of a companion.
