@@ -1,17 +1,17 @@
 //! The whole server: an engine, the actors and the HTTP interface, put together here and nowhere else.
 
 use crate::account::{AccountError, ConnectRate, Retention, Settings, SharedVersion};
-use crate::actors::{ActorError, Disk, Failure, GroupCache, Measure, Network, Service, ServiceConfig};
+use crate::actors::{ActorError, Disk, Failure, GroupCache, Measure, Network, SandboxRoot, Service, ServiceConfig};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
-use crate::config::{Config, ConfigError, NetworkKind, parse_root_key};
+use crate::config::{Config, ConfigError, NetworkKind};
 use crate::http::{self, Keyring, State};
 use crate::key_file::{self, KeyFileError};
 use crate::operate::{self, OperateError};
 use crate::sandbox::serve::TlsError;
 use crate::sandbox::world::WorldError;
-use crate::signal::{JumpLimit, PublicKey};
+use crate::signal::JumpLimit;
 use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, StorageError};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
@@ -124,13 +124,17 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     let records = Records::open(engine, sealing)?;
     operate::migrate_records(config, &records, SystemClock::start().now())?;
     let (listener, address) = listen(&config.listen)?;
-    let root_key = match config.root_key()? {
-        Some(key) => key,
-        None => ask_root_key(config.url(), &extra_roots(config)?).await?,
+    let (root_key, sandbox_root) = match config.root_key()? {
+        Some(key) => (key, None),
+        None => {
+            let root = SandboxRoot::new(config.url(), &extra_roots(config)?)?;
+            (sandbox::query_root(&root, config.url()).await?, Some(Arc::new(root)))
+        }
     };
     let mut service = Service::start(ServiceConfig {
         records,
-        network: Network::new(config.url(), extra_roots(config)?, config.allow_private_proxies())?,
+        network: Network::new(config.url(), extra_roots(config)?, config.allow_private_proxies())?
+            .with_sandbox_root(sandbox_root),
         settings: Settings {
             root_key,
             version: Arc::new(SharedVersion::new(config.client_version()?)),
@@ -200,31 +204,6 @@ fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {
     let listener = TcpListener::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// A sandbox tells its root on the port of its WebSocket.
-async fn ask_root_key(url: &str, roots: &[Vec<u8>]) -> Result<PublicKey, AppError> {
-    let failed = |why: String| AppError::RootKey { url: url.to_owned(), why };
-    let http = url.replacen("ws", "http", 1);
-    let http = url::Url::parse(&http).and_then(|url| url.join("/root-key")).map_err(|e| failed(e.to_string()))?;
-    let mut client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5));
-    for root in roots {
-        let root = reqwest::Certificate::from_der(root).map_err(|error| failed(error.to_string()))?;
-        client = client.add_root_certificate(root);
-    }
-    let client = client.build();
-    let client = client.map_err(|error| failed(error.to_string()))?;
-    let mut last = String::new();
-    // Both may have been started at the same moment.
-    for _ in 0..20 {
-        let answer = async { client.get(http.clone()).send().await?.error_for_status()?.text().await };
-        match answer.await {
-            Ok(text) => return Ok(parse_root_key(&text)?),
-            Err(error) => last = error.without_url().to_string(),
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    Err(failed(last))
 }
 
 /// The DER certificates of `network.ca_file`.

@@ -36,5 +36,6 @@ pub use service::operations::manifest_of;
 pub use service::state::{EventFilter, EventPage, Failure, Service, ServiceConfig};
 pub use transport::network::Network;
 pub use transport::proxy::Proxy;
+pub use transport::sandbox_root::SandboxRoot;
 pub use tree::group_cache::GroupCache;
 pub use tree::options::AccountOptions;

@@ -1,10 +1,12 @@
-//! The sandbox network as a whole: its world, its sockets, its media host, and what it keeps.
+//! The sandbox network as a process runs it: world, sockets, media host, storage.
 
 use super::{AppError, listen};
+use crate::actors::SandboxRoot;
 use crate::base::entropy::Entropy;
 use crate::base::time::{Clock, SystemClock};
 use crate::sandbox::serve::{Authority, WorldHost, serve, serve_media};
 use crate::sandbox::world::World;
+use crate::signal::PublicKey;
 use crate::storage::{Engine, SledEngine};
 use actix_web::dev::ServerHandle;
 use rand::Rng;
@@ -15,17 +17,21 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Memory for the store's cache: what a sandbox keeps is small.
+/// Bytes of the store's cache: a sandbox stores little.
 const CACHE: u64 = 16 * 1024 * 1024;
 
-/// What a sandbox is to be.
+const ROOT_QUERIES: u32 = 20;
+const ROOT_QUERY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Options of a sandbox.
 #[derive(Debug, Clone, Default)]
 pub struct SandboxOptions {
     pub listen: String,
-    /// Where the media host listens; there is none without it.
+    /// Listen address of the media host; without it there is none.
     pub media: Option<String>,
-    /// Where it is kept; without it everything is forgotten at the end.
+    /// The data folder; without it the network is in memory.
     pub data: Option<PathBuf>,
     /// Whether clients and the control API are served over TLS.
     pub tls: bool,
@@ -35,7 +41,7 @@ pub struct SandboxOptions {
 pub struct Sandbox {
     pub address: SocketAddr,
     pub media: Option<SocketAddr>,
-    /// The network itself, for those in the same process.
+    /// The network itself, for callers in the same process.
     pub world: WorldHost,
     tls: bool,
     servers: Vec<ServerHandle>,
@@ -57,7 +63,7 @@ impl Sandbox {
     }
 }
 
-/// Starts a sandbox network that keeps nothing, without a media host. Must run inside an actix system.
+/// Starts a sandbox network in memory, without a media host. Must run inside an actix system.
 pub fn start_sandbox(address: &str) -> Result<Sandbox, AppError> {
     start_sandbox_with(&SandboxOptions { listen: address.to_owned(), ..SandboxOptions::default() })
 }
@@ -101,6 +107,19 @@ pub fn start_sandbox_with(options: &SandboxOptions) -> Result<Sandbox, AppError>
     Ok(Sandbox { address, media: media_address, world, tls: options.tls, servers })
 }
 
+/// Queries the certificate root of a sandbox that may have been started at the same moment.
+pub(super) async fn query_root(root: &SandboxRoot, url: &str) -> Result<PublicKey, AppError> {
+    let mut last = String::new();
+    for _ in 0..ROOT_QUERIES {
+        match root.query().await {
+            Ok(key) => return Ok(key),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(ROOT_QUERY_INTERVAL).await;
+    }
+    Err(AppError::RootKey { url: url.to_owned(), why: last })
+}
+
 fn open_store(folder: &Path) -> Result<SledEngine, AppError> {
     Ok(SledEngine::open(&folder.join("world"), CACHE)?)
 }
@@ -110,7 +129,7 @@ fn read_rows(store: &SledEngine) -> Result<BTreeMap<String, Vec<u8>>, AppError> 
     Ok(store.copy(&[])?.into_iter().map(|(key, value)| (text(key), value)).collect())
 }
 
-/// The authority of this folder, or one of this run only.
+/// The authority of this folder; without a folder, one for this run.
 fn authority(folder: Option<&Path>) -> Result<Authority, AppError> {
     let Some(folder) = folder else { return Ok(Authority::generate()?) };
     let path = folder.join("ca.key");

@@ -1,4 +1,4 @@
-//! What the sandbox makes go wrong on request, and what an account makes of it: nothing lost, nothing twice.
+//! Requested faults of the sandbox: an account loses no message and reports none twice.
 
 use crate::net::Net;
 use crate::served::Served;
@@ -11,7 +11,7 @@ use wharf::sandbox::world::{FaultKind, NewFault};
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
-/// Alice's account, and Bob's phone, who have talked before.
+/// Alice's account and Bob's phone, with a session between them.
 fn talking() -> Net {
     let mut net = Net::new();
     net.linked("alice", ALICE);
@@ -43,7 +43,7 @@ fn hits(net: &Net) -> u32 {
 }
 
 #[test]
-fn what_was_dropped_comes_with_the_next_login() {
+fn dropped_stanza_is_delivered_with_the_next_login() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::Drop));
     write(&mut net, &["1", "2"]);
@@ -55,7 +55,7 @@ fn what_was_dropped_comes_with_the_next_login() {
 }
 
 #[test]
-fn what_was_delayed_comes_within_its_time() {
+fn delayed_stanza_is_delivered_within_its_time() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::Delay { ms: 60_000 }));
     write(&mut net, &["late"]);
@@ -64,7 +64,7 @@ fn what_was_delayed_comes_within_its_time() {
 }
 
 #[test]
-fn what_comes_twice_is_one_event() {
+fn duplicated_message_is_one_event() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::Duplicate));
     write(&mut net, &["1", "2"]);
@@ -72,7 +72,7 @@ fn what_comes_twice_is_one_event() {
 }
 
 #[test]
-fn what_was_reordered_comes_behind_the_next_one_or_after_a_while() {
+fn reordered_stanza_is_delivered_after_the_next_one_or_after_two_seconds() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::Reorder));
     write(&mut net, &["1", "2", "3"]);
@@ -83,7 +83,7 @@ fn what_was_reordered_comes_behind_the_next_one_or_after_a_while() {
 }
 
 #[test]
-fn a_message_amid_which_the_connection_was_cut_is_on_the_phone_once() {
+fn message_interrupted_by_a_disconnect_is_on_the_phone_once() {
     let mut net = talking();
     for seed in 0..8 {
         net.world.add_fault(NewFault { seed, ..once(FaultKind::Disconnect) });
@@ -94,12 +94,12 @@ fn a_message_amid_which_the_connection_was_cut_is_on_the_phone_once() {
     let read = net.world.phone_messages(BOB).unwrap();
     let read: Vec<_> = read.iter().filter(|message| message.chat.starts_with(ALICE)).collect();
     assert_eq!((read.len(), hits(&net)), (9, 8));
-    assert!(read.iter().any(|message| message.copies == 2), "the service had taken some");
-    assert!(read.iter().skip(1).any(|message| message.copies == 1), "and some not");
+    assert!(read.iter().any(|message| message.copies == 2), "the service had accepted some");
+    assert!(read.iter().skip(1).any(|message| message.copies == 1), "and others not");
 }
 
 #[test]
-fn a_refused_message_has_failed_with_the_code() {
+fn rejected_message_fails_with_the_code() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::Refuse { code: 463 }));
     let refused = net.send("alice", BOB, "refused");
@@ -111,7 +111,7 @@ fn a_refused_message_has_failed_with_the_code() {
 }
 
 #[test]
-fn a_stream_error_ends_the_connection_and_the_message_is_sent_on_the_next() {
+fn message_is_sent_again_after_a_stream_error() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::StreamError { code: 503 }));
     let id = net.send("alice", BOB, "again");
@@ -121,7 +121,7 @@ fn a_stream_error_ends_the_connection_and_the_message_is_sent_on_the_next() {
 }
 
 #[test]
-fn a_corrupted_message_is_reported_once_asked_for_again_and_read_when_it_comes_again() {
+fn corrupted_message_is_reported_once_and_read_after_a_retry_receipt() {
     let mut net = talking();
     net.world.add_fault(once(FaultKind::Corrupt));
     write(&mut net, &["corrupted", "fine"]);
@@ -132,7 +132,7 @@ fn a_corrupted_message_is_reported_once_asked_for_again_and_read_when_it_comes_a
 }
 
 #[test]
-fn a_stale_device_list_leaves_out_the_newest_device_and_no_prekeys_still_make_a_session() {
+fn stale_device_list_lacks_the_newest_device_and_a_bundle_without_prekey_makes_a_session() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.linked("bob", BOB);
@@ -149,7 +149,7 @@ fn a_stale_device_list_leaves_out_the_newest_device_and_no_prekeys_still_make_a_
 }
 
 #[test]
-fn a_fault_ends_with_its_count_or_its_time_and_concerns_its_account_only() {
+fn fault_ends_with_its_count_or_its_time_and_affects_its_account_only() {
     let mut net = talking();
     let for_a_minute = NewFault { until: Some(net.now.plus(Duration::from_secs(60))), ..once(FaultKind::Duplicate) };
     net.world.add_fault(for_a_minute);
@@ -165,7 +165,7 @@ fn a_fault_ends_with_its_count_or_its_time_and_concerns_its_account_only() {
 }
 
 #[actix_web::test]
-async fn faults_are_asked_for_shown_and_cleared_by_the_control_api() {
+async fn control_api_adds_lists_and_clears_faults() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;

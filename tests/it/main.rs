@@ -28,6 +28,7 @@ mod restore;
 mod retention;
 mod sandbox;
 mod sandbox_groups;
+mod sandbox_restart;
 mod sealing;
 mod served;
 mod signals;

@@ -1,8 +1,11 @@
-//! What the service does for devices, without any client's logic: stanzas in, stanzas out, in virtual time. Groups:
-//! `sandbox_groups.rs`.
+//! The service without client logic: stanzas in, stanzas out, in virtual time. Groups: `sandbox_groups.rs`.
 
 use crate::probe::Probes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use wharf::sandbox::world::{World, WorldError};
+use wharf::signal::{KeyPair, SignedPreKeyId};
+use wharf::wire::prekeys::skey_node;
 use wharf::wire::{Jid, Node};
 
 const ANNA: &str = "15550000001";
@@ -34,7 +37,7 @@ fn app_state_is_numbered_by_the_service_and_synced_to_the_other_devices() {
     net.settle();
     let told = net.take(second, "notification").remove(0);
     assert!(told.is("type", "server_sync") && told.nodes()[0].is("version", "1"));
-    assert!(net.take(first, "notification").is_empty(), "who wrote it knows it");
+    assert!(net.take(first, "notification").is_empty(), "the writer is not notified");
     let got = ask(&mut net, second, sync(0, None));
     assert_eq!(got.find("patches").unwrap().nodes()[0].content_bytes(), b"\x22\x01\x09\x0a\x02\x08\x01");
     let conflict = ask(&mut net, second, sync(0, Some(b"late")));
@@ -43,7 +46,7 @@ fn app_state_is_numbered_by_the_service_and_synced_to_the_other_devices() {
 }
 
 #[test]
-fn what_waits_for_a_device_survives_a_restart_and_its_end_is_told_when_it_is_acknowledged() {
+fn backlog_survives_a_restart_and_its_end_is_announced_once_it_is_acknowledged() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.clear();
@@ -64,11 +67,11 @@ fn what_waits_for_a_device_survives_a_restart_and_its_end_is_told_when_it_is_ack
     assert_eq!(ends.len(), 1);
     net.restart();
     net.log_in(bert);
-    assert!(net.take(bert, "message").is_empty(), "what was acknowledged is gone");
+    assert!(net.take(bert, "message").is_empty(), "acknowledged stanzas are not redelivered");
 }
 
 #[test]
-fn the_end_of_a_backlog_does_not_wait_for_ever() {
+fn end_of_a_backlog_is_announced_even_if_stanzas_stay_unacknowledged() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.clear();
@@ -82,11 +85,11 @@ fn the_end_of_a_backlog_does_not_wait_for_ever() {
     assert!(net.take(bert, "ib").iter().any(is_end));
     net.cut(bert);
     net.log_in(bert);
-    assert_eq!(net.take(bert, "message").len(), 2, "it comes again until it is acknowledged");
+    assert_eq!(net.take(bert, "message").len(), 2, "unacknowledged stanzas are redelivered");
 }
 
 #[test]
-fn a_phone_goes_on_with_its_sessions_and_groups_after_a_restart() {
+fn sessions_and_groups_of_a_phone_survive_a_restart() {
     let mut net = Probes::new();
     for number in [ANNA, BERT] {
         net.world.create_phone(number, None).unwrap();
@@ -106,7 +109,7 @@ fn a_phone_goes_on_with_its_sessions_and_groups_after_a_restart() {
 }
 
 #[test]
-fn presence_is_told_to_those_who_asked_and_writing_to_the_chat() {
+fn presence_reaches_its_subscribers_and_chat_states_reach_the_chat() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.clear();
@@ -120,7 +123,7 @@ fn presence_is_told_to_those_who_asked_and_writing_to_the_chat() {
     assert_eq!(net.world.phone(ANNA).unwrap().name, "Anna A.");
     net.cut(anna);
     net.settle();
-    assert!(net.take(bert, "presence")[0].is("type", "unavailable"), "who is gone is not there");
+    assert!(net.take(bert, "presence")[0].is("type", "unavailable"), "a disconnected person is unavailable");
     net.log_in(anna);
     net.send(anna, Node::new("chatstate").attr("to", Jid::pn(BERT)).child(Node::new("composing")));
     net.settle();
@@ -129,7 +132,7 @@ fn presence_is_told_to_those_who_asked_and_writing_to_the_chat() {
 }
 
 #[test]
-fn what_people_set_about_themselves_is_shown_to_others() {
+fn about_text_picture_and_disappearing_mode_are_shown_to_others() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.world.set_media_host("127.0.0.1:1".into());
@@ -156,7 +159,7 @@ fn what_people_set_about_themselves_is_shown_to_others() {
 }
 
 #[test]
-fn privacy_is_kept_and_who_is_blocked_is_not_heard() {
+fn privacy_settings_are_stored_and_messages_of_blocked_people_are_not_delivered() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     let service = Jid::service();
@@ -177,13 +180,13 @@ fn privacy_is_kept_and_who_is_blocked_is_not_heard() {
         net.take(anna, "message").len()
     };
     assert_eq!(hello(&mut net), 0);
-    assert!(!net.take(bert, "ack")[0].has("error"), "who is blocked does not learn of it");
+    assert!(!net.take(bert, "ack")[0].has("error"), "the block is not disclosed");
     net.ask(anna, "set", "blocklist", &service, item("unblock"));
     assert_eq!(hello(&mut net), 1);
 }
 
 #[test]
-fn a_trusted_contact_is_sent_a_token() {
+fn trusted_contact_is_sent_a_privacy_token() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.clear();
@@ -196,7 +199,7 @@ fn a_trusted_contact_is_sent_a_token() {
 }
 
 #[test]
-fn a_removed_device_is_told_so_its_account_learns_of_it_and_it_is_refused_from_then_on() {
+fn removed_device_is_disconnected_its_account_is_notified_and_its_login_is_refused() {
     let mut net = Probes::new();
     let (first, second) = (net.linked(ANNA), net.linked(ANNA));
     net.clear();
@@ -216,7 +219,7 @@ fn a_removed_device_is_told_so_its_account_learns_of_it_and_it_is_refused_from_t
 }
 
 #[test]
-fn receipts_reach_the_senders_devices_and_those_for_oneself_the_own_ones() {
+fn receipts_reach_the_devices_of_the_sender_and_read_self_reaches_the_own_devices() {
     let mut net = Probes::new();
     let (anna, bert, second) = (net.linked(ANNA), net.linked(BERT), net.linked(BERT));
     net.clear();
@@ -235,7 +238,7 @@ fn receipts_reach_the_senders_devices_and_those_for_oneself_the_own_ones() {
 }
 
 #[test]
-fn one_receipt_takes_every_message_that_it_names_off_the_queue() {
+fn receipt_dequeues_every_message_that_it_names() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.clear();
@@ -256,7 +259,7 @@ fn one_receipt_takes_every_message_that_it_names_off_the_queue() {
 }
 
 #[test]
-fn prekeys_are_served_one_by_one_and_their_owner_is_told_when_few_are_left() {
+fn prekeys_are_served_once_each_and_their_owner_is_notified_when_few_are_left() {
     let mut net = Probes::new();
     let (anna, bert) = (net.linked(ANNA), net.linked(BERT));
     net.clear();
@@ -287,7 +290,26 @@ fn prekeys_are_served_one_by_one_and_their_owner_is_told_when_few_are_left() {
 }
 
 #[test]
-fn a_number_is_found_by_contact_and_one_that_nobody_has_is_not() {
+fn malformed_upload_of_prekeys_changes_no_stored_key() {
+    let mut net = Probes::new();
+    let anna = net.linked(ANNA);
+    net.upload_prekeys(anna, 6);
+    net.clear();
+    let service = Jid::service();
+    let digest = |net: &mut Probes| net.ask(anna, "get", "encrypt", &service, Node::new("digest")).nodes().to_vec();
+    let before = digest(&mut net);
+    let pair = KeyPair::generate(&mut StdRng::seed_from_u64(3));
+    let skey = skey_node(SignedPreKeyId::FIRST, pair.public(), &[1; 64]);
+    let list = Node::new("list").child(Node::new("key"));
+    let upload = Node::new("iq").attr("id", "keys").attr("type", "set").attr("xmlns", "encrypt");
+    net.send(anna, upload.children([list, skey]));
+    net.settle();
+    assert!(net.take(anna, "iq")[0].is("type", "error"));
+    assert_eq!(digest(&mut net), before);
+}
+
+#[test]
+fn contact_query_finds_a_registered_number_and_no_other() {
     let mut net = Probes::new();
     let anna = net.linked(ANNA);
     net.world.create_phone(BERT, None).unwrap();
@@ -302,7 +324,7 @@ fn a_number_is_found_by_contact_and_one_that_nobody_has_is_not() {
 }
 
 #[test]
-fn clients_are_told_of_the_media_host_when_there_is_one() {
+fn media_connection_names_the_media_host_or_is_refused_without_one() {
     let mut net = Probes::new();
     let anna = net.linked(ANNA);
     let ask = |net: &mut Probes| net.ask(anna, "set", "w:m", &Jid::service(), Node::new("media_conn"));
@@ -313,7 +335,7 @@ fn clients_are_told_of_the_media_host_when_there_is_one() {
 }
 
 #[test]
-fn numbers_of_removed_devices_are_used_again_but_their_key_indexes_are_not() {
+fn device_numbers_are_reused_and_key_indexes_are_not() {
     let mut net = Probes::new();
     let first = net.linked(ANNA);
     for round in 2..=100u16 {
@@ -329,7 +351,7 @@ fn numbers_of_removed_devices_are_used_again_but_their_key_indexes_are_not() {
 }
 
 #[test]
-fn a_question_that_nobody_knows_is_answered_with_an_error() {
+fn unknown_request_is_answered_with_an_error() {
     let mut net = Probes::new();
     let anna = net.linked(ANNA);
     for (xmlns, content) in [("w:unheard-of", "x"), ("w:g2", "x"), ("md", "x"), ("encrypt", "x"), ("usync", "x")] {
@@ -339,7 +361,7 @@ fn a_question_that_nobody_knows_is_answered_with_an_error() {
 }
 
 #[test]
-fn rows_that_cannot_be_read_are_refused_with_the_reason() {
+fn unreadable_rows_are_refused_with_the_reason() {
     let mut rows = Probes::new().into_rows();
     let now = wharf::base::time::Timestamp::from_secs(1);
     let refused = |rows: &std::collections::BTreeMap<String, Vec<u8>>| World::restore(rows.clone(), 1, now).err();
@@ -348,5 +370,9 @@ fn rows_that_cannot_be_read_are_refused_with_the_reason() {
     assert_eq!(refused(&rows), Some(WorldError::Unreadable("an account")));
     rows.clear();
     rows.insert("2/15550000001".into(), Vec::new());
-    assert_eq!(refused(&rows), Some(WorldError::Unreadable("the service's keys")), "new ones would lock everybody out");
+    assert_eq!(
+        refused(&rows),
+        Some(WorldError::Unreadable("the service's keys")),
+        "new keys would lock every client out"
+    );
 }

@@ -1,4 +1,4 @@
-//! What the service does for groups: who is in them, who is told, who gets what.
+//! Groups at the service: members, notifications, delivery.
 
 use crate::probe::Probes;
 use crate::sandbox::{enc, to};
@@ -42,7 +42,7 @@ fn told(net: &mut Probes, device: usize) -> Node {
 }
 
 #[test]
-fn a_group_is_made_shown_to_its_members_and_announced_to_their_devices() {
+fn new_group_is_announced_to_the_devices_of_its_members_and_shown_to_members() {
     let (mut net, [anna, bert, carl], group) = in_a_group();
     net.settle();
     for member in [bert, carl] {
@@ -77,7 +77,7 @@ fn members_are_added_promoted_demoted_and_removed_and_each_change_is_announced()
         net.clear();
     }
     net.ask(anna, "set", "w:g2", &group, Node::new("remove").child(person(Jid::pn(CARL))));
-    assert_eq!(told(&mut net, carl).tag, "remove", "who is removed is told");
+    assert_eq!(told(&mut net, carl).tag, "remove", "a removed member is notified");
     let refused = net.ask(carl, "get", "w:g2", &group, Node::new("query"));
     assert!(refused.find("error").unwrap().is("code", "403"));
     let again = Node::new("add").children([person(Jid::pn(CARL)), person(Jid::pn(BERT)), person(Jid::pn("19999999"))]);
@@ -87,7 +87,7 @@ fn members_are_added_promoted_demoted_and_removed_and_each_change_is_announced()
 }
 
 #[test]
-fn a_member_who_is_no_admin_changes_nobody() {
+fn member_who_is_no_admin_cannot_change_members() {
     let (mut net, [anna, bert, _], group) = in_a_group();
     let refused = net.ask(bert, "set", "w:g2", &group, Node::new("remove").child(person(Jid::pn(CARL))));
     assert!(refused.find("error").unwrap().is("code", "403"));
@@ -96,7 +96,7 @@ fn a_member_who_is_no_admin_changes_nobody() {
 }
 
 #[test]
-fn subject_description_and_switches_of_a_group_are_kept_and_announced() {
+fn subject_description_and_switches_of_a_group_are_stored_and_announced() {
     let (mut net, [anna, bert, _], group) = in_a_group();
     net.clear();
     let body = Node::new("body").bytes(&b"about us"[..]);
@@ -130,7 +130,7 @@ fn subject_description_and_switches_of_a_group_are_kept_and_announced() {
 }
 
 #[test]
-fn people_join_by_an_invitation_that_is_not_reset_and_leave_by_themselves() {
+fn people_join_by_the_current_invite_code_and_leave() {
     let (mut net, [anna, bert, _], group) = in_a_group();
     let dora = net.linked("15550000004");
     let code = |answer: &Node| answer.find("invite").unwrap().text("code").unwrap().into_owned();
@@ -176,7 +176,7 @@ fn a_group_message_reaches_every_other_device_with_its_own_ciphertext_before_the
 }
 
 #[test]
-fn who_is_not_in_a_group_or_may_not_write_in_it_is_refused() {
+fn message_to_a_group_is_rejected_for_non_members_and_for_members_of_an_announcement_group() {
     let (mut net, [anna, bert, _], group) = in_a_group();
     let dora = net.linked("15550000004");
     net.ask(anna, "set", "w:g2", &group, Node::new("announcement"));
@@ -191,7 +191,7 @@ fn who_is_not_in_a_group_or_may_not_write_in_it_is_refused() {
 }
 
 #[test]
-fn a_group_message_that_is_sent_again_reaches_that_device_only() {
+fn resent_group_message_reaches_its_target_device_only() {
     let (mut net, [anna, bert, carl], group) = in_a_group();
     net.clear();
     let retry = Node::new("receipt").attr("to", &group).attr("participant", net.lid(anna)).attr("id", "M");
@@ -209,7 +209,7 @@ fn a_group_message_that_is_sent_again_reaches_that_device_only() {
 }
 
 #[test]
-fn an_acknowledgement_names_the_devices_hash_only_when_the_message_went_to_others() {
+fn acknowledgement_carries_the_participant_hash_only_when_the_message_missed_a_device() {
     let (mut net, [anna, bert, carl], group) = in_a_group();
     let mut everyone = Vec::new();
     for device in [anna, bert, carl] {
@@ -234,7 +234,7 @@ fn an_acknowledgement_names_the_devices_hash_only_when_the_message_went_to_other
 }
 
 #[test]
-fn a_status_reaches_those_who_are_listed() {
+fn status_reaches_the_listed_people() {
     let (mut net, [anna, bert, carl], _) = in_a_group();
     net.clear();
     let status = Jid::new("status", Server::Broadcast);
@@ -250,7 +250,7 @@ fn a_status_reaches_those_who_are_listed() {
 }
 
 #[test]
-fn a_phone_makes_a_new_key_for_its_group_when_a_member_has_left() {
+fn phone_rotates_its_sender_key_when_a_member_has_left() {
     let (mut net, [anna, bert, _], group) = in_a_group();
     for device in [anna, bert] {
         net.upload_prekeys(device, 10);
@@ -261,11 +261,11 @@ fn a_phone_makes_a_new_key_for_its_group_when_a_member_has_left() {
         net.settle();
         net.take(bert, "message")[0].all("enc").count() == 2
     };
-    assert!(sent_keys(&mut net, "first"), "the key comes with the first message");
-    assert!(!sent_keys(&mut net, "second"), "and not again");
+    assert!(sent_keys(&mut net, "first"), "the first message distributes the key");
+    assert!(!sent_keys(&mut net, "second"), "the second does not");
     net.world.create_phone("15550000009", None).unwrap();
     net.ask(anna, "set", "w:g2", &group, Node::new("add").child(person(Jid::pn("15550000009"))));
-    assert!(!sent_keys(&mut net, "one more"), "who comes gets it, the others have it");
+    assert!(!sent_keys(&mut net, "one more"), "a new member is sent the key of the others");
     net.ask(anna, "set", "w:g2", &group, Node::new("remove").child(person(Jid::pn("15550000009"))));
-    assert!(sent_keys(&mut net, "one less"), "who goes must not read on");
+    assert!(sent_keys(&mut net, "one less"), "a former member must not read on");
 }

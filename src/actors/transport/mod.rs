@@ -2,4 +2,5 @@
 
 pub(super) mod network;
 pub(super) mod proxy;
+pub(super) mod sandbox_root;
 pub(super) mod socket;

@@ -2,8 +2,11 @@
 
 use crate::actors::error::ActorError;
 use crate::actors::transport::proxy::Proxy;
+use crate::actors::transport::sandbox_root::SandboxRoot;
 use crate::actors::transport::socket::Socket;
 use crate::base::secret_text::SecretText;
+use crate::wire::WireError;
+use crate::wire::payload::NoiseKeys;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
@@ -26,6 +29,7 @@ pub struct Network {
     /// One that cannot be used is never left out: nothing is connected without it.
     proxy: Option<Result<Proxy, ActorError>>,
     allow_private_proxies: bool,
+    sandbox_root: Option<Arc<SandboxRoot>>,
 }
 
 impl Network {
@@ -46,7 +50,27 @@ impl Network {
             .map_err(|error| bad(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { url, tls: Arc::new(tls), proxy: None, allow_private_proxies })
+        Ok(Self { url, tls: Arc::new(tls), proxy: None, allow_private_proxies, sandbox_root: None })
+    }
+
+    /// The same with a certificate root that can change.
+    pub fn with_sandbox_root(self, sandbox_root: Option<Arc<SandboxRoot>>) -> Self {
+        Self { sandbox_root, ..self }
+    }
+
+    /// Replaces the root that a connection must trust by the sandbox's current one.
+    pub(in crate::actors) fn current_root(&self, keys: NoiseKeys) -> NoiseKeys {
+        match self.sandbox_root.as_ref().and_then(|root| root.known()) {
+            Some(root) => NoiseKeys { root, ..keys },
+            None => keys,
+        }
+    }
+
+    /// A connection has failed: a refused certificate may be that of a restarted sandbox.
+    pub(in crate::actors) async fn failed(&self, error: &WireError) {
+        if let (Some(root), WireError::Certificate { .. }) = (&self.sandbox_root, error) {
+            root.refresh().await;
+        }
     }
 
     /// The same through a proxy.

@@ -95,7 +95,7 @@ async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc:
         Ok(socket) => socket,
         Err(error) => return error.to_string(),
     };
-    let mut link = match ClientLink::connect(keys, payload, ephemeral, routing_info.as_deref()) {
+    let mut link = match ClientLink::connect(network.current_root(keys), payload, ephemeral, routing_info.as_deref()) {
         Ok(link) => link,
         Err(error) => return error.to_string(),
     };
@@ -132,7 +132,10 @@ async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc:
         hooks.reach(Point::Received, account.as_str());
         let events = match link.receive(&bytes) {
             Ok(events) => events,
-            Err(error) => return error.to_string(),
+            Err(error) => {
+                network.failed(&error).await;
+                return error.to_string();
+            }
         };
         for event in events {
             let input = match event {

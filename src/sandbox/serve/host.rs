@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
-/// What a socket is told; the channel's end closes it.
+/// Bytes for a socket; dropping the sender closes it.
 pub(super) type ToSocket = mpsc::UnboundedSender<Vec<u8>>;
 
-/// Tells a caller its answer.
+/// Sends a caller its answer.
 type Tell = Box<dyn FnOnce() + Send>;
 
 enum Request {
     Connected(ConnectionId, ToSocket),
     Received(ConnectionId, Vec<u8>),
     Closed(ConnectionId),
-    /// Asks the world; what comes back answers the caller.
+    /// Runs a request of a caller; the result sends its answer.
     Do(Box<dyn FnOnce(&mut World) -> Tell + Send>),
 }
 
-/// The way to the world.
+/// A handle of the task that owns the world.
 #[derive(Clone)]
 pub struct WorldHost {
     requests: mpsc::UnboundedSender<Request>,
@@ -30,8 +30,8 @@ pub struct WorldHost {
 }
 
 impl WorldHost {
-    /// Starts the task on the current arbiter. What changes is kept in `store`, where there is one, before any client hears
-    /// of it.
+    /// Starts the task on the current arbiter. Changes are stored in `store`, if given, before any client is sent their
+    /// outputs.
     pub fn start(world: World, clock: Arc<dyn Clock>, store: Option<Arc<dyn Engine>>) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
         actix_web::rt::spawn(own(world, clock, store, receiver));
@@ -53,12 +53,12 @@ impl WorldHost {
         self.tell(Request::Closed(id));
     }
 
-    /// Runs `ask` on the world; `None` when the world is gone.
+    /// Runs `ask` on the world; `None` when its task has ended.
     pub async fn with<R: Send + 'static>(&self, ask: impl FnOnce(&mut World) -> R + Send + 'static) -> Option<R> {
         let (answer, answered) = oneshot::channel();
         self.tell(Request::Do(Box::new(move |world| {
             let result = ask(world);
-            // A caller that has gone needs no answer.
+            // A caller that has stopped waiting needs no answer.
             Box::new(move || drop(answer.send(result)))
         })));
         answered.await.ok()
@@ -66,12 +66,12 @@ impl WorldHost {
 
     fn tell(&self, request: Request) {
         if self.requests.send(request).is_err() {
-            tracing::warn!("the sandbox's world has ended");
+            tracing::warn!("sandbox task has ended, request dropped");
         }
     }
 }
 
-/// Requests that are dealt with before their outputs are let go together.
+/// Requests whose changes are stored together, before their outputs are sent.
 const TURN: usize = 256;
 
 async fn own(
@@ -105,9 +105,9 @@ async fn own(
             }
         }
         if let Some(store) = &store
-            && let Err(error) = keep(&mut world, store.as_ref())
+            && let Err(error) = store_changes(&mut world, store.as_ref())
         {
-            tracing::error!(%error, "the sandbox cannot keep its network, and ends");
+            tracing::error!(%error, "sandbox cannot store its network, stopping");
             return;
         }
         answers.into_iter().for_each(|tell| tell());
@@ -115,7 +115,7 @@ async fn own(
             match output {
                 Output::Bytes(id, bytes) => {
                     if let Some(socket) = sockets.get(&id) {
-                        // A socket that is gone reports that by itself.
+                        // A closed socket reports its end itself.
                         let _ = socket.send(bytes);
                     }
                 }
@@ -127,7 +127,7 @@ async fn own(
     }
 }
 
-fn keep(world: &mut World, store: &dyn Engine) -> Result<(), StorageError> {
+fn store_changes(world: &mut World, store: &dyn Engine) -> Result<(), StorageError> {
     let changes = world.take_changes();
     if changes.is_empty() {
         return Ok(());

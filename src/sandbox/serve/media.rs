@@ -1,4 +1,4 @@
-//! The media host (`sandbox-service.md` 10): upload, resume, download, ranges. It sees ciphertext only.
+//! The media host (`sandbox-service.md` 10): upload, resumption, download, ranges. It stores ciphertext only.
 
 use super::host::WorldHost;
 use crate::sandbox::world::WorldError;
@@ -8,17 +8,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 const MAX_UPLOAD: usize = 256 * 1024 * 1024;
-/// Uploads that were cut short and may go on.
+/// Interrupted uploads that can be resumed.
 const MAX_PARTIAL: usize = 64;
 
-/// Uploads that were cut short, by their token.
+/// Interrupted uploads by token.
 #[derive(Default)]
 pub(super) struct Partial(Mutex<HashMap<String, Vec<u8>>>);
 
@@ -49,6 +48,23 @@ struct Upload {
     file_offset: Option<usize>,
 }
 
+/// Where a medium is stored, or how much of it.
+#[derive(Default, Serialize)]
+struct UploadState {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct_path: Option<String>,
+    /// `complete`, or the number of bytes stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MediaError<'e> {
+    error: &'e str,
+}
+
 async fn upload(
     request: HttpRequest,
     path: web::Path<(String, String)>,
@@ -63,13 +79,13 @@ async fn upload(
     }
     let mut body = partial.take(&token);
     if body.len() < query.file_offset.unwrap_or_default() {
-        return refuse(StatusCode::RANGE_NOT_SATISFIABLE, "the part before file_offset is not here");
+        return refuse(StatusCode::RANGE_NOT_SATISFIABLE, "the bytes before file_offset are missing");
     }
     body.truncate(query.file_offset.unwrap_or_default());
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
             partial.keep(token, body);
-            return refuse(StatusCode::BAD_REQUEST, "the upload was cut short");
+            return refuse(StatusCode::BAD_REQUEST, "the upload was interrupted");
         };
         if body.len() + chunk.len() > MAX_UPLOAD {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the medium is too large");
@@ -86,29 +102,25 @@ async fn upload(
     }
 }
 
-/// How much of an upload is here already.
+/// The progress of an upload.
 async fn progress(request: &HttpRequest, token: &str, host: &WorldHost, partial: &Partial) -> HttpResponse {
     let path = format!("/v/t62.7118-24/{token}");
     let wanted = path.clone();
     let complete = host.with(move |world| world.fetch_media(&wanted).is_some()).await.unwrap_or_default();
     if complete {
-        let mut answer = stored(request, &path);
-        answer["resume"] = "complete".into();
-        return HttpResponse::Ok().json(answer);
+        return HttpResponse::Ok().json(UploadState { resume: Some("complete".to_owned()), ..stored(request, &path) });
     }
-    match partial.length(token) {
-        0 => HttpResponse::Ok().json(json!({})),
-        length => HttpResponse::Ok().json(json!({ "resume": length.to_string() })),
-    }
+    let resume = Some(partial.length(token)).filter(|length| *length > 0).map(|length| length.to_string());
+    HttpResponse::Ok().json(UploadState { resume, ..UploadState::default() })
 }
 
-fn stored(request: &HttpRequest, path: &str) -> serde_json::Value {
-    let host = request.connection_info().host().to_owned();
-    json!({ "url": format!("https://{host}{path}"), "direct_path": path })
+fn stored(request: &HttpRequest, path: &str) -> UploadState {
+    let url = format!("https://{}{path}", request.connection_info().host());
+    UploadState { url: Some(url), direct_path: Some(path.to_owned()), resume: None }
 }
 
 fn refuse(status: StatusCode, why: &str) -> HttpResponse {
-    HttpResponse::build(status).json(json!({ "error": why }))
+    HttpResponse::build(status).json(MediaError { error: why })
 }
 
 async fn download(request: HttpRequest, host: web::Data<WorldHost>) -> HttpResponse {

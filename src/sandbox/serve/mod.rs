@@ -15,7 +15,14 @@ use rustls::ServerConfig;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-/// Serves the world on a bound listener until the server is stopped; over TLS where it is given.
+/// Options of every server here. A macro, as actix does not name the types of its servers.
+macro_rules! with_options {
+    ($server:expr) => {
+        $server.workers(1).shutdown_timeout(1).disable_signals().tcp_nodelay(true)
+    };
+}
+
+/// Serves the world on a bound listener until the server is stopped; over TLS if given.
 pub fn serve(
     listener: TcpListener,
     host: WorldHost,
@@ -23,7 +30,7 @@ pub fn serve(
     tls: Option<ServerConfig>,
 ) -> std::io::Result<Server> {
     let (host, authority) = (web::Data::new(host), authority.map(web::Data::from));
-    let server = HttpServer::new(move || {
+    let server = with_options!(HttpServer::new(move || {
         let app = match &authority {
             Some(authority) => App::new().app_data(authority.clone()),
             None => App::new(),
@@ -32,9 +39,7 @@ pub fn serve(
             .app_data(web::PayloadConfig::new(256 * 1024))
             .route("/ws/chat", web::get().to(socket::accept))
             .configure(control::routes)
-            .default_service(web::to(control::no_route))
-    });
-    let server = server.workers(1).shutdown_timeout(1).disable_signals();
+    }));
     let server = match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls)?,
         None => server.listen(listener)?,
@@ -45,8 +50,32 @@ pub fn serve(
 /// Serves the media host.
 pub fn serve_media(listener: TcpListener, host: WorldHost, tls: ServerConfig) -> std::io::Result<Server> {
     let (host, partial) = (web::Data::new(host), web::Data::new(media::Partial::default()));
-    let server =
-        HttpServer::new(move || App::new().app_data(host.clone()).app_data(partial.clone()).configure(media::routes));
-    let server = server.workers(1).shutdown_timeout(1).disable_signals().listen_rustls_0_23(listener, tls)?;
-    Ok(server.run())
+    let server = with_options!(HttpServer::new(move || {
+        App::new().app_data(host.clone()).app_data(partial.clone()).configure(media::routes)
+    }));
+    Ok(server.listen_rustls_0_23(listener, tls)?.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+    use tokio::sync::mpsc;
+
+    #[actix_web::test]
+    async fn accepted_sockets_send_small_frames_without_delay() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, mut seen) = mpsc::unbounded_channel();
+        let server = with_options!(HttpServer::new(App::new)).on_connect(move |socket, _| {
+            accepted.send(socket.downcast_ref::<TcpStream>().unwrap().nodelay().unwrap()).unwrap();
+        });
+        let server = server.listen(listener).unwrap().run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        let client = TcpStream::connect(address).await.unwrap();
+        assert!(seen.recv().await.unwrap());
+        drop(client);
+        handle.stop(false).await;
+    }
 }

@@ -17,11 +17,11 @@ pub(super) async fn accept(
     let (response, session, messages) = actix_ws::handle(&request, body)?;
     let (id, output) = host.connect();
     let messages = messages.max_frame_size(MAX_FRAME);
-    actix_web::rt::spawn(carry(id, host.get_ref().clone(), session, messages, output));
+    actix_web::rt::spawn(relay(id, host.get_ref().clone(), session, messages, output));
     Ok(response)
 }
 
-async fn carry(
+async fn relay(
     id: ConnectionId,
     host: WorldHost,
     mut session: actix_ws::Session,

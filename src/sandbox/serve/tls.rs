@@ -9,12 +9,12 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Why there can be no certificates.
+/// An error of the certificate authority.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("the sandbox's certificates cannot be made: {0}")]
+    #[error("the sandbox's certificates cannot be issued: {0}; check ca.key in its data folder")]
     Certificate(#[from] rcgen::Error),
-    #[error("the sandbox's certificates cannot be used: {0}")]
+    #[error("the sandbox's tls cannot be configured: {0}")]
     Tls(#[from] rustls::Error),
 }
 
@@ -24,12 +24,12 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one; its key is not of the world's seed, which signs nothing that a TLS library would accept.
+    /// A new authority. Its key does not follow from the world's seed.
     pub fn generate() -> Result<Self, TlsError> {
         Self::with_key(KeyPair::generate()?)
     }
 
-    /// The authority of a key that was kept.
+    /// The authority of a stored key.
     pub fn from_pem(key: &str) -> Result<Self, TlsError> {
         Self::with_key(KeyPair::from_pem(key)?)
     }
@@ -42,17 +42,17 @@ impl Authority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, key)? })
     }
 
-    /// What clients must trust.
+    /// The certificate that clients must trust.
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// The secret half, to be kept.
+    /// The secret key, to be stored.
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
     }
 
-    /// For a server on this address, and on `localhost`.
+    /// TLS of a server on this address and on `localhost`.
     pub fn server_config(&self, address: IpAddr) -> Result<ServerConfig, TlsError> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         names.push(address.to_string());

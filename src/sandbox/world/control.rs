@@ -1,17 +1,17 @@
-//! What the control API asks of the world.
+//! Requests of the control API: phones, faults, stanzas.
 
-use super::account::Account;
-use super::phone::{Phone, PhoneMedia};
-use super::settings::Settings;
-use super::state::Row;
-use super::{World, WorldError};
-use crate::base::time::Timestamp;
-use crate::signal::SignalError;
+use super::error::WorldError;
+use super::net::faults::{FaultSummary, NewFault};
+use super::net::monitor::StanzaLog;
+use super::phone::device::Phone;
+use super::phone::message::PhoneMessage;
+use super::registry::account::Account;
+use super::row::Row;
+use super::state::World;
 use crate::wire::noise::Handshake;
-use crate::wire::{Jid, Server};
 use rand::RngExt;
-use serde::{Serialize, Serializer};
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A phone, as the control API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,83 +19,12 @@ pub struct PhoneSummary {
     pub number: String,
     pub lid: String,
     pub name: String,
-    /// Linked companions, by device number.
+    /// Device numbers of the linked companions.
     pub companions: Vec<u16>,
-    /// Those that are connected now.
+    /// Companions that are connected.
     pub online: Vec<u16>,
-    /// How each of them last logged in: `xx`, `ik`, or `xxfallback`.
+    /// The handshake of each companion's last login: `xx`, `ik` or `xxfallback`.
     pub handshakes: BTreeMap<u16, Handshake>,
-}
-
-/// A message that a phone has decrypted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PhoneMessage {
-    pub id: String,
-    pub chat: String,
-    pub from: String,
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    pub text: Option<String>,
-    /// The message that a reaction, an edit or a revocation is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub media: Option<PhoneMedia>,
-    /// What it quotes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<PhoneContext>,
-    #[serde(serialize_with = "rfc3339")]
-    pub at: Timestamp,
-    /// How many copies the phone was sent; more than one is harmless, and shows redelivery.
-    pub copies: u32,
-}
-
-/// A quoted message, and who wrote it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PhoneContext {
-    pub message_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-}
-
-impl PhoneMessage {
-    pub(super) fn undecryptable(id: &str, from: &Jid, at: Timestamp, error: &SignalError) -> Self {
-        Self {
-            id: id.to_owned(),
-            chat: from.bare().to_string(),
-            from: from.to_string(),
-            kind: "undecryptable",
-            text: Some(error.to_string()),
-            target: None,
-            media: None,
-            context: None,
-            at,
-            copies: 1,
-        }
-    }
-}
-
-/// A stanza that passed through the service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StanzaLog {
-    pub number: u64,
-    #[serde(serialize_with = "rfc3339")]
-    pub at: Timestamp,
-    /// `sent` or `received`, as the service sees it.
-    pub direction: &'static str,
-    pub device: Option<String>,
-    pub stanza: String,
-}
-
-fn rfc3339<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(&at.rfc3339())
-}
-
-pub(super) fn rfc3339_if_any<S: Serializer>(at: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => s.serialize_some(&at.rfc3339()),
-        None => s.serialize_none(),
-    }
 }
 
 impl World {
@@ -105,38 +34,23 @@ impl World {
         if !digits {
             return Err(WorldError::BadNumber(number.to_owned()));
         }
-        if !self.accounts.contains_key(number) {
-            let lid = loop {
-                let lid: u64 = self.rng.random_range(100_000_000_000_000..=999_999_999_999_999);
-                if !self.numbers_by_lid.contains_key(&lid.to_string()) {
-                    break lid.to_string();
-                }
-            };
-            self.numbers_by_lid.insert(lid.clone(), number.to_owned());
-            let account = Account {
-                pn: Jid::pn(number),
-                lid: Jid::new(lid, Server::Lid),
-                name: name.map_or_else(|| format!("Phone {number}"), str::to_owned),
-                phone: Phone::new(&mut self.rng),
-                companions: BTreeMap::new(),
-                last_device: 0,
-                last_key_index: 0,
-                acquaintances: BTreeSet::new(),
-                watchers: BTreeSet::new(),
-                settings: Settings::default(),
-                app_state: BTreeMap::new(),
-                raw_id: self.rng.random_range(1..=u32::MAX),
-                created: self.now.secs(),
-            };
-            self.accounts.insert(number.to_owned(), account);
+        if !self.registry.contains(number) {
+            let lid = self.registry.free_lid(&mut self.rng);
+            let name = name.map_or_else(|| format!("Phone {number}"), str::to_owned);
+            let (phone, raw_id) = (Phone::new(&mut self.rng), self.rng.random_range(1..=u32::MAX));
+            self.registry.insert(Account::new(number, lid, name, phone, raw_id, self.now.secs()));
             self.touch(|| Row::Account(number.to_owned()));
             self.touch(|| Row::Phone(number.to_owned()));
         }
         self.phone(number)
     }
 
+    pub(in crate::sandbox::world) fn require_phone(&self, number: &str) -> Result<&Account, WorldError> {
+        self.registry.account(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))
+    }
+
     pub fn phone(&self, number: &str) -> Result<PhoneSummary, WorldError> {
-        let account = self.accounts.get(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
+        let account = self.require_phone(number)?;
         let online = account.companions.iter().filter(|(_, companion)| companion.connection.is_some());
         Ok(PhoneSummary {
             number: number.to_owned(),
@@ -149,21 +63,33 @@ impl World {
     }
 
     pub fn phones(&self) -> Vec<PhoneSummary> {
-        self.accounts.keys().filter_map(|number| self.phone(number).ok()).collect()
+        self.registry.accounts().filter_map(|(number, _)| self.phone(number).ok()).collect()
     }
 
-    /// What a phone has decrypted, in order.
+    /// Messages that a phone has received, in order.
     pub fn phone_messages(&self, number: &str) -> Result<&[PhoneMessage], WorldError> {
-        let account = self.accounts.get(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?;
-        Ok(&account.phone.messages)
+        Ok(&self.require_phone(number)?.phone.messages)
+    }
+
+    pub fn add_fault(&mut self, fault: NewFault) -> FaultSummary {
+        self.faults.add(fault)
+    }
+
+    /// Every requested fault, including those that no longer happen.
+    pub fn faults(&self) -> Vec<FaultSummary> {
+        self.faults.summaries()
+    }
+
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
     }
 
     /// The last stanzas, oldest first.
     pub fn stanzas(&self) -> impl Iterator<Item = &StanzaLog> {
-        self.stanzas.iter()
+        self.monitor.stanzas()
     }
 
-    /// A number for a client that only shows a name: the same name, the same number.
+    /// The number of a client that states only a name: equal names have equal numbers.
     pub fn number_for_name(name: &str) -> String {
         use sha2::{Digest, Sha256};
         let digest = Sha256::digest(name);

@@ -1,8 +1,7 @@
-//! Why the sandbox refuses what its control API asks.
+//! Errors of the control API.
 
 use crate::wire::WireError;
 
-/// An error of the sandbox's control interface.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorldError {
     #[error("no phone has the number {0}; create it with POST /phones")]
@@ -17,26 +16,26 @@ pub enum WorldError {
     ForeignQr,
     #[error("the recipient {0} is not on the sandbox network; create it with POST /phones")]
     NoRecipient(String),
-    #[error("no client waits for a code of the phone {0}; ask it for one first")]
+    #[error("no client waits for a code of the phone {0}; request one with the client first")]
     NoCodeRequest(String),
     #[error("the pairing code cannot be read: {0}")]
     BadCode(WireError),
     #[error("the phone {0} has no companion {1}")]
     NoCompanion(String, u16),
-    #[error("the phone {0} has as many companions as there can be; remove one")]
+    #[error("the phone {0} has the maximum number of companions; remove one")]
     TooManyCompanions(String),
     #[error("there is no group {0}; create it with POST /groups")]
     NoGroup(String),
-    #[error("the service refuses it: {0}")]
+    #[error("the service refuses the request: {0}")]
     Refused(&'static str),
-    #[error("{0} cannot be concerned by this: {1}")]
+    #[error("the participant {0} cannot be changed: {1}")]
     NotChanged(String, &'static str),
     #[error("this sandbox has no media host; start it with --media")]
     NoMediaHost,
-    #[error("the media host is full")]
+    #[error("the media host is full; restart the sandbox with an empty folder")]
     MediaFull,
-    #[error("what was kept of the sandbox cannot be read: {0}; start it with another folder")]
+    #[error("the stored sandbox cannot be read: {0}; start it with another --data folder")]
     Unreadable(&'static str),
-    #[error("the message could be encrypted for none of the recipient's devices")]
+    #[error("the message cannot be encrypted for any device of the recipient; check its prekeys")]
     NoDevices,
 }

@@ -152,7 +152,7 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("Committer", &["actors/", "app", "operate", "webhook/"]),
     ("Router", &["account/"]),
     ("SessionCipher", &["account/children/session_cipher", "account/children/restored"]),
-    ("SenderKeys", &["account/children/sender_keys", "account/children/restored"]),
+    ("SenderKeys", &["account/children/sender_keys", "account/children/member_resets", "account/children/restored"]),
     ("DeviceSync", &["account/children/device_sync"]),
     ("PreKeys", &["account/children/prekeys"]),
     ("Frame", &["account/turn/", "account/poison", "account/retention"]),

@@ -1,49 +1,92 @@
-//! Faults on request.
+//! Requested faults.
 
-use super::{Answer, Refused, ask, parse};
+use super::answer::{Answer, Problem, ask, page, parse, time};
 use crate::base::time::Timestamp;
-use crate::sandbox::serve::WorldHost;
+use crate::sandbox::serve::host::WorldHost;
 use crate::sandbox::world::{FaultKind, NewFault, World};
 use actix_web::{HttpResponse, web};
-use serde_json::{Value, json};
+use serde::Deserialize;
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
-    app.route("/faults", web::post().to(add_fault))
-        .route("/faults", web::get().to(list_faults))
-        .route("/faults", web::delete().to(clear_faults));
+    app.route("/faults", web::post().to(add))
+        .route("/faults", web::get().to(list))
+        .route("/faults", web::delete().to(clear));
 }
 
-/// The kind with its own fields, and whom it concerns, how often or how long.
-async fn add_fault(host: web::Data<WorldHost>, body: web::Bytes) -> Answer {
-    let invalid = |detail: String| Refused { status: 400, code: "invalid_body", detail };
-    let mut fields: serde_json::Map<String, Value> = parse(&body)?;
-    let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
-    let text = |value: Value| value.as_str().map(str::to_owned);
-    let until = take("until").map(|at| text(at).and_then(|at| Timestamp::parse(&at)).ok_or("until"));
-    let account = take("account").map(|account| text(account).ok_or("account"));
-    let count = take("count").map(|count| count.as_u64().and_then(|count| u32::try_from(count).ok()).ok_or("count"));
-    let seed = take("seed").map(|seed| seed.as_u64().ok_or("seed"));
-    let unreadable = |field: &str| invalid(format!("the body: {field} cannot be read"));
-    let (until, account) = (until.transpose().map_err(unreadable)?, account.transpose().map_err(unreadable)?);
-    let (count, seed) = (count.transpose().map_err(unreadable)?, seed.transpose().map_err(unreadable)?);
-    let of_kind = fields.clone();
-    let kind: FaultKind =
-        serde_json::from_value(Value::Object(fields)).map_err(|error| invalid(format!("the body: {error}")))?;
-    let known = serde_json::to_value(kind).unwrap_or_default();
-    if let Some(unknown) = of_kind.keys().find(|field| known.get(field.as_str()).is_none()) {
-        return Err(invalid(format!("the body: this kind of fault has no {unknown}")));
+/// A kind with its own field, if it has one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    kind: Kind,
+    ms: Option<u64>,
+    code: Option<u16>,
+    account: Option<String>,
+    count: Option<u32>,
+    #[serde(default, deserialize_with = "time")]
+    until: Option<Timestamp>,
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Drop,
+    Delay,
+    Duplicate,
+    Reorder,
+    Disconnect,
+    Refuse,
+    StaleDevices,
+    EmptyPrekeys,
+    Corrupt,
+    Pull,
+    Hold,
+    RefusePrekeys,
+    RefuseDigest,
+    Swallow,
+    StreamError,
+}
+
+impl Body {
+    fn kind(&self) -> Result<FaultKind, Problem> {
+        Ok(match (self.kind, self.ms, self.code) {
+            (Kind::Delay, Some(ms), None) => FaultKind::Delay { ms },
+            (Kind::Refuse, None, Some(code)) => FaultKind::Refuse { code },
+            (Kind::RefusePrekeys, None, Some(code)) => FaultKind::RefusePrekeys { code },
+            (Kind::RefuseDigest, None, Some(code)) => FaultKind::RefuseDigest { code },
+            (Kind::StreamError, None, Some(code)) => FaultKind::StreamError { code },
+            (Kind::Drop, None, None) => FaultKind::Drop,
+            (Kind::Duplicate, None, None) => FaultKind::Duplicate,
+            (Kind::Reorder, None, None) => FaultKind::Reorder,
+            (Kind::Disconnect, None, None) => FaultKind::Disconnect,
+            (Kind::StaleDevices, None, None) => FaultKind::StaleDevices,
+            (Kind::EmptyPrekeys, None, None) => FaultKind::EmptyPrekeys,
+            (Kind::Corrupt, None, None) => FaultKind::Corrupt,
+            (Kind::Pull, None, None) => FaultKind::Pull,
+            (Kind::Hold, None, None) => FaultKind::Hold,
+            (Kind::Swallow, None, None) => FaultKind::Swallow,
+            (Kind::Delay, ..) => return Err(Problem::body("delay needs ms, and no code")),
+            (Kind::Refuse | Kind::RefusePrekeys | Kind::RefuseDigest | Kind::StreamError, ..) => {
+                return Err(Problem::body("this kind of fault needs a code, and no ms"));
+            }
+            _ => return Err(Problem::body("this kind of fault has neither ms nor code")),
+        })
     }
-    let fault = NewFault { kind, account, count, until, seed: seed.unwrap_or_default() };
+}
+
+async fn add(host: web::Data<WorldHost>, body: web::Bytes) -> Answer {
+    let body: Body = parse(&body)?;
+    let (kind, seed) = (body.kind()?, body.seed.unwrap_or_default());
+    let fault = NewFault { kind, account: body.account, count: body.count, until: body.until, seed };
     let added = ask(&host, move |world| world.add_fault(fault)).await?;
     Ok(HttpResponse::Created().json(added))
 }
 
-async fn list_faults(host: web::Data<WorldHost>) -> Answer {
-    let faults = ask(&host, |world| world.faults()).await?;
-    Ok(HttpResponse::Ok().json(json!({ "data": faults, "next": null })))
+async fn list(host: web::Data<WorldHost>) -> Answer {
+    page(ask(&host, |world| world.faults()).await?)
 }
 
-async fn clear_faults(host: web::Data<WorldHost>) -> Answer {
+async fn clear(host: web::Data<WorldHost>) -> Answer {
     ask(&host, World::clear_faults).await?;
     Ok(HttpResponse::NoContent().finish())
 }

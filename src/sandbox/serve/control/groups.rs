@@ -1,11 +1,10 @@
-//! Groups.
+//! Groups: created, shown, their participants changed.
 
-use super::{Answer, Refused, ask, parse};
-use crate::sandbox::serve::WorldHost;
+use super::answer::{Answer, Problem, ask, page, parse};
+use crate::sandbox::serve::host::WorldHost;
 use crate::sandbox::world::{MemberChange, World};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::json;
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
     app.route("/groups", web::post().to(create))
@@ -30,8 +29,7 @@ async fn create(host: web::Data<WorldHost>, body: web::Bytes) -> Answer {
 }
 
 async fn list(host: web::Data<WorldHost>) -> Answer {
-    let groups = ask(&host, |world| world.groups()).await?;
-    Ok(HttpResponse::Ok().json(json!({ "data": groups, "next": null })))
+    page(ask(&host, |world| world.groups()).await?)
 }
 
 async fn get(host: web::Data<WorldHost>, id: web::Path<String>) -> Answer {
@@ -39,7 +37,7 @@ async fn get(host: web::Data<WorldHost>, id: web::Path<String>) -> Answer {
     Ok(HttpResponse::Ok().json(group))
 }
 
-/// Numbers, and as which member it is done: the creator where nobody is named.
+/// Phone numbers by change. `by` is the member who makes the changes; without it, the creator.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Changes {
@@ -63,8 +61,8 @@ async fn change(host: web::Data<WorldHost>, id: web::Path<String>, body: web::By
         (MemberChange::Demote, demote),
     ];
     if changes.iter().all(|(_, numbers)| numbers.is_empty()) {
-        let detail = "the body names numbers to add, remove, promote or demote".to_owned();
-        return Err(Refused { status: 400, code: "invalid_body", detail });
+        let detail = "the body names numbers to add, remove, promote or demote";
+        return Err(Problem::new(400, "invalid_body", detail));
     }
     let group = ask(&host, move |world: &mut World| {
         for (change, numbers) in changes.iter().filter(|(_, numbers)| !numbers.is_empty()) {

@@ -1,34 +1,21 @@
-//! What messages say, as a phone reads and writes them.
+//! Content of messages, read and written by a phone.
 
+use super::message::PhoneMedia;
 use crate::base::secret::Secret;
 use crate::wire::WireError;
 use crate::wire::media::{MediaKind, SealedMedia};
 use crate::wire::message::unpad;
 use crate::wire::proto::{ContextInfo, Message, MessageKey, message as fields};
 use prost::Message as _;
-use serde::Serialize;
 
 const REVOKE: i32 = 0;
 const MESSAGE_EDIT: i32 = 14;
 
-/// A medium that came with a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PhoneMedia {
-    pub mime_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_name: Option<String>,
-    /// Of the plaintext, in bytes, as the message says.
-    pub size: u64,
-    /// SHA-256 of what was downloaded and opened; absent when it could not be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-}
-
-/// What a person does with the phone.
+/// A message that a person writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Writing {
     Text(String),
-    /// An empty emoji takes the reaction back.
+    /// An empty emoji removes the reaction.
     Reaction {
         message_id: String,
         emoji: String,
@@ -49,23 +36,23 @@ pub enum Writing {
     },
 }
 
-/// A decrypted message: where it went when it is a copy of our own, and its parts.
-pub(super) struct Opened {
+/// A decrypted message; a copy of an own message also names its destination.
+pub(super) struct Decoded {
     pub(super) sent_to: Option<String>,
     pub(super) message: Message,
 }
 
-pub(super) fn open(padded: &[u8]) -> Result<Opened, WireError> {
+pub(super) fn decode(padded: &[u8]) -> Result<Decoded, WireError> {
     let message = Message::decode(unpad(padded)?).map_err(|_| WireError::Malformed { what: "message" })?;
     Ok(match message.device_sent_message {
         Some(sent) => {
-            Opened { sent_to: sent.destination_jid, message: sent.message.map(|inner| *inner).unwrap_or_default() }
+            Decoded { sent_to: sent.destination_jid, message: sent.message.map(|inner| *inner).unwrap_or_default() }
         }
-        None => Opened { sent_to: None, message },
+        None => Decoded { sent_to: None, message },
     })
 }
 
-/// Where a medium is, and how it is opened.
+/// Path and keys of a medium.
 pub(super) struct MediaReference {
     pub(super) kind: MediaKind,
     pub(super) direct_path: String,
@@ -73,8 +60,8 @@ pub(super) struct MediaReference {
     pub(super) sha256: Vec<u8>,
 }
 
-/// What a message says to a person.
-pub(super) struct Said {
+/// Content of a message that a person sees.
+pub(super) struct Visible {
     pub(super) kind: &'static str,
     pub(super) text: Option<String>,
     pub(super) target: Option<String>,
@@ -82,29 +69,29 @@ pub(super) struct Said {
     pub(super) quoted: Option<ContextInfo>,
 }
 
-impl Said {
+impl Visible {
     fn text(text: String) -> Self {
         Self { kind: "text", text: Some(text), target: None, media: None, quoted: None }
     }
 }
 
-/// `None` for what is between devices only.
-pub(super) fn said(message: Message) -> Option<Said> {
+/// `None` for messages between devices.
+pub(super) fn visible(message: Message) -> Option<Visible> {
     if let Some(edited) = message.edited_message.and_then(|wrapped| wrapped.message) {
-        return said(*edited);
+        return visible(*edited);
     }
     if let Some(protocol) = message.protocol_message {
-        return said_by_protocol(*protocol);
+        return visible_in_protocol(*protocol);
     }
     if let Some(reaction) = message.reaction_message {
         let target = reaction.key.and_then(|key| key.id);
-        return Some(Said { kind: "reaction", text: reaction.text, target, media: None, quoted: None });
+        return Some(Visible { kind: "reaction", text: reaction.text, target, media: None, quoted: None });
     }
     if let Some(text) = message.conversation {
-        return Some(Said::text(text));
+        return Some(Visible::text(text));
     }
     if let Some(text) = message.extended_text_message {
-        return Some(Said { quoted: text.context_info, ..Said::text(text.text.unwrap_or_default()) });
+        return Some(Visible { quoted: text.context_info, ..Visible::text(text.text.unwrap_or_default()) });
     }
     macro_rules! medium {
         ($field:expr, $name:literal, $kind:ident, $caption:expr, $file:expr) => {
@@ -122,7 +109,13 @@ pub(super) fn said(message: Message) -> Option<Said> {
                     sha256: None,
                 };
                 let text = $caption(medium);
-                return Some(Said { kind: $name, text, target: None, media: Some((shown, reference)), quoted: None });
+                return Some(Visible {
+                    kind: $name,
+                    text,
+                    target: None,
+                    media: Some((shown, reference)),
+                    quoted: None,
+                });
             }
         };
     }
@@ -139,13 +132,13 @@ pub(super) fn said(message: Message) -> Option<Said> {
     None
 }
 
-fn said_by_protocol(protocol: fields::ProtocolMessage) -> Option<Said> {
+fn visible_in_protocol(protocol: fields::ProtocolMessage) -> Option<Visible> {
     let target = protocol.key.and_then(|key| key.id);
     match protocol.r#type {
-        Some(REVOKE) => Some(Said { kind: "revoke", text: None, target, media: None, quoted: None }),
+        Some(REVOKE) => Some(Visible { kind: "revoke", text: None, target, media: None, quoted: None }),
         Some(MESSAGE_EDIT) => {
-            let text = protocol.edited_message.and_then(|edited| said(*edited)).and_then(|said| said.text);
-            Some(Said { kind: "edit", text, target, media: None, quoted: None })
+            let text = protocol.edited_message.and_then(|edited| visible(*edited)).and_then(|visible| visible.text);
+            Some(Visible { kind: "edit", text, target, media: None, quoted: None })
         }
         _ => None,
     }
@@ -178,7 +171,7 @@ pub(super) fn protocol(message: fields::ProtocolMessage) -> Message {
     Message { protocol_message: Some(Box::new(message)), ..Message::default() }
 }
 
-/// A medium that lies at `direct_path` of the media host.
+/// An uploaded medium.
 pub(super) struct Uploaded {
     pub(super) sealed: SealedMedia,
     pub(super) size: u64,

@@ -1,23 +1,25 @@
-//! Messages that could not be read: a phone asks for them again, and sends its own again (`wire-protocol.md` 1.14).
+//! Retry receipts: a phone sends them for undecryptable messages, and resends its own (`wire-protocol.md` 1.14).
 
 use super::reading::Arrival;
-use crate::sandbox::world::{Action, DeviceId, RECEIPT_DELAY, World};
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::net::schedule::{Action, RECEIPT_DELAY};
+use crate::sandbox::world::state::World;
 use crate::signal::SignalError;
 use crate::wire::message::device_sent;
 use crate::wire::prekeys::{key_node, read_bundle, skey_node};
 use crate::wire::proto::{Message, message as fields};
 use crate::wire::{Jid, Node, Server};
 
-/// A message is asked for so often, and sent again so often.
+/// Retry receipts and resends per message.
 const TRIES: u64 = 5;
 
 impl World {
-    /// Asks the author for a message again; from the second time on with keys for a new session.
-    pub(super) fn phone_asks_again(&mut self, number: &str, arrival: &Arrival<'_>, error: &SignalError) {
+    /// Sends a retry receipt; from the second one on with keys for a new session.
+    pub(super) fn send_retry_receipt(&mut self, number: &str, arrival: &Arrival<'_>, error: &SignalError) {
         let now = self.now.secs();
-        let Some(account) = self.accounts.get_mut(number) else { return };
+        let Some(account) = self.registry.account_mut(number) else { return };
         let phone = &mut account.phone;
-        let count = phone.asked.entry((arrival.author.clone(), arrival.id.clone())).or_default();
+        let count = phone.retries.entry((arrival.author.clone(), arrival.id.clone())).or_default();
         *count += 1;
         let count = u64::from(*count);
         if count > TRIES {
@@ -56,7 +58,7 @@ impl World {
         self.after(RECEIPT_DELAY, Action::Receipt { phone: number.to_owned(), receipt: Box::new(receipt) });
     }
 
-    /// A device could not read a message of this phone: that device alone gets it again.
+    /// Resends a message to the one device that could not decrypt it.
     pub(super) fn phone_resends(&mut self, number: &str, receipt: &Node) {
         let (Some(from), Some(id), Some(retry)) = (receipt.jid("from"), receipt.text("id"), receipt.find("retry"))
         else {
@@ -64,14 +66,15 @@ impl World {
         };
         let count = retry.number("count").unwrap_or(1);
         let reader = receipt.jid("participant").unwrap_or_else(|| from.clone());
-        let Some(reader_number) = self.number_of(&reader).filter(|_| count <= TRIES) else { return };
+        let Some(reader_number) = self.registry.number_of(&reader).filter(|_| count <= TRIES) else { return };
         let device = DeviceId { number: reader_number, device: reader.device() };
-        let sent = self.accounts.get(number).and_then(|account| account.phone.sent.iter().find(|sent| sent.id == id));
+        let sent =
+            self.registry.account(number).and_then(|account| account.phone.sent.iter().find(|sent| sent.id == id));
         let Some((chat, message)) = sent.map(|sent| (sent.chat.clone(), sent.message.clone())) else { return };
-        self.phone_repairs(number, &device, receipt, count);
+        self.phone_replaces_session(number, &device, receipt, count);
         let message = self.for_device(number, &device, &chat, message);
         let Some(enc) = self.phone_encrypts(number, &device, &message) else { return };
-        let Some(jid) = self.lid_of(&device) else { return };
+        let Some(jid) = self.registry.lid_of(&device) else { return };
         let shared = chat.server() == Server::Group;
         let own = device.number == number && chat.device() == 0;
         let stanza = Node::new("message")
@@ -82,12 +85,12 @@ impl World {
             .maybe("participant", shared.then_some(jid))
             .maybe("recipient", (own && !shared).then_some(chat))
             .child(enc.attr("count", count));
-        self.route_message(&DeviceId { number: number.to_owned(), device: 0 }, &stanza);
+        self.route_message(&DeviceId::phone(number), &stanza);
     }
 
-    /// A new session where the device says that the old one does not serve: from its keys, or from those at the service.
-    fn phone_repairs(&mut self, number: &str, device: &DeviceId, receipt: &Node, count: u64) {
-        let Some(address) = self.lid_of(device).map(|jid| jid.protocol_address()) else { return };
+    /// Replaces the session of a device that reports it as broken: from the keys in its receipt, or from its bundle.
+    fn phone_replaces_session(&mut self, number: &str, device: &DeviceId, receipt: &Node, count: u64) {
+        let Some(address) = self.registry.lid_of(device).map(|jid| jid.protocol_address()) else { return };
         let brought = receipt.find("keys").and_then(|keys| read_bundle(receipt, keys).ok());
         let bundle = match brought {
             Some(bundle) => Some(bundle),
@@ -95,11 +98,11 @@ impl World {
             None => None,
         };
         if let Some(bundle) = bundle.and_then(|bundle| bundle.verify().ok()) {
-            self.phone_begins(number, &address, &bundle);
+            self.phone_initiates_session(number, &address, &bundle);
         }
     }
 
-    /// The form this device gets; a member of a group gets the group's key with it.
+    /// The message in the form for this device; for a group together with the sender key.
     fn for_device(&mut self, number: &str, device: &DeviceId, chat: &Jid, mut message: Message) -> Message {
         if chat.server() == Server::Group {
             if let Some(key) = self.group_key_mut(number, chat) {
@@ -110,7 +113,7 @@ impl World {
             }
             return message;
         }
-        // What is for a companion itself is no copy of what went elsewhere.
+        // A message to a companion itself is no copy of a message to others.
         let is_copy = device.number == number && chat.device() == 0;
         if is_copy { device_sent(&chat.to_string(), message) } else { message }
     }

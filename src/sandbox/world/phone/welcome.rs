@@ -1,9 +1,10 @@
-//! What a phone sends to a new companion: app-state keys and a short history (`sandbox-service.md` 9).
+//! App state keys and a short history from a phone to its new companion (`sandbox-service.md` 9).
 
 use super::content::protocol;
-use crate::sandbox::world::account::Account;
-use crate::sandbox::world::state::Row;
-use crate::sandbox::world::{DeviceId, World};
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::registry::account::Account;
+use crate::sandbox::world::row::Row;
+use crate::sandbox::world::state::World;
 use crate::wire::message::new_message_id;
 use crate::wire::proto::{HistorySync, Message, PhoneNumberToLidMapping, history_sync, message as fields};
 use crate::wire::{Jid, Node};
@@ -20,33 +21,33 @@ const PUSH_NAME: i32 = 4;
 
 impl World {
     pub(in crate::sandbox::world) fn welcome(&mut self, device: &DeviceId) {
-        let Some(companion) = self.companion_mut(device) else { return };
+        let Some(companion) = self.registry.companion_mut(device) else { return };
         if std::mem::replace(&mut companion.welcomed, true) {
             return;
         }
         self.touch(|| Row::Companion(device.clone()));
-        let Some(account) = self.accounts.get(&device.number) else { return };
+        let Some(account) = self.registry.account(&device.number) else { return };
         let messages = [key_share(account, self.now.secs())]
             .into_iter()
             .chain([INITIAL_BOOTSTRAP, RECENT, PUSH_NAME].map(|kind| history(account, kind)))
             .collect::<Vec<_>>();
         for message in messages {
-            self.tell_companion(device, &message);
+            self.send_to_companion(device, &message);
         }
     }
 
-    /// A companion has asked for the keys of the app state.
-    pub(super) fn share_keys(&mut self, number: &str, companion: &Jid) {
+    /// Sends the app state keys to a companion that has requested them.
+    pub(super) fn share_app_state_keys(&mut self, number: &str, companion: &Jid) {
         let device = DeviceId { number: number.to_owned(), device: companion.device() };
-        let Some(account) = self.accounts.get(number) else { return };
+        let Some(account) = self.registry.account(number) else { return };
         let message = key_share(account, self.now.secs());
-        self.tell_companion(&device, &message);
+        self.send_to_companion(&device, &message);
     }
 
-    /// A message from the phone to one of its own companions.
-    fn tell_companion(&mut self, device: &DeviceId, message: &Message) {
+    /// Sends a message to one of the phone's companions.
+    fn send_to_companion(&mut self, device: &DeviceId, message: &Message) {
         let number = &device.number;
-        let Some(target) = self.accounts.get(number).map(|account| account.pn.with_device(device.device)) else {
+        let Some(target) = self.registry.account(number).map(|account| account.pn.with_device(device.device)) else {
             return;
         };
         let Some(enc) = self.phone_encrypts(number, device, message) else { return };
@@ -57,10 +58,10 @@ impl World {
             .attr("type", "text")
             .attr("category", "peer")
             .child(enc);
-        if let Some(account) = self.accounts.get_mut(number) {
+        if let Some(account) = self.registry.account_mut(number) {
             account.phone.remember_sent(id.as_str(), &target, message);
         }
-        self.route_message(&DeviceId { number: number.clone(), device: 0 }, &stanza);
+        self.route_message(&DeviceId::phone(number), &stanza);
     }
 }
 
@@ -72,7 +73,7 @@ fn key_share(account: &Account, now_secs: u64) -> Message {
             fingerprint: Some(fields::AppStateSyncKeyFingerprint {
                 raw_id: Some(account.raw_id),
                 current_index: Some(account.last_key_index),
-                device_indexes: account.companions.values().map(|companion| companion.key_index).collect(),
+                device_indexes: account.companions.values().map(|companion| companion.keys.key_index).collect(),
             }),
             timestamp: Some(i64::try_from(now_secs).unwrap_or_default()),
         }),
@@ -97,7 +98,7 @@ fn history(account: &Account, kind: i32) -> Message {
         ..HistorySync::default()
     };
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
-    // Writing into memory does not fail; if it did, the client would only see an empty history.
+    // Writing into memory cannot fail; a failure would mean an empty history.
     let compressed = zlib.write_all(&history.encode_to_vec()).and_then(|()| zlib.finish()).unwrap_or_default();
     protocol(fields::ProtocolMessage {
         r#type: Some(HISTORY_SYNC_NOTIFICATION),

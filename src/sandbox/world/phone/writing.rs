@@ -1,12 +1,14 @@
-//! What a person writes: encrypted for every device of the recipient, and for the own companions.
+//! Messages written by a person: encrypted for every device of the recipient, and for the own companions.
 
 use super::content::{self, Uploaded, Writing};
-use super::{GroupKey, stranger};
+use super::device::{GroupKey, stranger};
 use crate::base::address::ProtocolAddress;
 use crate::base::ids::MessageId;
 use crate::base::secret::Secret;
-use crate::sandbox::world::state::Row;
-use crate::sandbox::world::{DeviceId, World, WorldError};
+use crate::sandbox::world::error::WorldError;
+use crate::sandbox::world::ids::DeviceId;
+use crate::sandbox::world::row::Row;
+use crate::sandbox::world::state::World;
 use crate::signal::{Context, JumpLimit, OurSenderKey, VerifiedBundle};
 use crate::wire::media::{MediaKind, seal};
 use crate::wire::message::{device_sent, new_message_id, pad, with_secret};
@@ -22,23 +24,23 @@ impl World {
         self.write(number, to, Writing::Text(text.to_owned()))
     }
 
-    /// The person writes to another, by number or JID, or to a group.
+    /// The person writes to a number, a JID or a group.
     pub fn write(&mut self, number: &str, to: &str, what: Writing) -> Result<MessageId, WorldError> {
-        if !self.accounts.contains_key(number) {
+        if !self.registry.contains(number) {
             return Err(WorldError::NoPhone(number.to_owned()));
         }
-        let nobody = || WorldError::NoRecipient(to.to_owned());
-        let to = Jid::parse_recipient(to).map_err(|_| nobody())?;
+        let unknown = || WorldError::NoRecipient(to.to_owned());
+        let to = Jid::parse_recipient(to).map_err(|_| unknown())?;
         let id = new_message_id(self.now, number, &mut self.rng);
         if to.server() == Server::Group {
-            if !self.group_members(&to).is_some_and(|members| members.contains(number)) {
-                return Err(nobody());
+            if !self.groups.members(&to).is_some_and(|members| members.contains(number)) {
+                return Err(unknown());
             }
             let (kind, edit, message) = self.compose(number, &to, what)?;
             self.write_to_group(number, &to, &id, (kind, edit), message)?;
         } else {
-            let recipient = self.number_of(&to).ok_or_else(nobody)?;
-            let chat = self.accounts.get(&recipient).map(|account| account.lid.clone()).ok_or_else(nobody)?;
+            let recipient = self.registry.number_of(&to).ok_or_else(unknown)?;
+            let chat = self.registry.account(&recipient).map(|account| account.lid.clone()).ok_or_else(unknown)?;
             self.trust_recipient(number, &recipient);
             let (kind, edit, message) = self.compose(number, &chat, what)?;
             self.write_to_person(number, &recipient, &chat, &id, (kind, edit), message)?;
@@ -46,7 +48,7 @@ impl World {
         Ok(id)
     }
 
-    /// The protobuf, the stanza's type, and the number of its kind of change.
+    /// The `type` and the `edit` of the stanza, and the protobuf.
     fn compose(
         &mut self,
         number: &str,
@@ -84,24 +86,23 @@ impl World {
         file_name: Option<String>,
         caption: Option<String>,
     ) -> Result<Message, WorldError> {
-        let host = self.media_host.clone().ok_or(WorldError::NoMediaHost)?;
         let sealed = seal(data, kind, Secret::generate(&mut self.rng));
         let direct_path = self.store_media(sealed.body.clone())?;
         let uploaded = Uploaded {
             sealed,
             size: data.len() as u64,
-            url: format!("https://{host}{direct_path}"),
+            url: self.media.url(&direct_path).ok_or(WorldError::NoMediaHost)?,
             direct_path,
             now_secs: i64::try_from(self.now.secs()).unwrap_or_default(),
         };
         Ok(content::media(kind, uploaded, mime_type, file_name, caption))
     }
 
-    /// Names a message of the chat, as this person sees it.
+    /// The key of a message in the chat, from this person's view.
     fn key_of(&self, number: &str, chat: &Jid, message_id: String) -> MessageKey {
-        let read = self.accounts.get(number).map(|account| account.phone.messages.as_slice()).unwrap_or_default();
+        let read = self.registry.account(number).map(|account| account.phone.messages.as_slice()).unwrap_or_default();
         let author = read.iter().find(|message| message.id == message_id && message.from != number);
-        let author = author.and_then(|message| self.accounts.get(&message.from));
+        let author = author.and_then(|message| self.registry.account(&message.from));
         let shared = chat.server() == Server::Group;
         MessageKey {
             remote_jid: Some(chat.to_string()),
@@ -122,9 +123,9 @@ impl World {
     ) -> Result<(), WorldError> {
         let copy = device_sent(&chat.to_string(), message.clone());
         let mut participants = Vec::new();
-        let mut devices = self.devices_of(recipient);
-        devices.extend(self.devices_of(number));
-        devices.remove(&DeviceId { number: number.to_owned(), device: 0 });
+        let mut devices = self.registry.devices_of(recipient);
+        devices.extend(self.registry.devices_of(number));
+        devices.remove(&DeviceId::phone(number));
         for device in devices {
             let plain = if device.number == number { &copy } else { &message };
             participants.extend(self.phone_encrypts_to(number, &device, plain));
@@ -142,7 +143,7 @@ impl World {
         Ok(())
     }
 
-    /// The key goes to the devices that lack it, the text to all.
+    /// Sends the sender key to the devices that lack it, and the message to all.
     fn write_to_group(
         &mut self,
         number: &str,
@@ -151,7 +152,7 @@ impl World {
         (kind, edit): (&'static str, Option<&'static str>),
         message: Message,
     ) -> Result<(), WorldError> {
-        let me = DeviceId { number: number.to_owned(), device: 0 };
+        let me = DeviceId::phone(number);
         let devices = self.devices_of_group(group);
         let (fresh, distribution) = self.phone_group_key(number, group, &devices, &me)?;
         let mut participants = Vec::new();
@@ -164,13 +165,13 @@ impl World {
             }
         }
         let plaintext = pad(message.encode_to_vec(), &mut self.rng);
-        let Some(account) = self.accounts.get_mut(number) else { return Err(WorldError::NoDevices) };
+        let Some(account) = self.registry.account_mut(number) else { return Err(WorldError::NoDevices) };
         let phone = &mut account.phone;
         let key = phone.groups.get_mut(group).ok_or(WorldError::NoDevices)?;
         let sealed = key.key.encrypt(&plaintext, &mut self.rng, &mut phone.buffer);
         let sealed = sealed.map_err(|_| WorldError::NoDevices)?.to_vec();
         self.touch(|| Row::GroupKey(number.to_owned(), group.clone()));
-        let named: Vec<Jid> = devices.iter().filter_map(|device| self.lid_of(device)).collect();
+        let named: Vec<Jid> = devices.iter().filter_map(|device| self.registry.lid_of(device)).collect();
         let mut stanza = Node::new("message")
             .attr("to", group)
             .attr("id", id.to_string())
@@ -186,8 +187,8 @@ impl World {
         Ok(())
     }
 
-    /// The devices that still lack the phone's key for the group, and the message that brings it. A device that had the key
-    /// and is gone makes it a new one.
+    /// The devices that lack the phone's sender key for the group, and the message that distributes it. The key is rotated when
+    /// one of its holders has left.
     fn phone_group_key(
         &mut self,
         number: &str,
@@ -196,7 +197,7 @@ impl World {
         me: &DeviceId,
     ) -> Result<(Vec<DeviceId>, Message), WorldError> {
         let rng = &mut self.rng;
-        let phone = &mut self.accounts.get_mut(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?.phone;
+        let phone = &mut self.registry.account_mut(number).ok_or_else(|| WorldError::NoPhone(number.to_owned()))?.phone;
         if phone.groups.get(group).is_some_and(|key| !key.holders.is_subset(devices)) {
             phone.groups.remove(group);
         }
@@ -213,35 +214,35 @@ impl World {
     }
 
     pub(super) fn group_key_mut(&mut self, number: &str, group: &Jid) -> Option<&mut GroupKey> {
-        self.accounts.get_mut(number)?.phone.groups.get_mut(group)
+        self.registry.account_mut(number)?.phone.groups.get_mut(group)
     }
 
     fn phone_sends(&mut self, number: &str, id: &MessageId, chat: &Jid, message: &Message, stanza: &Node) {
-        if let Some(account) = self.accounts.get_mut(number) {
+        if let Some(account) = self.registry.account_mut(number) {
             account.phone.remember_sent(id.as_str(), chat, message);
         }
-        self.route_message(&DeviceId { number: number.to_owned(), device: 0 }, stanza);
+        self.route_message(&DeviceId::phone(number), stanza);
     }
 
-    /// `<to jid><enc>` for one device; none when there is no way to encrypt for it yet.
+    /// `<to jid><enc>` for one device; `None` when no session can be established with it.
     pub(super) fn phone_encrypts_to(&mut self, number: &str, device: &DeviceId, message: &Message) -> Option<Node> {
-        let jid = self.lid_of(device)?;
+        let jid = self.registry.lid_of(device)?;
         let enc = self.phone_encrypts(number, device, message)?;
         Some(Node::new("to").attr("jid", jid).child(enc))
     }
 
     /// `<enc>` for one device.
     pub(super) fn phone_encrypts(&mut self, number: &str, device: &DeviceId, message: &Message) -> Option<Node> {
-        let jid = self.lid_of(device)?;
+        let jid = self.registry.lid_of(device)?;
         let address = jid.protocol_address();
         let plaintext = pad(message.encode_to_vec(), &mut self.rng);
         let (remote, now) = (stranger(&address), self.now);
-        let session = self.accounts.get(number)?.phone.sessions.get(&address);
+        let session = self.registry.account(number)?.phone.sessions.get(&address);
         if !session.is_some_and(|session| session.is_usable(&remote, now)) {
             let (bundle, _) = self.take_bundle(device)?;
-            self.phone_begins(number, &address, &bundle.verify().ok()?)?;
+            self.phone_initiates_session(number, &address, &bundle.verify().ok()?)?;
         }
-        let phone = &mut self.accounts.get_mut(number)?.phone;
+        let phone = &mut self.registry.account_mut(number)?.phone;
         let session = phone.sessions.get_mut(&address)?;
         let limit = JumpLimit::default();
         let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut phone.buffer };
@@ -252,20 +253,16 @@ impl World {
         Some(enc)
     }
 
-    /// A new session with the owner of a bundle.
-    pub(super) fn phone_begins(
+    /// Establishes a session with the owner of a bundle.
+    pub(super) fn phone_initiates_session(
         &mut self,
         number: &str,
         address: &ProtocolAddress,
         bundle: &VerifiedBundle,
     ) -> Option<()> {
         let now = self.now;
-        let phone = &mut self.accounts.get_mut(number)?.phone;
+        let phone = &mut self.registry.account_mut(number)?.phone;
         let session = phone.sessions.entry(address.clone()).or_default();
         session.initiate(&phone.local, &stranger(address), bundle, now, &mut self.rng).ok()
-    }
-
-    pub(in crate::sandbox::world) fn lid_of(&self, device: &DeviceId) -> Option<Jid> {
-        Some(self.accounts.get(&device.number)?.lid.with_device(device.device))
     }
 }
