@@ -1,22 +1,21 @@
-//! What operators ask of a running server.
+//! `GET /v1/admin/backup`.
 
-use super::State;
-use super::accounts::id_of;
-use super::auth::Admin;
-use super::problem::Problem;
+use crate::http::auth::caller::Admin;
+use crate::http::extract::account::id_of;
+use crate::http::problem::Problem;
+use crate::http::state::State;
 use actix_web::{HttpResponse, web};
 use futures_util::stream::unfold;
 use serde::Deserialize;
-use serde_json::json;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Backup {
+pub(in crate::http) struct Backup {
     account: Option<String>,
 }
 
 /// A backup of everything, or of one account, as a stream.
-pub(super) async fn backup(
+pub(in crate::http) async fn backup(
     _: Admin,
     state: web::Data<State>,
     query: web::Query<Backup>,
@@ -31,10 +30,4 @@ pub(super) async fn backup(
         .content_type("application/octet-stream")
         .insert_header(("content-disposition", "attachment; filename=\"wharf.backup\""))
         .streaming(stream))
-}
-
-/// Replaces all data keys in the background.
-pub(super) async fn rotate_data_keys(_: Admin, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let keys = state.service.rotate_data_keys().await?;
-    Ok(HttpResponse::Accepted().json(json!({ "keys": keys })))
 }

@@ -1,11 +1,11 @@
 //! `Idempotency-Key`: the same request gives the same answer. For messages the account stores it with the message itself;
 //! here are the fingerprints, and the requests that name no account.
 
-use super::auth::Admin;
-use super::problem::Problem;
 use crate::actors::{Remembered, Service};
 use crate::base::ids::Fingerprint;
 use crate::base::time::Timestamp;
+use crate::http::auth::caller::Admin;
+use crate::http::problem::Problem;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,11 @@ use sha2::{Digest, Sha256};
 const MAX_KEY: usize = 255;
 
 /// The fingerprint of (API key, path, Idempotency-Key), and that of the body; `None` without the header.
-pub(super) fn fingerprint(request: &HttpRequest, admin: &Admin, body: &[u8]) -> Result<Option<Fingerprint>, Problem> {
+pub(in crate::http) fn fingerprint(
+    request: &HttpRequest,
+    admin: &Admin,
+    body: &[u8],
+) -> Result<Option<Fingerprint>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= MAX_KEY);
     let key = key.ok_or_else(|| Problem::field("Idempotency-Key", "must be 1 to 255 visible characters"))?;
@@ -30,14 +34,14 @@ struct Stored {
 }
 
 /// A request that makes something, once.
-pub(super) struct Creation {
+pub(in crate::http) struct Creation {
     fingerprint: Option<Fingerprint>,
     now: Timestamp,
 }
 
 impl Creation {
     /// Begins it, or gives the answer that was given before to the same request.
-    pub(super) fn begin(
+    pub(in crate::http) fn begin(
         service: &Service,
         request: &HttpRequest,
         admin: &Admin,
@@ -51,7 +55,7 @@ impl Creation {
     }
 
     /// The answer for a repetition, to be committed with what was made.
-    pub(super) fn remember(self, answer: String) -> Option<Remembered> {
+    pub(in crate::http) fn remember(self, answer: String) -> Option<Remembered> {
         let fingerprint = self.fingerprint?;
         let stored = Stored { body: hex::encode(fingerprint.body), status: 201, answer };
         let json = serde_json::to_vec(&stored).ok()?;
@@ -74,6 +78,6 @@ fn repeated(service: &Service, fingerprint: Option<Fingerprint>) -> Result<Optio
 }
 
 /// 201 with this answer.
-pub(super) fn created(answer: String) -> HttpResponse {
+pub(in crate::http) fn created(answer: String) -> HttpResponse {
     HttpResponse::Created().content_type("application/json").body(answer)
 }

@@ -1,19 +1,22 @@
-//! `/v1/accounts/{account}/messages`: the shape of the official Cloud API's message object.
+//! `POST /v1/accounts/{account}/messages`: the shape of the official Cloud API's message object.
 
-use super::accounts::id_of;
-use super::auth::Admin;
-use super::body::{self, Body};
-use super::problem::Problem;
-use super::{State, idempotency};
-use crate::account::MessageRecord;
 use crate::actors::SendText;
+use crate::http::auth::caller::Admin;
+use crate::http::extract::account::id_of;
+use crate::http::extract::json as body;
+use crate::http::extract::json::Body;
+use crate::http::extract::once as idempotency;
+use crate::http::problem::Problem;
+use crate::http::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// WhatsApp's limit of a text, in characters.
 const MAX_TEXT: usize = 65_536;
+
 const MAX_MENTIONS: usize = 1024;
+
 /// Of a status.
 const MAX_READERS: usize = 1024;
 
@@ -50,7 +53,7 @@ struct Context {
     message_id: String,
 }
 
-pub(super) async fn send(
+pub(in crate::http) async fn send(
     admin: Admin,
     state: web::Data<State>,
     request: HttpRequest,
@@ -90,35 +93,4 @@ pub(super) async fn send(
         "type": record.kind,
         "created_at": record.created_at.rfc3339(),
     })))
-}
-
-pub(super) async fn get(
-    _: Admin,
-    state: web::Data<State>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, Problem> {
-    let (account, message) = path.into_inner();
-    let record = state.service.message(&id_of(&account)?, &message).await?;
-    Ok(HttpResponse::Ok().json(render(&record)))
-}
-
-fn render(record: &MessageRecord) -> Value {
-    let recipients = record
-        .recipients
-        .iter()
-        .map(|recipient| json!({ "jid": recipient.jid, "status": recipient.status, "at": recipient.at.rfc3339() }));
-    let mut message = json!({
-        "id": record.id,
-        "status": record.status,
-        "to": record.to,
-        "type": record.kind,
-        "text": { "body": record.text },
-        "created_at": record.created_at.rfc3339(),
-        "recipients": recipients.collect::<Vec<_>>(),
-    });
-    if let Some((code, meaning)) = &record.failure {
-        message["code"] = json!(code);
-        message["meaning"] = json!(meaning);
-    }
-    message
 }

@@ -1,10 +1,10 @@
 //! `GET /v1/events`: the event log, by cursor, with a long poll.
 
-use super::State;
-use super::accounts::id_of;
-use super::auth::Admin;
-use super::problem::Problem;
 use crate::actors::EventFilter;
+use crate::http::auth::caller::Admin;
+use crate::http::extract::account::id_of;
+use crate::http::problem::Problem;
+use crate::http::state::State;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const MAX_WAIT: u64 = 60;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Query {
+pub(in crate::http) struct Query {
     after: Option<String>,
     limit: Option<usize>,
     account: Option<String>,
@@ -23,7 +23,11 @@ pub(super) struct Query {
     wait: Option<u64>,
 }
 
-pub(super) async fn list(_: Admin, state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn list(
+    _: Admin,
+    state: web::Data<State>,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
     let limit = query.limit.unwrap_or(100).clamp(1, 1000);
     let account = query.account.as_deref().map(id_of).transpose()?;

@@ -1,22 +1,20 @@
 //! `GET /v1/accounts/{account}/qr`: the linking code as a picture, as terminal text, or as JSON.
 
-use super::State;
-use super::accounts::id_of;
-use super::auth::Admin;
-use super::problem::Problem;
+use super::qr_image::png;
+use crate::http::auth::caller::Admin;
+use crate::http::extract::account::id_of;
+use crate::http::problem::Problem;
+use crate::http::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
+use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
-use qrcode::{Color, QrCode};
 use serde_json::json;
 use std::time::Duration;
 
 /// How long a request waits for a code.
 const WAIT: Duration = Duration::from_secs(10);
-/// Pixels of one module, and modules of the margin.
-const SCALE: usize = 8;
-const MARGIN: usize = 4;
 
-pub(super) async fn get(
+pub(in crate::http) async fn get(
     _: Admin,
     state: web::Data<State>,
     request: HttpRequest,
@@ -49,29 +47,4 @@ pub(super) async fn get(
         }
         _ => response.json(json!({ "code": code.text, "expires_at": code.expires_at.rfc3339() })),
     })
-}
-
-/// A black-and-white picture, one byte a pixel.
-fn png(qr: &QrCode) -> Result<Vec<u8>, Problem> {
-    let modules = qr.to_colors();
-    let side = qr.width();
-    let pixels = (side + 2 * MARGIN) * SCALE;
-    let mut image = vec![0xff_u8; pixels * pixels];
-    for y in 0..side * SCALE {
-        for x in 0..side * SCALE {
-            if modules[(y / SCALE) * side + x / SCALE] == Color::Dark {
-                image[(y + MARGIN * SCALE) * pixels + x + MARGIN * SCALE] = 0;
-            }
-        }
-    }
-    let failed = |error: png::EncodingError| Problem::new(500, "internal", error.to_string());
-    let size = u32::try_from(pixels).unwrap_or(u32::MAX);
-    let mut out = Vec::new();
-    let mut encoder = png::Encoder::new(&mut out, size, size);
-    encoder.set_color(png::ColorType::Grayscale);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().map_err(failed)?;
-    writer.write_image_data(&image).map_err(failed)?;
-    writer.finish().map_err(failed)?;
-    Ok(out)
 }

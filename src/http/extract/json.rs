@@ -1,7 +1,6 @@
 //! JSON bodies, read strictly: unknown fields are errors that name the field.
 
-use super::MAX_BODY;
-use super::problem::Problem;
+use crate::http::problem::Problem;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::{FromRequest, HttpRequest, web};
@@ -9,8 +8,11 @@ use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::pin::Pin;
 
+/// The largest JSON body, in bytes.
+pub(in crate::http) const MAX_BODY: usize = 1024 * 1024;
+
 /// The bytes of a request's body, of bounded length.
-pub(super) struct Body(pub(super) web::Bytes);
+pub(in crate::http) struct Body(pub(in crate::http) web::Bytes);
 
 impl FromRequest for Body {
     type Error = Problem;
@@ -30,7 +32,7 @@ impl FromRequest for Body {
 }
 
 /// Reads a body; an empty one counts as `{}`.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(in crate::http) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| Problem::new(400, "invalid_body", format!("the body: {error}")))
 }

@@ -1,10 +1,11 @@
-//! `/v1/accounts/{account}/signal/…`: the low-level Signal operations.
+//! `POST /v1/accounts/{account}/signal/rotate`.
 
-use super::State;
-use super::accounts::id_of;
-use super::auth::Admin;
-use super::body::{self, Body};
-use super::problem::Problem;
+use crate::http::auth::caller::Admin;
+use crate::http::extract::account::id_of;
+use crate::http::extract::json as body;
+use crate::http::extract::json::Body;
+use crate::http::problem::Problem;
+use crate::http::state::State;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
@@ -16,7 +17,7 @@ struct Rotate {
 }
 
 /// Drops our sender key for a group or for status: the next message brings everybody a new one.
-pub(super) async fn rotate(
+pub(in crate::http) async fn rotate(
     _: Admin,
     state: web::Data<State>,
     path: web::Path<String>,
@@ -25,14 +26,4 @@ pub(super) async fn rotate(
     let Rotate { group } = body::read(&bytes)?;
     state.service.rotate_sender_key(&id_of(&path)?, &group).await?;
     Ok(HttpResponse::Ok().json(json!({ "group": group, "rotated": true })))
-}
-
-/// Has a fresh batch of prekeys uploaded: now, or with the next login.
-pub(super) async fn refresh_prekeys(
-    _: Admin,
-    state: web::Data<State>,
-    path: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    state.service.refresh_prekeys(&id_of(&path)?).await?;
-    Ok(HttpResponse::Accepted().json(json!({ "status": "refreshing" })))
 }

@@ -1,0 +1,19 @@
+//! `POST /v1/accounts/{account}/logout`.
+
+use super::view::render;
+use crate::http::auth::caller::Admin;
+use crate::http::extract::account::id_of;
+use crate::http::problem::Problem;
+use crate::http::state::State;
+use actix_web::{HttpResponse, web};
+
+/// Has the service remove this device; the account stays, and can be linked anew.
+pub(in crate::http) async fn log_out(
+    _: Admin,
+    state: web::Data<State>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = id_of(&path)?;
+    state.service.log_out_account(&id).await?;
+    Ok(HttpResponse::Ok().json(render(&state.service.account(&id).await?)))
+}

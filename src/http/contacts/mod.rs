@@ -1,0 +1,3 @@
+//! `/v1/accounts/{account}/contacts`.
+
+pub(in crate::http) mod erase;
