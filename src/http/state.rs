@@ -1,9 +1,8 @@
-//! What every handler can reach.
+//! State that every handler can reach.
 
 use crate::actors::Service;
 use crate::http::auth::keyring::Keyring;
 
-/// What every handler can reach.
 pub struct State {
     pub service: Service,
     pub keys: Keyring,

@@ -144,12 +144,34 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         &["account", "actors", "base", "storage", "webhook"],
-        &["actix_web", "futures_util", "hex", "png", "qrcode", "serde", "serde_json", "sha2", "subtle", "tracing"],
+        &[
+            "actix_cors",
+            "actix_web",
+            "futures_util",
+            "hex",
+            "png",
+            "qrcode",
+            "serde",
+            "serde_json",
+            "serde_path_to_error",
+            "serde_urlencoded",
+            "sha2",
+            "subtle",
+            "tracing",
+            "url",
+            "utoipa",
+            "utoipa_actix_web",
+        ],
     ),
 ];
 
 /// Crates that a path may begin with.
 const CRATES: &[&str] = &[
+    "actix_cors",
+    "serde_path_to_error",
+    "serde_urlencoded",
+    "utoipa",
+    "utoipa_actix_web",
     "prometheus_client",
     "ring",
     "tokio_socks",

@@ -1,19 +1,22 @@
 //! `POST /v1/accounts/{account}/logout`.
 
-use super::view::render;
-use crate::http::auth::caller::Admin;
-use crate::http::extract::account::id_of;
-use crate::http::problem::Problem;
+use super::body::AccountBody;
+use crate::http::answer::Answer;
+use crate::http::auth::caller::Caller;
+use crate::http::extract::account::{Account, AccountPath};
+use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
-use actix_web::{HttpResponse, web};
+use actix_web::{post, web};
 
-/// Has the service remove this device; the account stays, and can be linked anew.
-pub(in crate::http) async fn log_out(
-    _: Admin,
+/// Removes the linked device. The account stays, and can be linked again.
+#[utoipa::path(tag = "accounts", security(("key" = [])), params(AccountPath),
+    responses((status = 200, body = AccountBody), Problems))]
+#[post("/accounts/{account}/logout")]
+pub(super) async fn log_out(
+    _: Caller,
     state: web::Data<State>,
-    path: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let id = id_of(&path)?;
+    Account(id): Account,
+) -> Result<Answer<AccountBody>, Problem> {
     state.service.log_out_account(&id).await?;
-    Ok(HttpResponse::Ok().json(render(&state.service.account(&id).await?)))
+    Ok(Answer::ok(AccountBody::of(&state.service, &id).await?))
 }

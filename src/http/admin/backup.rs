@@ -1,26 +1,34 @@
 //! `GET /v1/admin/backup`.
 
-use crate::http::auth::caller::Admin;
-use crate::http::extract::account::id_of;
-use crate::http::problem::Problem;
+use crate::http::auth::caller::Caller;
+use crate::http::extract::account;
+use crate::http::extract::query::Query;
+use crate::http::openapi::Binary;
+use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, get, web};
 use futures_util::stream::unfold;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Backup {
+#[into_params(parameter_in = Query)]
+struct BackupQuery {
+    /// One account instead of everything.
     account: Option<String>,
 }
 
-/// A backup of everything, or of one account, as a stream.
-pub(in crate::http) async fn backup(
-    _: Admin,
+/// Streams a backup of everything, or of one account. Its values stay sealed.
+#[utoipa::path(tag = "operations", security(("key" = [])), params(BackupQuery),
+    responses((status = 200, body = Binary, content_type = "application/octet-stream"), Problems))]
+#[get("/admin/backup")]
+pub(super) async fn backup(
+    _: Caller,
     state: web::Data<State>,
-    query: web::Query<Backup>,
+    Query(query): Query<BackupQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let account = query.account.as_deref().map(id_of).transpose()?;
+    let account = query.account.as_deref().map(account::parse).transpose()?;
     let pieces = state.service.backup(account.as_ref())?;
     let stream = unfold(pieces, |mut pieces| async move {
         let piece = pieces.recv().await?;

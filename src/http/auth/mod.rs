@@ -1,4 +1,4 @@
-//! Who may call.
+//! API keys and the callers that bear them.
 
 pub(in crate::http) mod caller;
 pub(in crate::http) mod keyring;

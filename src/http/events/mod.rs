@@ -1,3 +1,9 @@
-//! `/v1/events`.
+//! `/v1/events`: the event log.
 
-pub(in crate::http) mod list;
+mod list;
+
+use utoipa_actix_web::service_config::ServiceConfig;
+
+pub(super) fn routes(v1: &mut ServiceConfig<'_>) {
+    v1.service(list::list);
+}

@@ -1,38 +1,79 @@
-//! JSON bodies, read strictly: unknown fields are errors that name the field.
+//! Strict JSON bodies: an error names the path of the field, and unknown fields are errors.
 
+use crate::http::extract::body;
 use crate::http::problem::Problem;
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
-use std::future::Future;
-use std::pin::Pin;
 
-/// The largest JSON body, in bytes.
-pub(in crate::http) const MAX_BODY: usize = 1024 * 1024;
+/// A JSON body, parsed whatever its `Content-Type` is.
+pub(in crate::http) struct Json<T>(pub(in crate::http) T);
 
-/// The bytes of a request's body, of bounded length.
-pub(in crate::http) struct Body(pub(in crate::http) web::Bytes);
-
-impl FromRequest for Body {
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = web::Bytes::from_request(request, payload);
-        Box::pin(async move {
-            bytes.await.map(Self).map_err(|error| match error.as_error::<PayloadError>() {
-                Some(PayloadError::Overflow) => {
-                    Problem::new(413, "body_too_large", format!("the body must be {MAX_BODY} bytes or smaller"))
-                }
-                _ => Problem::new(400, "invalid_body", "the body could not be read"),
-            })
-        })
+        body::read(request, payload).map(|bytes| parse(&bytes?).map(Self)).boxed_local()
     }
 }
 
-/// Reads a body; an empty one counts as `{}`.
-pub(in crate::http) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Parses a body; an empty one counts as `{}`.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Problem::new(400, "invalid_body", format!("the body: {error}")))
+    let mut parser = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+        let path = error.path().to_string();
+        invalid(&path, error.inner())
+    })?;
+    parser.end().map_err(|error| invalid(".", &error))?;
+    Ok(value)
+}
+
+fn invalid(path: &str, error: &serde_json::Error) -> Problem {
+    let place = if path == "." { "the body" } else { path };
+    Problem::new(400, "invalid_body", format!("{place}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[serde(default)]
+        list: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[serde(rename = "number")]
+        _number: u8,
+    }
+
+    #[test]
+    fn error_names_the_path_of_the_field() {
+        for (body, said) in [
+            (r#"{"list":[{"number":1},{"number":"x"}]}"#, "list[1].number: invalid type"),
+            (r#"{"list":[{"nummer":1}]}"#, "list[0].nummer: unknown field `nummer`, expected `number`"),
+            (r#"{"list":[{}]}"#, "list[0]: missing field `number`"),
+            (r#"{"list":1}"#, "list: invalid type"),
+            (r#"{"lists":1}"#, "lists: unknown field"),
+            ("[1", "the body: "),
+            ("{} {}", "the body: trailing characters"),
+        ] {
+            let problem = parse::<Outer>(body.as_bytes()).unwrap_err().to_string();
+            assert!(problem.starts_with(said), "{body}: {problem}");
+        }
+    }
+
+    #[test]
+    fn empty_body_counts_as_an_empty_object() {
+        assert!(parse::<Outer>(b"").unwrap().list.is_empty());
+    }
 }

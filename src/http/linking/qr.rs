@@ -1,26 +1,52 @@
 //! `GET /v1/accounts/{account}/qr`: the linking code as a picture, as terminal text, or as JSON.
 
-use super::qr_image::png;
-use crate::http::auth::caller::Admin;
-use crate::http::extract::account::id_of;
-use crate::http::problem::Problem;
+use super::code::CodeBody;
+use super::qr_image::{png, svg, text};
+use crate::http::auth::caller::Caller;
+use crate::http::extract::account::{Account, AccountPath};
+use crate::http::openapi::Binary;
+use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
-use actix_web::{HttpRequest, HttpResponse, web};
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
-use serde_json::json;
+use actix_web::http::header::Accept;
+use actix_web::{HttpResponse, get, mime, web};
 use std::time::Duration;
 
 /// How long a request waits for a code.
 const WAIT: Duration = Duration::from_secs(10);
 
-pub(in crate::http) async fn get(
-    _: Admin,
+/// A form that a code is shown in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Png,
+    Svg,
+    Text,
+}
+
+/// The most wanted form that exists; JSON where none does.
+fn form_of(accept: &Accept) -> Form {
+    let known = |wanted: &mime::Mime| match (wanted.type_(), wanted.subtype(), wanted.suffix()) {
+        (mime::STAR, ..) | (mime::APPLICATION, mime::JSON | mime::STAR, _) => Some(Form::Json),
+        (mime::IMAGE, mime::PNG | mime::STAR, _) => Some(Form::Png),
+        (mime::IMAGE, mime::SVG, _) => Some(Form::Svg),
+        (mime::TEXT, mime::PLAIN | mime::STAR, _) => Some(Form::Text),
+        _ => None,
+    };
+    accept.ranked().iter().find_map(known).unwrap_or(Form::Json)
+}
+
+/// Shows the code to scan, in the form that `Accept` names. Waits up to ten seconds for a code.
+#[utoipa::path(tag = "linking", security(("key" = [])), params(AccountPath), responses(
+    (status = 200, content(
+        (CodeBody = "application/json"), (Binary = "image/png"), (String = "image/svg+xml"), (String = "text/plain"))),
+    Problems))]
+#[get("/accounts/{account}/qr")]
+pub(super) async fn qr(
+    _: Caller,
     state: web::Data<State>,
-    request: HttpRequest,
-    path: web::Path<String>,
+    accept: web::Header<Accept>,
+    Account(id): Account,
 ) -> Result<HttpResponse, Problem> {
-    let id = id_of(&path)?;
     let info = state.service.account(&id).await?;
     let Some(code) = state.service.link_code(&id, WAIT).await? else {
         let (state, reason) = (info.view.state.as_str(), info.view.reason.unwrap_or_default());
@@ -28,23 +54,37 @@ pub(in crate::http) async fn get(
         let detail = format!("the account shows no code: it is {state} {reason}; {hint}");
         return Err(Problem::new(409, "no_code", detail));
     };
-    let accept = request.headers().get("accept").and_then(|value| value.to_str().ok()).unwrap_or("");
-    let qr = || QrCode::new(&code.text).map_err(|error| Problem::new(500, "internal", error.to_string()));
     let mut response = HttpResponse::Ok();
     response.insert_header(("cache-control", "no-store"));
-    Ok(match accept.split([',', ';']).next().unwrap_or("").trim() {
-        "image/png" => response.content_type("image/png").body(png(&qr()?)?),
-        "image/svg+xml" => {
-            let svg = qr()?.render::<qrcode::render::svg::Color<'_>>().min_dimensions(300, 300).build();
-            response.content_type("image/svg+xml").body(svg)
-        }
-        "text/plain" => {
-            // Terminals are mostly dark: light modules are drawn, dark ones left out.
-            let qr = qr()?;
-            let mut text = qr.render::<Dense1x2>();
-            let text = text.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
-            response.content_type("text/plain; charset=utf-8").body(text + "\n")
-        }
-        _ => response.json(json!({ "code": code.text, "expires_at": code.expires_at.rfc3339() })),
+    Ok(match form_of(&accept) {
+        Form::Json => response.json(CodeBody::from(code)),
+        Form::Png => response.content_type("image/png").body(png(&code.text)?),
+        Form::Svg => response.content_type("image/svg+xml").body(svg(&code.text)?),
+        Form::Text => response.content_type("text/plain; charset=utf-8").body(text(&code.text)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::Header;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn form_with_the_highest_quality_is_chosen() {
+        for (accept, form) in [
+            ("application/json", Form::Json),
+            ("image/svg+xml", Form::Svg),
+            ("image/*", Form::Png),
+            ("text/plain; charset=utf-8", Form::Text),
+            ("application/json;q=0.5, image/png", Form::Png),
+            ("text/html, image/svg+xml;q=0.9, */*;q=0.1", Form::Svg),
+            ("*/*", Form::Json),
+            ("video/mp4", Form::Json),
+            ("", Form::Json),
+        ] {
+            let request = TestRequest::default().insert_header(("accept", accept)).to_http_request();
+            assert_eq!(form_of(&Accept::parse(&request).unwrap()), form, "{accept}");
+        }
+    }
 }

@@ -1,15 +1,32 @@
-//! A QR code as a PNG file.
+//! A QR code as a picture or as text.
 
 use crate::http::problem::Problem;
+use qrcode::render::svg::Color as SvgColor;
+use qrcode::render::unicode::Dense1x2;
 use qrcode::{Color, QrCode};
 
 /// Pixels of one module, and modules of the margin.
 const SCALE: usize = 8;
-
 const MARGIN: usize = 4;
 
-/// A black-and-white picture, one byte a pixel.
-pub(in crate::http) fn png(qr: &QrCode) -> Result<Vec<u8>, Problem> {
+fn encode(code: &str) -> Result<QrCode, Problem> {
+    QrCode::new(code).map_err(|error| Problem::new(500, "internal", error.to_string()))
+}
+
+pub(super) fn svg(code: &str) -> Result<String, Problem> {
+    Ok(encode(code)?.render::<SvgColor<'_>>().min_dimensions(300, 300).build())
+}
+
+/// Block characters. Most terminals are dark, so light modules are drawn and dark ones left out.
+pub(super) fn text(code: &str) -> Result<String, Problem> {
+    let qr = encode(code)?;
+    let mut text = qr.render::<Dense1x2>();
+    Ok(text.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build() + "\n")
+}
+
+/// A grey picture, one byte a pixel.
+pub(super) fn png(code: &str) -> Result<Vec<u8>, Problem> {
+    let qr = encode(code)?;
     let modules = qr.to_colors();
     let side = qr.width();
     let pixels = (side + 2 * MARGIN) * SCALE;

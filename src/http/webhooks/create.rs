@@ -1,26 +1,32 @@
 //! `POST /v1/webhooks`.
 
-use super::view::render_new;
-use crate::http::auth::caller::Admin;
-use crate::http::extract::json as body;
-use crate::http::extract::json::Body;
-use crate::http::extract::once::{Creation, created};
-use crate::http::problem::Problem;
+use super::body::WebhookBody;
+use crate::http::answer::Answer;
+use crate::http::auth::caller::Caller;
+use crate::http::extract::json::Json;
+use crate::http::extract::once::{Once, OnceHeader};
+use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
 use crate::webhook::{Endpoint, NewEndpoint};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{post, web};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewWebhook {
+    #[schema(example = "https://bot.example/hook")]
     url: String,
+    /// Types and patterns: `message.received`, `message.*`, `*`, which is the default.
     #[serde(default = "everything")]
+    #[schema(min_items = 1, max_items = 100)]
     events: Vec<String>,
+    /// The accounts whose events are delivered; all where it is absent.
     accounts: Option<Vec<String>>,
+    /// Headers that are sent with each delivery.
     #[serde(default)]
     headers: BTreeMap<String, String>,
 }
@@ -29,28 +35,39 @@ fn everything() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-pub(in crate::http) async fn create(
-    admin: Admin,
-    state: web::Data<State>,
-    request: HttpRequest,
-    Body(bytes): Body,
-) -> Result<HttpResponse, Problem> {
-    let creation = match Creation::begin(&state.service, &request, &admin, &bytes)? {
-        Ok(creation) => creation,
-        Err(answer) => return Ok(answer),
-    };
-    let new: NewWebhook = body::read(&bytes)?;
-    if new.events.is_empty() || new.events.len() > 100 {
-        return Err(Problem::field("events", "must name 1 to 100 event types, such as message.received or message.*"));
-    }
-    for (name, value) in &new.headers {
-        let reserved = name.to_ascii_lowercase().starts_with("webhook-") || name.eq_ignore_ascii_case("content-type");
-        if reserved || HeaderName::from_str(name).is_err() || HeaderValue::from_str(value).is_err() {
-            return Err(Problem::field("headers", format!("{name:?} cannot be sent as a header of one's own")));
+impl NewWebhook {
+    fn check(self) -> Result<NewEndpoint, Problem> {
+        let Self { url, events, accounts, headers } = self;
+        if events.is_empty() || events.len() > 100 {
+            let why = "must name 1 to 100 event types, such as message.received or message.*";
+            return Err(Problem::field("events", why));
         }
+        for (name, value) in &headers {
+            let reserved =
+                name.to_ascii_lowercase().starts_with("webhook-") || name.eq_ignore_ascii_case("content-type");
+            if reserved || HeaderName::from_str(name).is_err() || HeaderValue::from_str(value).is_err() {
+                return Err(Problem::field("headers", format!("{name:?} cannot be sent as a header of one's own")));
+            }
+        }
+        Ok(NewEndpoint { url, events, accounts, headers })
     }
-    let endpoint = NewEndpoint { url: new.url, events: new.events, accounts: new.accounts, headers: new.headers };
-    let remember = |endpoint: &Endpoint| creation.remember(render_new(endpoint));
+}
+
+/// Creates a webhook. The answer shows its signing secret, this once.
+#[utoipa::path(tag = "webhooks", security(("key" = [])), params(OnceHeader), request_body = NewWebhook,
+    responses((status = 201, body = WebhookBody), Problems))]
+#[post("/webhooks")]
+pub(super) async fn create(
+    _: Caller,
+    state: web::Data<State>,
+    once: Once,
+    Json(new): Json<NewWebhook>,
+) -> Result<Answer<WebhookBody>, Problem> {
+    if let Some(answer) = once.repeated(&state.service)? {
+        return Ok(answer);
+    }
+    let endpoint = new.check()?;
+    let remember = |endpoint: &Endpoint| once.created(&WebhookBody::created(endpoint), state.service.now());
     let endpoint = state.service.create_webhook(endpoint, remember).await?;
-    Ok(created(render_new(&endpoint)))
+    Ok(Answer::created(WebhookBody::created(&endpoint)))
 }

@@ -1,14 +1,25 @@
 //! `GET /v1/webhooks`.
 
-use super::view::render;
-use crate::http::auth::caller::Admin;
-use crate::http::problem::Problem;
+use super::body::WebhookBody;
+use crate::http::answer::Answer;
+use crate::http::auth::caller::Caller;
+use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
-use actix_web::{HttpResponse, web};
-use serde_json::{Value, json};
+use actix_web::{get, web};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-pub(in crate::http) async fn list(_: Admin, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+#[derive(Serialize, ToSchema)]
+struct WebhookPage {
+    data: Vec<WebhookBody>,
+    /// Always null: the list has one page.
+    next: Option<String>,
+}
+
+/// Lists webhooks.
+#[utoipa::path(tag = "webhooks", security(("key" = [])), responses((status = 200, body = WebhookPage), Problems))]
+#[get("/webhooks")]
+pub(super) async fn list(_: Caller, state: web::Data<State>) -> Result<Answer<WebhookPage>, Problem> {
     let endpoints = state.service.webhooks()?;
-    let data: Vec<Value> = endpoints.iter().map(render).collect();
-    Ok(HttpResponse::Ok().json(json!({ "data": data, "next": null })))
+    Ok(Answer::ok(WebhookPage { data: endpoints.iter().map(WebhookBody::from).collect(), next: None }))
 }

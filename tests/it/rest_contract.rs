@@ -1,0 +1,101 @@
+//! The contracts of `api.md` that hold for every route.
+
+use crate::served::Served;
+use serde_json::{Value, json};
+
+const METHODS: [&str; 6] = ["get", "put", "post", "delete", "options", "patch"];
+
+/// Compares with `tests/golden/openapi.json`; `WHARF_GOLDEN=write` writes the file, to be reviewed as a change of the interface.
+#[actix_web::test]
+async fn openapi_document_equals_the_golden_file() {
+    let it = Served::start().await;
+    let answer = it.client.http.get(format!("{}/openapi.json", it.client.wharf)).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let document = answer.text().await.unwrap() + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/openapi.json");
+    if std::env::var("WHARF_GOLDEN").is_ok_and(|mode| mode == "write") {
+        std::fs::write(path, &document).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    let changed = document.lines().zip(golden.lines()).find(|(new, old)| new != old);
+    assert!(
+        document == golden,
+        "the interface has changed: WHARF_GOLDEN=write writes it; first difference: {changed:?}"
+    );
+}
+
+#[actix_web::test]
+async fn operation_ids_are_unique_and_every_reference_resolves() {
+    let it = Served::start().await;
+    let document = it.client.get("/openapi.json").await;
+    let mut ids: Vec<&str> = Vec::new();
+    for (_, _, operation) in operations(&document) {
+        ids.push(operation["operationId"].as_str().unwrap());
+        let tag = operation["tags"][0].as_str().unwrap();
+        assert!(ids.last().unwrap().starts_with(&format!("{tag}_")), "{operation}");
+    }
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
+    }
+}
+
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, item)| {
+        METHODS.iter().filter_map(move |method| Some((path.as_str(), *method, item.get(method)?)))
+    });
+    all.collect()
+}
+
+/// The path of a template, with values that name nothing.
+fn filled(template: &str) -> String {
+    ["account", "contact", "message", "token", "webhook"]
+        .iter()
+        .fold(template.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), "unknown"))
+}
+
+#[actix_web::test]
+async fn every_documented_operation_is_served() {
+    let it = Served::start().await;
+    let document = it.client.get("/openapi.json").await;
+    let operations = operations(&document);
+    assert!(operations.len() > 30, "{}", operations.len());
+    for (template, method, _) in operations {
+        let path = filled(template);
+        assert!(!path.contains('{'), "{path}");
+        let answer = it.client.try_send(it.client.request(&method.to_uppercase(), &path)).await.unwrap();
+        let code = answer.json()["code"].clone();
+        assert!(code != "not_found" && code != "method_not_allowed", "{method} {path}: {code}");
+    }
+}
+
+#[actix_web::test]
+async fn malformed_input_is_refused_by_the_path_of_its_field() {
+    let it = Served::start().await;
+    for (method, path, body, code, said) in [
+        ("POST", "/v1/accounts/a/messages", json!({ "to": "1", "text": { "body": 5 } }), "invalid_body", "text.body: "),
+        ("POST", "/v1/accounts/a/messages", json!({ "to": "1", "text": { "bdy": "" } }), "invalid_body", "text.bdy: "),
+        ("POST", "/v1/accounts/a/messages", json!({ "to": "1", "mentions": [1] }), "invalid_body", "mentions[0]: "),
+        ("POST", "/v1/webhooks", json!({ "url": "http://a", "headers": { "x": 1 } }), "invalid_body", "headers.x: "),
+        ("POST", "/v1/webhooks", json!({}), "invalid_body", "the body: missing field `url`"),
+        ("PATCH", "/v1/accounts/a", json!({ "colour": 1 }), "invalid_body", "colour: unknown field"),
+        ("GET", "/v1/accounts?limit=0", json!(null), "invalid_query", "limit: must be 1 to 1000"),
+        ("GET", "/v1/events?limit=1001", json!(null), "invalid_query", "limit: must be 1 to 1000"),
+        ("GET", "/v1/events?wait=long", json!(null), "invalid_query", "wait: "),
+        ("GET", "/v1/events?since=1", json!(null), "invalid_query", "since: unknown field"),
+    ] {
+        let mut request = it.client.request(method, path);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = it.client.try_send(request).await.unwrap();
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (400, &json!(code)), "{method} {path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with(said), "{method} {path}: {problem}");
+    }
+}
