@@ -1,7 +1,8 @@
-//! The OpenAPI document, collected from the routes.
+//! The OpenAPI document, collected from the routes, and what it says about a path.
 
 use super::problem::ProblemBody;
-use actix_web::http::StatusCode;
+use actix_web::dev::ResourceDef;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, get, web};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -45,20 +46,38 @@ pub(super) struct Binary(Vec<u8>);
 /// The routes of the server as the document lists them.
 pub(super) struct Routes {
     json: String,
+    paths: Vec<(ResourceDef, Vec<Method>)>,
 }
 
 impl Routes {
     pub(super) fn new(mut document: Document) -> Self {
-        for item in document.paths.paths.values_mut() {
-            operations(item).into_iter().for_each(complete);
+        let mut paths = Vec::new();
+        for (path, item) in &mut document.paths.paths {
+            let operations = operations(item);
+            let methods = operations.iter().map(|(method, _)| method.clone()).collect();
+            paths.push((ResourceDef::new(path.as_str()), methods));
+            operations.into_iter().for_each(|(_, operation)| complete(operation));
         }
-        Self { json: document.to_pretty_json().unwrap_or_default() }
+        Self { json: document.to_pretty_json().unwrap_or_default(), paths }
+    }
+
+    /// The methods of a path; none where the path is unknown.
+    pub(super) fn methods(&self, path: &str) -> Vec<Method> {
+        let found = self.paths.iter().filter(|(template, _)| template.is_match(path));
+        found.flat_map(|(_, methods)| methods.iter().cloned()).collect()
     }
 }
 
-fn operations(item: &mut PathItem) -> Vec<&mut Operation> {
-    let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.options, &mut item.patch];
-    all.into_iter().filter_map(Option::as_mut).collect()
+fn operations(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
+    let all = [
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::DELETE, &mut item.delete),
+        (Method::OPTIONS, &mut item.options),
+        (Method::PATCH, &mut item.patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))).collect()
 }
 
 /// Completes what the collected operation lacks. Operations are named after their handlers, and the tag makes the names unique;

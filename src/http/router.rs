@@ -6,6 +6,8 @@ use crate::http::problem::Problem;
 use crate::http::state::State;
 use crate::http::{accounts, admin, contacts, events, linking, messages, signal, webhooks};
 use actix_web::dev::Server;
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use std::net::TcpListener;
 use utoipa_actix_web::AppExt;
@@ -40,6 +42,17 @@ pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
 }
 
 /// Answers a request whose path or method is unknown.
-async fn no_route(request: HttpRequest) -> HttpResponse {
-    Problem::new(404, "not_found", format!("there is no {} {}", request.method(), request.path())).error_response()
+async fn no_route(request: HttpRequest, routes: web::Data<Routes>) -> HttpResponse {
+    let (method, path) = (request.method(), request.path());
+    let allowed = routes.methods(path);
+    if allowed.is_empty() {
+        return Problem::new(404, "not_found", format!("there is no {method} {path}")).error_response();
+    }
+    let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    let detail = format!("{path} does not take {method}; it takes {allowed}");
+    let mut response = Problem::new(405, "method_not_allowed", detail).error_response();
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
 }

@@ -1,6 +1,7 @@
 //! The contracts of `api.md` that hold for every route.
 
 use crate::served::Served;
+use reqwest::header::ALLOW;
 use serde_json::{Value, json};
 
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "options", "patch"];
@@ -72,6 +73,29 @@ async fn every_documented_operation_is_served() {
         let code = answer.json()["code"].clone();
         assert!(code != "not_found" && code != "method_not_allowed", "{method} {path}: {code}");
     }
+}
+
+#[actix_web::test]
+async fn unknown_method_of_a_known_path_is_405_with_allow() {
+    let it = Served::start().await;
+    let document = it.client.get("/openapi.json").await;
+    for (template, item) in document["paths"].as_object().unwrap() {
+        let known: Vec<String> =
+            METHODS.iter().filter(|method| item.get(method).is_some()).map(|method| method.to_uppercase()).collect();
+        for method in METHODS.map(str::to_uppercase).iter().filter(|method| !known.contains(method)) {
+            let path = filled(template);
+            let answer = it.client.request(method, &path).send().await.unwrap();
+            assert_eq!(answer.status(), 405, "{method} {path}");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            let allowed: Vec<String> =
+                answer.headers()[ALLOW].to_str().unwrap().split(", ").map(str::to_owned).collect();
+            assert_eq!(allowed, known, "{method} {path}");
+            let problem: Value = answer.json().await.unwrap();
+            assert_eq!(problem["code"], "method_not_allowed");
+        }
+    }
+    let unknown = it.client.request("PUT", "/v1/nothing").send().await.unwrap();
+    assert_eq!((unknown.status().as_u16(), unknown.headers().get(ALLOW)), (404, None));
 }
 
 #[actix_web::test]
