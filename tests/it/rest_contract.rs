@@ -3,6 +3,10 @@
 use crate::served::Served;
 use reqwest::header::ALLOW;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use syn::visit::{self, Visit};
+use wharf::http::EVENT_TYPES;
 
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "options", "patch"];
 
@@ -122,4 +126,77 @@ async fn malformed_input_is_refused_by_the_path_of_its_field() {
         assert_eq!((answer.status, &problem["code"]), (400, &json!(code)), "{method} {path}: {problem}");
         assert!(problem["detail"].as_str().unwrap().starts_with(said), "{method} {path}: {problem}");
     }
+}
+
+#[actix_web::test]
+async fn unknown_event_types_are_refused_with_the_list_of_known_ones() {
+    let it = Served::start().await;
+    let webhook = |events: Value| json!({ "url": "http://127.0.0.1:9/", "events": events });
+    for (method, path, body, said) in [
+        (
+            "POST",
+            "/v1/webhooks",
+            webhook(json!(["message.recieved"])),
+            "events[0]: there is no event type \"message.rec",
+        ),
+        (
+            "POST",
+            "/v1/webhooks",
+            webhook(json!(["message.*", "messages.*"])),
+            "events[1]: there is no event type \"mess",
+        ),
+        ("POST", "/v1/webhooks", webhook(json!([""])), "events[0]: there is no event type \"\""),
+        ("GET", "/v1/events?type=poll", json!(null), "type: there is no event type \"poll\""),
+    ] {
+        let answer = it.client.try_send(it.client.request(method, path).json(&body)).await.unwrap();
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (400, &json!("invalid_field")), "{path} {body}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(said), "{path} {body}: {detail}");
+        assert!(EVENT_TYPES.iter().all(|known| detail.contains(known)), "{detail}");
+    }
+    for known in EVENT_TYPES.iter().chain(&["*", "message.*", "account.*"]) {
+        assert_eq!(it.client.post("/v1/webhooks", webhook(json!([known]))).await.status, 201, "{known}");
+        it.client.get(&format!("/v1/events?type={known}")).await;
+    }
+}
+
+/// Text literals of the sources that look like an event type.
+#[derive(Default)]
+struct Literals(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Literals {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if item.attrs.is_empty() {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
+        let text = literal.value();
+        let subjects =
+            ["account", "call", "chat", "contact", "group", "identity", "message", "poll", "presence", "reaction"];
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        if text.split_once('.').is_some_and(|(subject, rest)| subjects.contains(&subject) && is_word(rest)) {
+            self.0.insert(text);
+        }
+    }
+}
+
+fn collect(folder: &Path, found: &mut Literals) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else {
+            found.visit_file(&syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn known_event_types_are_those_that_accounts_emit() {
+    let mut found = Literals::default();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/account"), &mut found);
+    assert_eq!(found.0, EVENT_TYPES.iter().map(|&known| known.to_owned()).collect());
 }

@@ -1,5 +1,6 @@
 //! `GET /v1/events`: by cursor, with a long poll.
 
+use super::types;
 use crate::actors::EventFilter;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
@@ -29,7 +30,7 @@ struct EventQuery {
     limit: Limit,
     /// Events of this account only.
     account: Option<String>,
-    /// Events of this type only.
+    /// Events of this type only, or of a pattern such as `message.*`.
     #[serde(rename = "type")]
     #[param(example = "message.received")]
     kind: Option<String>,
@@ -73,6 +74,9 @@ pub(super) async fn list(
 ) -> Result<Answer<EventPageBody>, Problem> {
     let account = query.account.as_deref().map(account::parse).transpose()?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).min(MAX_WAIT));
+    if let Some(kind) = &query.kind {
+        types::check("type", kind)?;
+    }
     let filter = EventFilter { account, kind: query.kind };
     let page = state.service.events(query.after.as_deref(), query.limit.get(), &filter, wait).await?;
     let data = page.events.into_iter().map(RawValue::from_string).collect::<Result<_, _>>();

@@ -1,6 +1,7 @@
 //! `/v1/events`: the event log.
 
 mod list;
+pub(in crate::http) mod types;
 
 use utoipa_actix_web::service_config::ServiceConfig;
 

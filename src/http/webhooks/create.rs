@@ -3,6 +3,7 @@
 use super::body::WebhookBody;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
+use crate::http::events::types;
 use crate::http::extract::json::Json;
 use crate::http::extract::once::{Once, OnceHeader};
 use crate::http::problem::{Problem, Problems};
@@ -41,6 +42,9 @@ impl NewWebhook {
         if events.is_empty() || events.len() > 100 {
             let why = "must name 1 to 100 event types, such as message.received or message.*";
             return Err(Problem::field("events", why));
+        }
+        for (index, pattern) in events.iter().enumerate() {
+            types::check(&format!("events[{index}]"), pattern)?;
         }
         for (name, value) in &headers {
             let reserved =
