@@ -23,6 +23,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 /// Parses a body; an empty one counts as `{}`.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    // serde would read the elements of an array as the fields of a struct.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(400, "invalid_body", "the body must be a JSON object"));
+    }
     let mut parser = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path().to_string();
@@ -33,7 +37,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 fn invalid(path: &str, error: &serde_json::Error) -> Problem {
-    let place = if path == "." { "the body" } else { path };
+    let place = if error.is_data() && path != "." { path } else { "the body" };
     Problem::new(400, "invalid_body", format!("{place}: {error}"))
 }
 
@@ -64,8 +68,10 @@ mod tests {
             (r#"{"list":[{}]}"#, "list[0]: missing field `number`"),
             (r#"{"list":1}"#, "list: invalid type"),
             (r#"{"lists":1}"#, "lists: unknown field"),
-            ("[1", "the body: "),
-            ("{} {}", "the body: trailing characters"),
+            ("[[]]", "the body must be a JSON object"),
+            ("null", "the body must be a JSON object"),
+            (r#"{"list":[]"#, "the body: EOF"),
+            (" {} {}", "the body: trailing characters"),
         ] {
             let problem = parse::<Outer>(body.as_bytes()).unwrap_err().to_string();
             assert!(problem.starts_with(said), "{body}: {problem}");
