@@ -165,7 +165,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     })?;
     service.prepare().await?;
     let (keys, new_admin_key) = Keyring::open(&service, parts.admin_key).await?;
-    let server = http::serve(listener, State { service: service.clone(), keys })
+    let server = http::serve(listener, State { service: service.clone(), keys }, &config.http.cors_origins)
         .map_err(|why| AppError::Listen { address: config.listen.clone(), why })?;
     let handle = server.handle();
     actix_web::rt::spawn(server);

@@ -5,16 +5,19 @@ use crate::http::openapi::{self, Routes};
 use crate::http::problem::Problem;
 use crate::http::state::State;
 use crate::http::{accounts, admin, contacts, events, linking, messages, signal, webhooks};
+use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::Condition;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use std::net::TcpListener;
 use utoipa_actix_web::AppExt;
 
 /// Serves the interface on a bound listener until the server is stopped.
-pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
+pub fn serve(listener: TcpListener, state: State, cors_origins: &[String]) -> std::io::Result<Server> {
     let state = web::Data::new(state);
+    let cors_origins = cors_origins.to_vec();
     let server = HttpServer::new(move || {
         let v1 = utoipa_actix_web::scope("/v1")
             .configure(accounts::routes)
@@ -24,7 +27,8 @@ pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
             .configure(signal::routes)
             .configure(events::routes)
             .configure(webhooks::routes)
-            .configure(admin::routes);
+            .configure(admin::routes)
+            .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)));
         let (app, document) = App::new()
             .into_utoipa_app()
             .openapi(openapi::base())
@@ -39,6 +43,19 @@ pub fn serve(listener: TcpListener, state: State) -> std::io::Result<Server> {
             .default_service(web::to(no_route))
     });
     Ok(server.workers(2).shutdown_timeout(5).disable_signals().listen(listener)?.run())
+}
+
+/// Lets pages of these origins call the interface; `*` stands for every origin. API keys travel in headers, so no credentials.
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers(["accept", "authorization", "content-type", "idempotency-key", "x-api-key"])
+        .expose_headers(["content-disposition", "retry-after"])
+        .max_age(3600);
+    origins.iter().fold(cors, |cors, origin| match origin.as_str() {
+        "*" => cors.allow_any_origin(),
+        origin => cors.allowed_origin(origin),
+    })
 }
 
 /// Answers a request whose path or method is unknown.

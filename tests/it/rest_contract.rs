@@ -1,11 +1,12 @@
 //! The contracts of `api.md` that hold for every route.
 
 use crate::served::Served;
-use reqwest::header::ALLOW;
+use reqwest::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use syn::visit::{self, Visit};
+use wharf::app::Parts;
 use wharf::http::EVENT_TYPES;
 
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "options", "patch"];
@@ -199,4 +200,41 @@ fn known_event_types_are_those_that_accounts_emit() {
     let mut found = Literals::default();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/account"), &mut found);
     assert_eq!(found.0, EVENT_TYPES.iter().map(|&known| known.to_owned()).collect());
+}
+
+const PAGE: &str = "https://bots.example";
+
+fn from_page(it: &Served, method: &str, origin: &str) -> reqwest::RequestBuilder {
+    let request = it.client.request(method, "/v1/accounts").header("origin", origin);
+    request.header("access-control-request-method", "POST").header("access-control-request-headers", "authorization")
+}
+
+#[actix_web::test]
+async fn cors_is_off_by_default() {
+    let it = Served::start().await;
+    let preflight = from_page(&it, "OPTIONS", PAGE).send().await.unwrap();
+    assert_eq!((preflight.status().as_u16(), preflight.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN)), (405, None));
+    let answer = from_page(&it, "GET", PAGE).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN)), (200, None));
+}
+
+#[actix_web::test]
+async fn pages_of_the_configured_origins_alone_may_call_the_interface() {
+    let it = Served::configured(Parts::default(), |config| config.http.cors_origins = vec![PAGE.to_owned()]).await;
+    let preflight = from_page(&it, "OPTIONS", PAGE).send().await.unwrap();
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(&preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], PAGE);
+    let answer = from_page(&it, "GET", PAGE).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(&answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], PAGE);
+    for method in ["OPTIONS", "GET"] {
+        let answer = from_page(&it, method, "https://other.example").send().await.unwrap();
+        assert_eq!(answer.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN), None, "{method}");
+    }
+    let unknown = it.client.request("PUT", "/v1/accounts").header("origin", PAGE).send().await.unwrap();
+    assert_eq!(unknown.status(), 405);
+    let link =
+        it.client.http.request(reqwest::Method::OPTIONS, format!("{}/link/passkey/x/assertion", it.client.wharf));
+    let preflight = link.header("origin", "https://web.whatsapp.com").send().await.unwrap();
+    assert_eq!(&preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://web.whatsapp.com");
 }
