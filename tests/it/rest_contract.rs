@@ -238,3 +238,25 @@ async fn pages_of_the_configured_origins_alone_may_call_the_interface() {
     let preflight = link.header("origin", "https://web.whatsapp.com").send().await.unwrap();
     assert_eq!(&preflight.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "https://web.whatsapp.com");
 }
+
+#[actix_web::test]
+async fn headers_that_frame_or_sign_a_delivery_are_refused() {
+    let it = Served::start().await;
+    for name in [
+        "Host",
+        "Content-Length",
+        "content-type",
+        "Transfer-Encoding",
+        "connection",
+        "webhook-id",
+        "X-Hub-Signature-256",
+        "a b",
+    ] {
+        let body = json!({ "url": "http://127.0.0.1:9/", "headers": { name: "x" } });
+        let problem = it.client.post("/v1/webhooks", body).await.json();
+        assert_eq!(problem["code"], "invalid_field", "{name}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with("headers: "), "{problem}");
+    }
+    let body = json!({ "url": "http://127.0.0.1:9/", "headers": { "authorization": "Bearer x" } });
+    assert_eq!(it.client.post("/v1/webhooks", body).await.status, 201);
+}

@@ -36,6 +36,13 @@ fn everything() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
+/// Headers that frame or sign a delivery.
+fn is_reserved(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let frames = ["connection", "host", "te", "transfer-encoding", "upgrade"].contains(&name.as_str());
+    frames || ["content-", "webhook-", "x-hub-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 impl NewWebhook {
     fn check(self) -> Result<NewEndpoint, Problem> {
         let Self { url, events, accounts, headers } = self;
@@ -47,9 +54,7 @@ impl NewWebhook {
             types::check(&format!("events[{index}]"), pattern)?;
         }
         for (name, value) in &headers {
-            let reserved =
-                name.to_ascii_lowercase().starts_with("webhook-") || name.eq_ignore_ascii_case("content-type");
-            if reserved || HeaderName::from_str(name).is_err() || HeaderValue::from_str(value).is_err() {
+            if is_reserved(name) || HeaderName::from_str(name).is_err() || HeaderValue::from_str(value).is_err() {
                 return Err(Problem::field("headers", format!("{name:?} cannot be sent as a header of one's own")));
             }
         }
