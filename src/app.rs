@@ -15,7 +15,8 @@ use crate::signal::JumpLimit;
 use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, StorageError};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
-use base64::Engine as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +171,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     })?;
     service.prepare().await?;
     let (keys, new_admin_key) = Keyring::open(&service, parts.admin_key).await?;
-    let server = http::serve(listener, State { service: service.clone(), keys })
+    let server = http::serve(listener, State { service: service.clone(), keys }, &config.http.cors_origins)
         .map_err(|why| AppError::Listen { address: config.listen.clone(), why })?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
@@ -196,7 +197,10 @@ fn size_of(data: &str) -> Measure {
 
 fn free_space_of(data: &str) -> Measure {
     let data = data.to_owned();
-    Arc::new(move || fs2::available_space(&data).ok())
+    Arc::new(move || {
+        let disk = rustix::fs::statvfs(&data).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    })
 }
 
 fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {
@@ -209,15 +213,47 @@ fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {
 /// The DER certificates of `network.ca_file`.
 fn extra_roots(config: &Config) -> Result<Vec<Vec<u8>>, AppError> {
     let Some(path) = &config.network.ca_file else { return Ok(Vec::new()) };
-    let invalid = |why: &str| ConfigError::Invalid(format!("network.ca_file {path}: {why}"));
-    let text = std::fs::read_to_string(path).map_err(|error| invalid(&error.to_string()))?;
-    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
-    blocks
-        .map(|block| {
-            let body = block.split("-----END").next().unwrap_or_default();
-            let joined: String = body.split_whitespace().collect();
-            let der = base64::engine::general_purpose::STANDARD.decode(joined);
-            der.map_err(|_| invalid("it holds no readable PEM certificate").into())
-        })
-        .collect()
+    let invalid = |why: String| ConfigError::Invalid(format!("network.ca_file {path}: {why}"));
+    let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).map(|certificate| Ok(certificate?.to_vec()));
+    let certificates: Result<Vec<Vec<u8>>, pem::Error> = certificates.collect();
+    match certificates {
+        Ok(found) if found.is_empty() => Err(invalid("it holds no PEM certificate".to_owned()).into()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(invalid(format!("it holds an unreadable PEM certificate: {error}")).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots_of(pem: &str) -> Result<Vec<Vec<u8>>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, pem).unwrap();
+        let mut config = Config::default();
+        config.network.ca_file = Some(path.display().to_string());
+        extra_roots(&config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_certificate_of_a_ca_file_is_read_and_other_sections_are_skipped() {
+        let section = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        let pem = [section("CERTIFICATE", "AQID"), section("PRIVATE KEY", "AAAA"), section("CERTIFICATE", "BAUG")];
+        assert_eq!(roots_of(&pem.concat()), Ok(vec![vec![1, 2, 3], vec![4, 5, 6]]));
+    }
+
+    #[test]
+    fn ca_file_without_a_readable_certificate_is_refused() {
+        for (pem, said) in [
+            ("", "holds no PEM certificate"),
+            ("just text\n", "holds no PEM certificate"),
+            ("-----BEGIN CERTIFICATE-----\n???\n-----END CERTIFICATE-----\n", "unreadable PEM certificate"),
+            ("-----BEGIN CERTIFICATE-----\nAQID\n", "unreadable PEM certificate"),
+        ] {
+            let error = roots_of(pem).unwrap_err();
+            assert!(error.contains("network.ca_file") && error.contains(said), "{pem:?}: {error}");
+        }
+    }
 }

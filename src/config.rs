@@ -37,11 +37,17 @@ pub struct Config {
     pub data: String,
     pub log: String,
     pub drain_seconds: u64,
+    pub http: HttpConfig,
     pub storage: StorageConfig,
     pub network: NetworkConfig,
     pub accounts: AccountsConfig,
     pub webhooks: WebhooksConfig,
     pub retention: RetentionConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpConfig {
+    pub cors_origins: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +102,7 @@ impl Default for Config {
             data: "./data".into(),
             log: "info".into(),
             drain_seconds: 20,
+            http: HttpConfig { cors_origins: Vec::new() },
             storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,
@@ -163,6 +170,12 @@ impl Config {
         let absolute = |path: &str| std::path::absolute(path).map_err(|error| invalid(error.to_string()));
         if absolute(&config.master_key_file())?.starts_with(absolute(&config.data)?) {
             return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
+        }
+        for origin in &config.http.cors_origins {
+            if origin != "*" && !is_origin(origin) {
+                let rule = "expected origins such as https://bots.example, or \"*\"";
+                return Err(invalid(format!("http.cors_origins: {rule}, not {origin:?}")));
+            }
         }
         if config.accounts.cached_groups == 0 || config.accounts.cached_groups_seconds == 0 {
             return Err(invalid("accounts.cached_groups and cached_groups_seconds must be 1 or more".into()));
@@ -240,6 +253,11 @@ impl Config {
     }
 }
 
+/// A scheme, a host and a port, exactly as a browser sends them in `Origin`.
+fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
+}
+
 /// 64 hex digits.
 pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     let mut bytes = [0; 32];
@@ -299,6 +317,16 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_read_from_the_file_and_from_the_environment() {
+        let origins = |text, vars| Config::parse(text, vars).unwrap().http.cors_origins;
+        assert_eq!(
+            origins("http:\n  cors_origins: ['https://bots.example:8443']\n", vec![]),
+            ["https://bots.example:8443"]
+        );
+        assert_eq!(origins("", env(&[("WHARF__HTTP__CORS_ORIGINS", r#"["*"]"#)])), ["*"]);
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_nearest_neighbour() {
         let error = Config::parse("network:\n  roots_key: x\n", []).unwrap_err();
         assert_eq!(error.to_string(), "unknown setting network.roots_key; did you mean network.root_key?");
@@ -318,6 +346,10 @@ mod tests {
             "retention:\n  events_days: 0\n",
             "storage:\n  master_key_file: ./data/master.key\n",
             "storage:\n  master_key_file: data/master.key\n",
+            "http:\n  cors_origins: https://bots.example\n",
+            "http:\n  cors_origins: [bots.example]\n",
+            "http:\n  cors_origins: ['https://bots.example/']\n",
+            "http:\n  cors_origins: ['https://bots.example:443']\n",
             "a: [\n",
         ] {
             assert!(matches!(Config::parse(text, []), Err(ConfigError::Invalid(_))), "{text}");

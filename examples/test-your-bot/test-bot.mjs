@@ -43,19 +43,22 @@ async function waitFor(ask) {
   }
 }
 
-// The bot under test: it answers every message.
+// The bot under test: it answers texts, and lets everything else pass.
 const bot = await listen(async (request, response) => {
   const parts = []
   for await (const part of request) parts.push(part)
   const event = JSON.parse(Buffer.concat(parts))
   response.writeHead(204).end()
-  const { chat, text } = event.data
+  const { chat, type, text } = event.data
+  if (event.type !== 'message.received' || type !== 'text') return
   const reply = { to: chat, type: 'text', text: { body: `You said: ${text.body}` } }
   await call('POST', `${api}/v1/accounts/${event.account}/messages`, reply)
 })
 
-async function theBotAnswers() {
-  await call('POST', `${sandbox}/phones/${maria}/messages`, { to: support, text: 'hello' })
+async function theBotAnswersTexts() {
+  const write = message => call('POST', `${sandbox}/phones/${maria}/messages`, { to: support, ...message })
+  await write({ image: { data: 'aGVsbG8=' } })
+  await write({ text: 'hello' })
   const read = async () => (await call('GET', `${sandbox}/phones/${maria}/messages`)).data.map(m => m.text)
   assert.deepEqual(await waitFor(async () => (await read()).length && read()), ['You said: hello'])
 }
@@ -84,7 +87,7 @@ try {
   await waitFor(async () => (await call('GET', `${api}/v1/accounts/support`)).state === 'online')
   const hook = { url: `http://127.0.0.1:${bot.address().port}/`, events: ['message.received'] }
   await call('POST', `${api}/v1/webhooks`, hook)
-  await theBotAnswers()
+  await theBotAnswersTexts()
   console.log('ok')
 } finally {
   for (const program of running) {

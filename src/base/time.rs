@@ -4,7 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// RFC 3339 with three digits of fraction, zeros included: texts of equal length, which sort as the times do.
+const MILLISECONDS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -36,13 +42,13 @@ impl Timestamp {
         u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
     }
 
-    /// RFC 3339 in UTC with milliseconds, as every time in the HTTP interface.
+    /// RFC 3339 in UTC, always with three digits of fraction (`api.md`).
     pub fn rfc3339(self) -> String {
         let nanos = i128::from(self.0) * 1_000_000;
         OffsetDateTime::from_unix_timestamp_nanos(nanos)
             .ok()
-            .and_then(|t| t.format(&Rfc3339).ok())
-            .unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
+            .and_then(|t| t.format(MILLISECONDS).ok())
+            .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
     }
 }
 
@@ -146,7 +152,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_printed_as_rfc3339_in_utc() {
-        assert_eq!(Timestamp(1_760_000_000_123).rfc3339(), "2025-10-09T08:53:20.123Z");
+    fn timestamps_are_rendered_in_utc_with_three_digits_of_fraction() {
+        for (millis, text) in [
+            (1_760_000_000_123, "2025-10-09T08:53:20.123Z"),
+            (1_760_000_000_120, "2025-10-09T08:53:20.120Z"),
+            (1_760_000_000_000, "2025-10-09T08:53:20.000Z"),
+            (0, "1970-01-01T00:00:00.000Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(Timestamp(millis).rfc3339(), text);
+        }
+        assert_eq!(Timestamp::parse("2025-10-09T08:53:20.000Z"), Some(Timestamp(1_760_000_000_000)));
     }
 }

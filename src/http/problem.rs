@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457): the one place where errors become answers.
+//! Problem details (RFC 9457): the one place where an error becomes an answer.
 
 use crate::account::Repeated;
 use crate::actors::ActorError;
@@ -7,11 +7,16 @@ use crate::storage::StorageError;
 use crate::webhook::TargetError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use serde_json::json;
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
-/// An answer that says what went wrong, to programs by `code` and to people by `detail`.
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// An error answer: `code` is for programs, `detail` for people.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -25,9 +30,40 @@ impl Problem {
         Self { status, code, detail: detail.into() }
     }
 
-    /// A field of the request that cannot be used.
+    /// A malformed or unusable field of the request.
     pub fn field(field: &str, why: impl fmt::Display) -> Self {
         Self::new(400, "invalid_field", format!("{field}: {why}"))
+    }
+}
+
+/// Problem details (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// The reason, for programs.
+    #[schema(example = "account_not_found")]
+    code: &'a str,
+    /// The reason, for people.
+    detail: &'a str,
+    status: u16,
+    title: Option<&'a str>,
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    kind: &'a str,
+}
+
+/// The problems that every operation can answer with.
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let problem = |description| {
+            let content = Content::new(Some(Ref::from_schema_name("Problem")));
+            ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build().into()
+        };
+        let client = ("4XX".to_owned(), problem("The request cannot be carried out as it is."));
+        let server = ("5XX".to_owned(), problem("The server cannot carry the request out now."));
+        BTreeMap::from([client, server])
     }
 }
 
@@ -50,14 +86,14 @@ impl ResponseError for Problem {
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.insert_header((RETRY_AFTER, "1"));
         }
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
-        response.content_type("application/problem+json").body(body.to_string())
+        let body = ProblemBody {
+            code: self.code,
+            detail: &self.detail,
+            status: self.status.as_u16(),
+            title: self.status.canonical_reason(),
+            kind: "about:blank",
+        };
+        response.content_type(PROBLEM_JSON).body(serde_json::to_string(&body).unwrap_or_default())
     }
 }
 
@@ -95,9 +131,4 @@ impl From<ActorError> for Problem {
         };
         Self::new(status, code, error.to_string())
     }
-}
-
-/// For paths and methods that do not exist.
-pub(super) async fn no_route(request: HttpRequest) -> HttpResponse {
-    Problem::new(404, "not_found", format!("there is no {} {}", request.method(), request.path())).error_response()
 }

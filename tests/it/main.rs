@@ -23,6 +23,7 @@ mod prekeys;
 mod probe;
 mod repair;
 mod rest;
+mod rest_contract;
 mod rest_linking;
 mod restore;
 mod retention;

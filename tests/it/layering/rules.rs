@@ -60,14 +60,15 @@ pub const LAYERS: &[Layer] = &[
     Layer {
         folder: "actors",
         modules: "account actors base signal storage webhook wire",
-        crates: "actix base64 futures_util hex moka prometheus_client rand reqwest rustls serde serde_json subtle \
+        crates: "actix base64 futures_util hex moka percent_encoding prometheus_client rand reqwest rustls serde serde_json subtle \
                  thiserror tokio tokio_rustls tokio_socks tokio_tungstenite tracing url webpki_roots",
         may_be_async: true,
     },
     Layer {
         folder: "http",
         modules: "account actors base http storage webhook",
-        crates: "actix_web futures_util hex png qrcode serde serde_json sha2 subtle tracing",
+        crates: "actix_cors actix_web futures_util hex png qrcode serde serde_json serde_path_to_error serde_urlencoded \
+                 sha2 subtle tracing url utoipa utoipa_actix_web",
         may_be_async: true,
     },
 ];

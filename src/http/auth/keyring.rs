@@ -1,18 +1,14 @@
 //! API keys: stored and compared as hashes. For now there is one, the admin's.
 
-use super::State;
-use super::problem::Problem;
 use crate::actors::{ActorError, Service};
 use crate::base::ids::random_hex;
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
 use sha2::{Digest, Sha256};
-use std::future::{Ready, ready};
 use subtle::ConstantTimeEq;
 
 /// The shortest key that `WHARF_ADMIN_KEY` may be.
 const MIN_ADMIN_KEY: usize = 32;
-const ADMIN: &str = "admin";
+
+pub(in crate::http) const ADMIN: &str = "admin";
 
 /// The keys that open the interface.
 pub struct Keyring {
@@ -39,31 +35,11 @@ impl Keyring {
         Ok((Self { admin }, Some(key)))
     }
 
-    fn admits(&self, key: &str) -> bool {
+    pub(in crate::http) fn admits(&self, key: &str) -> bool {
         hash(key).ct_eq(&self.admin).into()
     }
 }
 
 fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
-}
-
-/// Proof that the request bears the admin key; holds the key's name.
-pub(super) struct Admin(pub(super) &'static str);
-
-impl FromRequest for Admin {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let key = bearer.or_else(|| header("x-api-key"));
-        let state = request.app_data::<web::Data<State>>();
-        ready(match (key, state) {
-            (None, _) => Err(Problem::new(401, "no_key", "send an API key: Authorization: Bearer KEY, or X-Api-Key")),
-            (Some(key), Some(state)) if state.keys.admits(key.trim()) => Ok(Self(ADMIN)),
-            _ => Err(Problem::new(401, "wrong_key", "the API key is not known")),
-        })
-    }
 }

@@ -1,0 +1,32 @@
+//! `POST /v1/accounts/{account}/passkey`.
+
+use crate::account::commands::Assertion;
+use crate::http::accounts::body::AccountBody;
+use crate::http::answer::Answer;
+use crate::http::auth::caller::Caller;
+use crate::http::extract::account::{Account, AccountPath};
+use crate::http::extract::body::Body;
+use crate::http::problem::{Problem, Problems};
+use crate::http::state::State;
+use actix_web::{post, web};
+
+/// Parses a browser's `PublicKeyCredential.toJSON()`, whose text is passed on unchanged.
+pub(super) fn parse_assertion(bytes: &web::Bytes) -> Result<Assertion, Problem> {
+    let text =
+        String::from_utf8(bytes.to_vec()).map_err(|_| Problem::new(400, "invalid_body", "the body is not UTF-8"))?;
+    Assertion::parse(text).map_err(|error| Problem::new(400, "invalid_body", error.to_string()))
+}
+
+/// Accepts the assertion of a passkey: a browser's `PublicKeyCredential.toJSON()`.
+#[utoipa::path(tag = "linking", security(("key" = [])), params(AccountPath), request_body = Object,
+    responses((status = 202, body = AccountBody), Problems))]
+#[post("/accounts/{account}/passkey")]
+pub(super) async fn prove(
+    _: Caller,
+    state: web::Data<State>,
+    Account(id): Account,
+    Body(bytes): Body,
+) -> Result<Answer<AccountBody>, Problem> {
+    state.service.prove_by_passkey(&id, parse_assertion(&bytes)?).await?;
+    Ok(Answer::accepted(AccountBody::of(&state.service, &id).await?))
+}

@@ -1,0 +1,22 @@
+//! `POST /link/passkey/{token}/assertion`.
+
+use super::tab::allow_tab;
+use super::token::{Accepted, TokenPath, attempt};
+use crate::http::extract::body::Body;
+use crate::http::linking::assertion::parse_assertion;
+use crate::http::problem::{Problem, Problems};
+use crate::http::state::State;
+use actix_web::{HttpResponse, post, web};
+
+/// Accepts the assertion of a passkey: a browser's `PublicKeyCredential.toJSON()`.
+#[utoipa::path(tag = "link", params(TokenPath), request_body = Object, responses((status = 202, body = Accepted), Problems))]
+#[post("/link/passkey/{token}/assertion")]
+pub(super) async fn prove(
+    state: web::Data<State>,
+    path: web::Path<TokenPath>,
+    Body(bytes): Body,
+) -> Result<HttpResponse, Problem> {
+    let link = attempt(&state, &path).await?;
+    state.service.prove_by_passkey(&link.account, parse_assertion(&bytes)?).await?;
+    Ok(allow_tab(&mut HttpResponse::Accepted()).json(Accepted::new()))
+}

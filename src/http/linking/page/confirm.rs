@@ -1,0 +1,16 @@
+//! `POST /link/passkey/{token}/confirm`.
+
+use super::token::{Accepted, TokenPath, attempt};
+use crate::http::answer::Answer;
+use crate::http::problem::{Problem, Problems};
+use crate::http::state::State;
+use actix_web::{post, web};
+
+/// Confirms that the phone shows the same code.
+#[utoipa::path(tag = "link", params(TokenPath), responses((status = 202, body = Accepted), Problems))]
+#[post("/link/passkey/{token}/confirm")]
+pub(super) async fn confirm(state: web::Data<State>, path: web::Path<TokenPath>) -> Result<Answer<Accepted>, Problem> {
+    let link = attempt(&state, &path).await?;
+    state.service.confirm_passkey(&link.account).await?;
+    Ok(Answer::accepted(Accepted::new()))
+}

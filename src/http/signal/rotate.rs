@@ -1,0 +1,38 @@
+//! `POST /v1/accounts/{account}/signal/rotate`.
+
+use crate::http::answer::Answer;
+use crate::http::auth::caller::Caller;
+use crate::http::extract::account::{Account, AccountPath};
+use crate::http::extract::json::Json;
+use crate::http::problem::{Problem, Problems};
+use crate::http::state::State;
+use actix_web::{post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SenderKeyRotation {
+    /// The JID of a group, or `status@broadcast`.
+    group: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RotatedSenderKey {
+    group: String,
+    rotated: bool,
+}
+
+/// Rotates the sender key of a group or of status: the next message distributes a new one.
+#[utoipa::path(tag = "signal", security(("key" = [])), params(AccountPath), request_body = SenderKeyRotation,
+    responses((status = 200, body = RotatedSenderKey), Problems))]
+#[post("/accounts/{account}/signal/rotate")]
+pub(super) async fn rotate(
+    _: Caller,
+    state: web::Data<State>,
+    Account(id): Account,
+    Json(SenderKeyRotation { group }): Json<SenderKeyRotation>,
+) -> Result<Answer<RotatedSenderKey>, Problem> {
+    state.service.rotate_sender_key(&id, &group).await?;
+    Ok(Answer::ok(RotatedSenderKey { group, rotated: true }))
+}
