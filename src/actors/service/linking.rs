@@ -2,7 +2,7 @@
 
 use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::{Call, List, Watch};
+use crate::actors::fleet::calls::List;
 use crate::actors::fleet::restart::{Change, Reprovision, Restart};
 use crate::actors::service::state::Service;
 use crate::actors::tree::options::AccountOptions;
@@ -31,16 +31,16 @@ impl Service {
 
     /// Carries out a command; an account whose device was logged out gets a new one first.
     async fn with_device(&self, id: &AccountId, command: impl Fn() -> Command) -> Result<Reply, Error> {
-        let reply = self.ask(Call(id.clone(), command())).await??;
+        let reply = self.handle(id).call(command()).await?;
         if reply != Reply::LoggedOut {
             return Ok(reply);
         }
         self.ask(Reprovision(id.clone())).await??;
-        self.ask(Call(id.clone(), command())).await?
+        self.handle(id).call(command()).await
     }
 
     pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.ask(Call(id.clone(), Command::Stop)).await?.map(|_| ())
+        self.handle(id).call(Command::Stop).await.map(|_| ())
     }
 
     /// Loads an account's tree anew, and releases a quarantine.
@@ -50,9 +50,9 @@ impl Service {
 
     /// Has the service remove this device. Without a connection only this side forgets.
     pub async fn log_out_account(&self, id: &AccountId) -> Result<(), Error> {
-        let logged_out = self.ask(Call(id.clone(), Command::Logout));
-        let reply = tokio::time::timeout(LOGOUT_WAIT, logged_out).await.map_err(|_| Error::Restarting)?;
-        reply?.map(|_| ())
+        let account = self.handle(id);
+        let reply = tokio::time::timeout(LOGOUT_WAIT, account.call(Command::Logout)).await;
+        reply.map_err(|_| Error::Restarting)?.map(|_| ())
     }
 
     /// Changes what is set for an account. `None` leaves a field as it is; other options load its tree anew.
@@ -71,7 +71,7 @@ impl Service {
 
     /// The code to scan; waits until there is one, while the account is on its way to show one.
     pub async fn link_code(&self, id: &AccountId, wait: Duration) -> Result<Option<LinkCode>, Error> {
-        let mut view = self.ask(Watch(id.clone())).await??;
+        let mut view = self.handle(id).watch().await?;
         let shown = async {
             loop {
                 {
@@ -116,7 +116,7 @@ impl Service {
     }
 
     async fn carry_out(&self, id: &AccountId, command: Command) -> Result<(), Error> {
-        match self.ask(Call(id.clone(), command)).await?? {
+        match self.handle(id).call(command).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }

@@ -2,7 +2,6 @@
 
 use crate::account::{Command, MessageRecord, Reply, SendRequest};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::Call;
 use crate::actors::service::state::Service;
 use crate::base::ids::{AccountId, Fingerprint, MessageId};
 use crate::wire::Jid;
@@ -40,7 +39,7 @@ impl Service {
         // Whose message is quoted is for the account to know.
         let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
         let request = SendRequest { to, recipients, text: outgoing, idempotency: text.idempotency };
-        match self.ask(Call(id.clone(), Command::Send(Box::new(request)))).await?? {
+        match self.handle(id).call(Command::Send(Box::new(request))).await? {
             Reply::Accepted(record) => Ok(*record),
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Err(Error::Restarting),
@@ -49,7 +48,7 @@ impl Service {
 
     /// Offers the service a fresh batch of prekeys: now, or with the next login.
     pub async fn refresh_prekeys(&self, id: &AccountId) -> Result<(), Error> {
-        match self.ask(Call(id.clone(), Command::RefreshPreKeys)).await?? {
+        match self.handle(id).call(Command::RefreshPreKeys).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }
@@ -61,11 +60,11 @@ impl Service {
             let why = "must be a group's JID or status@broadcast".to_owned();
             Error::BadField { field: "group", why }
         })?;
-        self.ask(Call(id.clone(), Command::RotateSenderKey(group))).await?.map(|_| ())
+        self.handle(id).call(Command::RotateSenderKey(group)).await.map(|_| ())
     }
 
     pub async fn message(&self, id: &AccountId, message: &str) -> Result<MessageRecord, Error> {
-        match self.ask(Call(id.clone(), Command::Message(MessageId::new(message)))).await?? {
+        match self.handle(id).call(Command::Message(MessageId::new(message))).await? {
             Reply::Message(Some(record)) => Ok(*record),
             _ => Err(Error::NoMessage(message.to_owned())),
         }
