@@ -17,6 +17,8 @@ mod fleet;
 mod metrics;
 mod service;
 mod supervision;
+#[cfg(test)]
+mod testing;
 mod transport;
 mod tree;
 mod webhooks;

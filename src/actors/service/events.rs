@@ -28,6 +28,15 @@ pub struct EventFilter {
     pub kind: Option<String>,
 }
 
+/// What one look at the log has found.
+struct Scanned {
+    events: Vec<String>,
+    /// Up to here, rows were looked at.
+    position: u64,
+    /// No row is behind it.
+    is_end: bool,
+}
+
 /// The committed events, and the epoch that cursors of this log carry.
 #[derive(Clone)]
 pub(super) struct EventLog {
@@ -49,10 +58,12 @@ impl EventLog {
         let deadline = tokio::time::Instant::now() + wait;
         let mut log_end = self.store.log_end.clone();
         loop {
-            log_end.borrow_and_update();
-            let (events, end) = self.scan(position, limit, account, kind)?;
-            position = end;
-            if !events.is_empty() || tokio::time::timeout_at(deadline, log_end.changed()).await.is_err() {
+            let end = *log_end.borrow_and_update();
+            let scanned = self.scan(position, limit, account, kind, end)?;
+            let events = scanned.events;
+            position = scanned.position;
+            let is_due = !events.is_empty() || !scanned.is_end;
+            if is_due || tokio::time::timeout_at(deadline, log_end.changed()).await.is_err() {
                 return Ok(EventPage { events, next: format!("{}-{position}", self.epoch) });
             }
         }
@@ -73,43 +84,66 @@ impl EventLog {
         Ok(start.is_some_and(|start| position.saturating_add(1) < start))
     }
 
+    /// Looks at rows behind `after`: of one account in its own range, of all accounts by the index. `log_end` is the end of the log as
+    /// synced: events behind it are not shown.
     fn scan(
         &self,
         after: u64,
         limit: usize,
         account: Option<AccountKey>,
-        wanted: Option<&str>,
-    ) -> Result<(Vec<String>, u64), Error> {
-        let (mut events, mut position) = (Vec::new(), after);
-        let (mut looked_at, mut rows) = (0, Vec::new().into_iter());
-        while events.len() < limit && looked_at < MAX_SCAN {
-            let Some((key, owner)) = rows.next() else {
-                let from = position.to_be_bytes();
-                let index =
-                    self.store.records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], Some(&from), SCAN_STEP)?;
-                if index.is_empty() {
-                    break;
-                }
-                rows = index.into_iter();
-                continue;
+        kind: Option<&str>,
+        log_end: u64,
+    ) -> Result<Scanned, Error> {
+        let records = &self.store.records;
+        let (mut events, mut position, mut looked_at) = (Vec::new(), after, 0);
+        loop {
+            let step = if kind.is_some() { SCAN_STEP } else { SCAN_STEP.min(limit - events.len()).max(1) };
+            let from = position.to_be_bytes();
+            let rows = match account {
+                Some(account) => records.scan(account, kind::EVENT, &[], Some(&from), step)?,
+                None => records.scan(AccountKey::SERVER, kind::EVENT_INDEX, &[], Some(&from), step)?,
             };
-            looked_at += 1;
-            let (Ok(at), Ok(owner)) = (key.as_slice().try_into(), owner.as_slice().try_into()) else { continue };
-            position = u64::from_be_bytes(at);
-            let owner = AccountKey::from_bytes(owner);
-            if account.is_some_and(|account| account != owner) {
-                continue;
+            let is_last = rows.len() < step;
+            for (key, value) in rows {
+                looked_at += 1;
+                let Ok(at) = key.as_slice().try_into().map(u64::from_be_bytes) else { continue };
+                if at >= log_end {
+                    // Applied, but perhaps not yet synced.
+                    return Ok(Scanned { events, position: position.max(log_end.saturating_sub(1)), is_end: true });
+                }
+                position = at;
+                let stored = match account {
+                    Some(_) => Some(value),
+                    None => match value.as_slice().try_into() {
+                        Ok(owner) => records.get(AccountKey::from_bytes(owner), kind::EVENT, &key)?,
+                        Err(_) => None,
+                    },
+                };
+                let Some(event) = stored.as_deref().and_then(EventRow::decode) else { continue };
+                if kind.is_none_or(|pattern| matches(pattern, &event.kind)) {
+                    events.push(event.body);
+                }
+                if events.len() >= limit || looked_at >= MAX_SCAN {
+                    return Ok(Scanned { events, position, is_end: false });
+                }
             }
-            let stored = self.store.records.get(owner, kind::EVENT, &key)?;
-            let Some(event) = stored.as_deref().and_then(EventRow::decode) else { continue };
-            let fits = wanted.is_none_or(|wanted| match wanted.strip_suffix('*') {
-                Some(prefix) => event.kind.starts_with(prefix),
-                None => event.kind == wanted,
-            });
-            if fits {
-                events.push(event.body);
+            if is_last {
+                // Rows of other accounts count as seen, so that the cursor does not grow old while an account is quiet.
+                let position = position.max(log_end.saturating_sub(1));
+                return Ok(Scanned { events, position, is_end: true });
             }
         }
-        Ok((events, position))
     }
 }
+
+/// Whether an event type fits a filter: the type itself, or a prefix and `*`.
+fn matches(pattern: &str, kind: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => kind == pattern,
+    }
+}
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;
