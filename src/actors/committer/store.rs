@@ -1,5 +1,6 @@
 //! The store: the way to the committer, and to what is committed.
 
+use crate::actors::committer::ledger::DeliveryCounts;
 use crate::actors::committer::requests::{Committed, Done, Request};
 use crate::actors::committer::staging::Staging;
 use crate::base::ids::{AccountKey, EndpointId, Generation};
@@ -16,6 +17,7 @@ pub struct Store {
     pub records: Records,
     /// The position that the next event will get; changes with every commit of events.
     pub log_end: watch::Receiver<u64>,
+    pub(in crate::actors) deliveries: watch::Receiver<DeliveryCounts>,
 }
 
 impl Store {

@@ -4,7 +4,8 @@
 //! after a crash too.
 
 use crate::actors::committer::idempotency::{is_kept, read_answer};
-use crate::actors::committer::rows::EventRow;
+use crate::actors::committer::ledger::RowChange;
+use crate::actors::committer::rows::{EventRow, decode_delivery};
 use crate::actors::committer::staging::Staging;
 use crate::actors::committer::store::Store;
 use crate::actors::error::ActorError as Error;
@@ -169,7 +170,9 @@ impl Staging {
         }
         for endpoint in self.endpoints.keys() {
             let key = delivery_key(endpoint, at);
-            if self.records.get(AccountKey::SERVER, kind::DELIVERY, &key)?.is_some() {
+            if let Some(row) = self.records.get(AccountKey::SERVER, kind::DELIVERY, &key)? {
+                let status = decode_delivery(&row).map(|row| row.status);
+                self.ledger.note(endpoint, at, RowChange::Deleted(status));
                 global.delete(kind::DELIVERY, key);
                 deliveries += 1;
             }

@@ -3,9 +3,10 @@
 //!
 //! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
 
+use crate::actors::committer::ledger::{DeliveryCounts, Ledger};
 use crate::actors::committer::requests::Request;
-use crate::actors::committer::rows::load_endpoints;
-use crate::actors::committer::staging::{NewDelivery, Staging};
+use crate::actors::committer::rows::{NewDelivery, load_endpoints};
+use crate::actors::committer::staging::Staging;
 use crate::actors::committer::store::Store;
 use crate::actors::metrics::Metrics;
 use crate::actors::supervision::boundary::guard;
@@ -26,12 +27,13 @@ struct Committer {
     requests: mpsc::UnboundedReceiver<Request>,
     generations: HashMap<AccountKey, Generation>,
     log_end: watch::Sender<u64>,
+    counts: watch::Sender<DeliveryCounts>,
     deliveries: mpsc::UnboundedSender<NewDelivery>,
     hooks: Arc<dyn Hooks>,
     metrics: Arc<Metrics>,
 }
 
-/// Starts the committer. The receiver gets every new delivery once it is durable.
+/// Starts the committer. The receiver gets the pending deliveries, then every new one once it is durable.
 pub fn open_store(
     records: Records,
     hooks: Arc<dyn Hooks>,
@@ -45,11 +47,21 @@ pub fn open_store(
     let (sender, requests) = mpsc::unbounded_channel();
     let (log_end, watching) = watch::channel(next_position);
     let (deliveries, new_deliveries) = mpsc::unbounded_channel();
+    let (ledger, pending) = Ledger::load(&records).unwrap_or_else(|error| {
+        tracing::error!(%error, "stored deliveries cannot be loaded");
+        Default::default()
+    });
+    let (counts, counted) = watch::channel(ledger.counts());
+    for delivery in pending {
+        // Without a dispatcher the rows wait in the store.
+        let _ = deliveries.send(delivery);
+    }
     let committer = Committer {
-        staging: Staging { records: records.clone(), endpoints, next_position },
+        staging: Staging { records: records.clone(), endpoints, next_position, ledger },
         requests,
         generations: HashMap::new(),
         log_end,
+        counts,
         deliveries,
         hooks,
         metrics,
@@ -58,7 +70,7 @@ pub fn open_store(
         .name("committer".into())
         .spawn(move || committer.run())
         .map_err(|error| StorageError::Engine { action: "start its committer", why: error.to_string() })?;
-    Ok((Store { requests: sender, records, log_end: watching }, new_deliveries))
+    Ok((Store { requests: sender, records, log_end: watching, deliveries: counted }, new_deliveries))
 }
 
 impl Committer {
@@ -119,6 +131,7 @@ impl Committer {
                     let staged = stage(&mut self.staging, &mut batch);
                     if staged.is_err() {
                         batch = Batch::default();
+                        self.staging.ledger.discard();
                     }
                     answers.push((done, staged));
                 }
@@ -134,6 +147,9 @@ impl Committer {
             tracing::error!(%error, "a commit failed; the server must be restarted");
         } else {
             self.log_end.send_replace(self.staging.next_position);
+            if let Some(counts) = self.staging.ledger.apply() {
+                self.counts.send_replace(counts);
+            }
             for delivery in new_deliveries {
                 // Without a dispatcher the rows wait in the store.
                 let _ = self.deliveries.send(delivery);

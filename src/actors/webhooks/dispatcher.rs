@@ -2,8 +2,7 @@
 //!
 //! Invariant: a delivery's row is deleted only after a 2xx; the body of every attempt is the stored one, byte for byte.
 
-use crate::actors::committer::rows::{EventRow, decode_delivery, decode_endpoint};
-use crate::actors::committer::staging::NewDelivery;
+use crate::actors::committer::rows::{EventRow, NewDelivery, decode_endpoint};
 use crate::actors::committer::store::Store;
 use crate::actors::supervision::critical::CriticalActor;
 use crate::base::entropy::Entropy;
@@ -11,7 +10,7 @@ use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Clock;
 use crate::storage::{ChangeSet, StorageError, kind, owner};
-use crate::webhook::{Delivery, DeliveryStatus, Endpoint, is_public, next_attempt, position_of, signature};
+use crate::webhook::{Delivery, DeliveryStatus, Endpoint, is_public, next_attempt, signature};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture};
 use futures_util::stream::unfold;
 use rand::rngs::StdRng;
@@ -88,21 +87,6 @@ impl Dispatcher {
             new: Some(new),
             _critical: critical,
         })
-    }
-
-    fn load(&mut self) -> Result<Vec<Lane>, StorageError> {
-        let rows = self.store.records.scan(AccountKey::SERVER, kind::DELIVERY, &[], None, usize::MAX)?;
-        for (key, value) in rows {
-            let (Some((endpoint, position)), Some(row)) = (position_of(&key), decode_delivery(&value)) else {
-                tracing::error!(key = hex::encode(&key), "a stored delivery cannot be read and is left alone");
-                continue;
-            };
-            if row.status == DeliveryStatus::Pending {
-                let lane = (endpoint.clone(), row.chat.clone());
-                self.lanes.entry(lane).or_default().waiting.push_back(NewDelivery { endpoint, position, row });
-            }
-        }
-        Ok(self.lanes.keys().cloned().collect())
     }
 
     /// Attempts the head of a lane, or waits until it is due.
@@ -279,10 +263,6 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match self.load() {
-            Ok(lanes) => lanes.into_iter().for_each(|lane| self.kick(lane, ctx)),
-            Err(error) => tracing::error!(%error, "stored deliveries cannot be loaded"),
-        }
         if let Some(new) = self.new.take() {
             ctx.add_stream(unfold(new, |mut new| async move { new.recv().await.map(|next| (next, new)) }));
         }
