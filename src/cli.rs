@@ -5,7 +5,7 @@ use crate::app::{self, AppError, Parts, SandboxOptions};
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, IdError};
 use crate::base::time::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, LogFormat};
 use crate::demo::{self, DemoError};
 use crate::operate;
 use crate::storage::{MasterKey, StorageError};
@@ -173,7 +173,7 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             sandbox(&SandboxOptions { listen, media: Some(media), data, tls }).await
         }
         Command::Demo { once } => {
-            log_to_stderr("error");
+            log_to_stderr("error", LogFormat::Pretty);
             Ok(demo::run(once, &mut demo::print, &mut |_| {}).await?)
         }
         Command::Key(KeyCommand::Rotate { config }) => {
@@ -267,10 +267,19 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
 
 async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
     let config = Config::load(path, std::env::vars())?;
-    log_to_stderr(&config.log);
+    log_as(&config);
     let admin_key = std::env::var("WHARF_ADMIN_KEY").ok();
     let running =
         app::start(&config, Parts { admin_key, master_key: master_key()?, hooks, ..Parts::default() }).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        network = config.network.kind.as_str(),
+        url = config.url(),
+        data = config.data,
+        listen = %running.address,
+        seal = config.storage.seal,
+        "server started"
+    );
     println!("wharf listens on http://{}", running.address);
     if let Some(key) = &running.new_admin_key {
         println!("admin key, shown only now: {key}");
@@ -279,6 +288,7 @@ async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliErro
         signal = stop_signal() => signal?,
         failure = running.failed() => return Err(failure.into()),
     }
+    tracing::info!("server stopping");
     println!("stopping");
     // A second signal does not wait: what was acknowledged is durable already.
     tokio::select! {
@@ -291,7 +301,7 @@ async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliErro
 /// The settings of a command, which logs as they say.
 fn load(path: Option<PathBuf>) -> Result<Config, ConfigError> {
     let config = Config::load(path.as_deref(), std::env::vars())?;
-    log_to_stderr(&config.log);
+    log_as(&config);
     Ok(config)
 }
 
@@ -308,7 +318,7 @@ fn master_key() -> Result<Option<MasterKey>, CliError> {
 }
 
 async fn sandbox(options: &SandboxOptions) -> Result<(), CliError> {
-    log_to_stderr("info");
+    log_to_stderr("warn,wharf=info", LogFormat::Pretty);
     let sandbox = app::start_sandbox_with(options)?;
     println!("sandbox: clients connect to {}, control API on {}", sandbox.ws_url(), sandbox.control_url());
     if let Some(media) = sandbox.media {
@@ -328,10 +338,18 @@ async fn stop_signal() -> Result<(), CliError> {
     Ok(())
 }
 
-fn log_to_stderr(default: &str) {
-    let filter =
-        EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(format!("actix_server=warn,{default}")));
-    // A second subscriber, as in tests, leaves the first in place.
+/// Logs as the settings say. `RUST_LOG` takes the place of their filter.
+fn log_as(config: &Config) {
+    log_to_stderr(&config.log_filter(), config.log_format);
+}
+
+fn log_to_stderr(default: &str, format: LogFormat) {
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let ansi = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
+    // A second subscriber, as in tests, leaves the first in place.
+    let _ = match format {
+        LogFormat::Pretty => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
 }

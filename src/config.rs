@@ -31,11 +31,31 @@ pub enum NetworkKind {
     Sandbox,
 }
 
+impl NetworkKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whatsapp => "whatsapp",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text for people.
+    Pretty,
+    /// An object a line.
+    Json,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub listen: String,
     pub data: String,
     pub log: String,
+    pub log_format: LogFormat,
     pub drain_seconds: u64,
     pub storage: StorageConfig,
     pub network: NetworkConfig,
@@ -95,6 +115,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             data: "./data".into(),
             log: "info".into(),
+            log_format: LogFormat::Pretty,
             drain_seconds: 20,
             storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
             network: NetworkConfig {
@@ -210,6 +231,14 @@ impl Config {
         })
     }
 
+    /// The filter of log lines: a bare level is Wharf's own, and dependencies tell warnings at most.
+    pub fn log_filter(&self) -> String {
+        match self.log.as_str() {
+            level @ ("info" | "debug" | "trace") => format!("warn,wharf={level}"),
+            other => other.to_owned(),
+        }
+    }
+
     /// Where the master key lies: outside the data folder, so that a copy of that is worth nothing.
     pub fn master_key_file(&self) -> String {
         let beside = || format!("{}.key", self.data.trim_end_matches('/'));
@@ -307,12 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn bare_log_level_does_not_raise_that_of_dependencies() {
+        let filter = |log: &str| Config { log: log.to_owned(), ..Config::default() }.log_filter();
+        assert_eq!(filter("debug"), "warn,wharf=debug");
+        assert_eq!(filter("error"), "error");
+        assert_eq!(filter("wharf=debug,info"), "wharf=debug,info");
+    }
+
+    #[test]
     fn values_that_cannot_be_used_are_refused() {
         for text in [
             "network:\n  root_key: abc\n",
             "network:\n  client_version: latest\n",
             "network:\n  kind: other\n",
             "network: 5\n",
+            "log_format: xml\n",
             "accounts:\n  prekey_batch: 0\n",
             "storage:\n  cache_mib: 0\n",
             "retention:\n  events_days: 0\n",

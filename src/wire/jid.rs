@@ -86,7 +86,7 @@ impl Server {
 }
 
 /// A user, a device, a group, or a service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Jid {
     server: Server,
     user: Arc<str>,
@@ -121,7 +121,7 @@ impl Jid {
 
     /// Reads `[user[:device]@]server`.
     pub fn parse(text: &str) -> Result<Self, WireError> {
-        let bad = || WireError::BadJid { text: text.chars().take(100).collect() };
+        let bad = || WireError::BadJid { text: redact_user(text).chars().take(100).collect() };
         let (user, server) = text.split_once('@').unwrap_or(("", text));
         let server = Server::parse(server).ok_or_else(bad)?;
         let (user, device) = match user.split_once(':') {
@@ -144,7 +144,7 @@ impl Jid {
         if (5..=20).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit()) {
             return Ok(Self::pn(digits));
         }
-        let bad = || WireError::BadJid { text: text.chars().take(100).collect() };
+        let bad = || WireError::BadJid { text: redact_user(text).chars().take(100).collect() };
         let jid = if text.contains('@') { Self::parse(text)? } else { return Err(bad()) };
         let jid = if jid.server == Server::Legacy { Self::pn(jid.user) } else { jid };
         if jid.user.is_empty() { Err(bad()) } else { Ok(jid.bare()) }
@@ -240,7 +240,8 @@ impl Jid {
 
     /// For logs: all but the last four characters of the user hidden.
     pub fn redacted(&self) -> String {
-        redact_user(&self.to_string())
+        let text = self.to_string();
+        if self.user.is_empty() { text } else { redact_user(&text) }
     }
 }
 
@@ -254,6 +255,13 @@ pub fn sort_dedup_by_user(jids: &mut Vec<Jid>) {
 pub fn sort_dedup_by_device(jids: &mut Vec<Jid>) {
     jids.sort_unstable();
     jids.dedup();
+}
+
+/// Redacted: a debug output in a log or an error carries no whole phone number, nor the one in an old group's id.
+impl fmt::Debug for Jid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
 }
 
 impl fmt::Display for Jid {
@@ -328,6 +336,20 @@ mod tests {
         for text in ["s.whatsapp.net", "1@lid", "1:2@lid", "123-456@g.us", "status@broadcast"] {
             assert_eq!(Jid::parse(text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn debug_output_is_redacted() {
+        for (jid, shown) in [
+            ("15550002222:7@s.whatsapp.net", "…2222:7@s.whatsapp.net"),
+            ("15550002222-1500000000@g.us", "…0000@g.us"),
+            ("status@broadcast", "…atus@broadcast"),
+            ("s.whatsapp.net", "s.whatsapp.net"),
+        ] {
+            assert_eq!(format!("{:?}", Jid::parse(jid).unwrap()), shown);
+        }
+        let error = Jid::parse("15550002222@example.org").unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("15550002222"));
     }
 
     #[test]

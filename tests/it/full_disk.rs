@@ -23,6 +23,11 @@ fn serve_with_room_for(kib: u32, data: &Path, port: u16, url: &str) -> Child {
 }
 
 fn spawn(command: &mut Command, data: &Path, port: u16, url: &str) -> Child {
+    configured(command, data, port, url).spawn().unwrap()
+}
+
+/// The command with the settings of a server over this folder.
+pub fn configured<'c>(command: &'c mut Command, data: &Path, port: u16, url: &str) -> &'c mut Command {
     command
         .env("WHARF__LISTEN", format!("127.0.0.1:{port}"))
         .env("WHARF__DATA", data)
@@ -32,8 +37,6 @@ fn spawn(command: &mut Command, data: &Path, port: u16, url: &str) -> Child {
         .env("WHARF__ACCOUNTS__PREKEY_BATCH", "50")
         .env("WHARF_ADMIN_KEY", KEY)
         .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 pub async fn up(client: &Client) {

@@ -15,18 +15,18 @@ const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
 /// Panics once at each of these points, in their order, when armed.
-struct PanicAt {
+pub struct PanicAt {
     points: Vec<Point>,
     armed: AtomicBool,
     panics: AtomicUsize,
 }
 
 impl PanicAt {
-    fn new(points: &[Point]) -> Arc<Self> {
+    pub fn new(points: &[Point]) -> Arc<Self> {
         Arc::new(Self { points: points.into(), armed: AtomicBool::new(false), panics: AtomicUsize::new(0) })
     }
 
-    fn arm(&self) {
+    pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }
 

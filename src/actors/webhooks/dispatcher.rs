@@ -141,7 +141,7 @@ impl Dispatcher {
             Outcome::Failed { why, retry_after } => {
                 let failed = row.failed + 1;
                 let next = next_attempt(&self.retry_steps, self.clock.now(), failed, retry_after, &mut self.rng);
-                tracing::warn!(%endpoint, event = row.event, failed, why, "a webhook delivery failed");
+                tracing::warn!(%endpoint, event = row.event, failed, why, "webhook delivery failed");
                 let status = if next.is_some() { DeliveryStatus::Pending } else { DeliveryStatus::Dead };
                 let next_at = next.unwrap_or(row.next_at);
                 (Some(Delivery { failed, next_at, status, last_error: Some(why), ..row }), next.is_none())
