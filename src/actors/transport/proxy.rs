@@ -6,6 +6,7 @@ use crate::base::secret_text::SecretText;
 use crate::webhook::is_public;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use std::io;
 use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,7 +65,7 @@ impl Proxy {
     }
 
     fn login(&self) -> Option<(String, String)> {
-        let text = |part: &str| percent_decode(part);
+        let text = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let user = text(self.url.username());
         (!user.is_empty()).then(|| (user, text(self.url.password().unwrap_or_default())))
     }
@@ -118,24 +119,6 @@ impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.shown())
     }
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let digits = (byte == b'%').then(|| Some([ahead.next()?, ahead.next()?])).flatten();
-        let decoded = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok());
-        match decoded {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = ahead;
-            }
-            None => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
