@@ -1,4 +1,4 @@
-//! Counts of webhook deliveries that are not done, kept as their rows are written: nobody has to scan them.
+//! Counts of unfinished webhook deliveries, updated as their rows are written, so that `/metrics` scans no rows.
 
 use crate::actors::committer::rows::{NewDelivery, decode_delivery};
 use crate::base::ids::{AccountKey, EndpointId};
@@ -6,7 +6,7 @@ use crate::storage::{Records, StorageError, kind};
 use crate::webhook::{DeliveryStatus, position_of};
 use std::collections::BTreeSet;
 
-/// Deliveries that are not done.
+/// Unfinished deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::actors) struct DeliveryCounts {
     pub(in crate::actors) pending: u64,
@@ -19,7 +19,7 @@ pub(in crate::actors) struct DeliveryCounts {
 #[derive(Debug)]
 pub(super) enum RowChange {
     Put(DeliveryStatus),
-    /// With the row's status, where it was read.
+    /// With the row's status where the row was read.
     Deleted(Option<DeliveryStatus>),
 }
 
@@ -49,17 +49,17 @@ impl Ledger {
         Ok((ledger, pending))
     }
 
-    /// A row's change, which counts from [`apply`](Self::apply) on.
+    /// Records a row's change; [`apply`](Self::apply) counts it.
     pub(super) fn note(&mut self, endpoint: &EndpointId, position: u64, change: RowChange) {
         self.staged.push((position, endpoint.clone(), change));
     }
 
-    /// The batch was dropped.
+    /// Forgets the changes of a batch that was dropped.
     pub(super) fn discard(&mut self) {
         self.staged.clear();
     }
 
-    /// The batch is durable. Returns the counts where they may have changed.
+    /// Counts the changes of a durable batch. Returns the counts if there were any changes.
     pub(super) fn apply(&mut self) -> Option<DeliveryCounts> {
         if self.staged.is_empty() {
             return None;

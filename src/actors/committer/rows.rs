@@ -8,7 +8,7 @@ use crate::webhook::{Delivery, Endpoint};
 const FORMAT: u8 = 1;
 const EVENT_FORMAT: u8 = 2;
 
-/// A delivery to be made: its row is durable.
+/// A delivery to be attempted; its row is durable.
 #[derive(Debug, Clone)]
 pub struct NewDelivery {
     pub endpoint: EndpointId,

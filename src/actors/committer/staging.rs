@@ -1,4 +1,4 @@
-//! Staging: what a turn's rows become in a batch. Assigns positions in the event log, and files deliveries.
+//! Staging of a turn: its rows go into a batch, its events get positions in the log, its deliveries get rows.
 
 use crate::actors::committer::ledger::{Ledger, RowChange};
 use crate::actors::committer::rows::{EventRow, NewDelivery, decode_endpoint, encode_delivery};
@@ -8,7 +8,7 @@ use crate::storage::{Batch, ChangeSet, Changes, Records, StorageError, Write, ki
 use crate::webhook::{Delivery, DeliveryStatus, Endpoint, delivery_key};
 use std::collections::HashMap;
 
-/// What the committer knows of the records that it stages.
+/// State that staging needs: the endpoints, the next position, and the counts of deliveries.
 pub(in crate::actors) struct Staging {
     pub(super) records: Records,
     pub(super) endpoints: HashMap<EndpointId, Endpoint>,
@@ -74,7 +74,7 @@ impl Staging {
         self.records.stage_set(batch, AccountKey::SERVER, set)
     }
 
-    /// Endpoints decide who gets the events that follow.
+    /// Keeps the list of endpoints current: it decides which deliveries later events get.
     fn note_endpoint(&mut self, write: &Write) -> Result<(), StorageError> {
         if write.kind != kind::ENDPOINT.code() {
             return Ok(());

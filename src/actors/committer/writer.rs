@@ -1,7 +1,7 @@
-//! The committer: one thread that writes. It gathers the turns of many accounts into one batch and one sync, applies each
-//! account's turns in order, and alone assigns positions in the event log.
+//! The committer: the one thread that writes. It groups the turns of many accounts into one batch and one sync, applies each
+//! account's turns in order, and assigns the positions of the event log.
 //!
-//! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
+//! Invariant: no request is answered before its sync; after a failed write the committer writes no more.
 
 use crate::actors::committer::ledger::{DeliveryCounts, Ledger};
 use crate::actors::committer::requests::Request;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Turns gathered into one sync.
+/// Most requests in one group commit.
 const MAX_GROUP: usize = 512;
 
 /// The committer's state, on its thread.
@@ -75,9 +75,9 @@ pub fn open_store(
 
 impl Committer {
     fn run(mut self) {
-        // A panic here is the end of all writing: every waiting request is answered by its dropped sender.
+        // A panic here ends all writing: dropped senders answer the waiting requests.
         if let Err(panic) = guard(|| self.serve()) {
-            tracing::error!(%panic, "the committer went down; nothing more will be written");
+            tracing::error!(%panic, "committer panicked, writing stopped");
         }
     }
 
@@ -144,7 +144,7 @@ impl Committer {
         };
         self.measure(&asked);
         if let Err(error) = &written {
-            tracing::error!(%error, "a commit failed; the server must be restarted");
+            tracing::error!(%error, "commit failed, writing stopped");
         } else {
             self.log_end.send_replace(self.staging.next_position);
             if let Some(counts) = self.staging.ledger.apply() {

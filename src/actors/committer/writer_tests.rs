@@ -12,7 +12,7 @@ fn event(kind: &'static str) -> NewEvent {
 }
 
 #[test]
-fn the_rows_of_the_log_and_the_outbox_have_the_golden_form() {
+fn event_and_delivery_rows_match_the_golden_files() {
     let row = EventRow::encode(&event("message.received"));
     crate::golden::check("event-v2.hex", &row);
     let decoded = EventRow::decode(&row).unwrap();
@@ -45,7 +45,7 @@ fn changes() -> Changes {
 const ACCOUNT: AccountKey = AccountKey::from_bytes([0x80; 16]);
 
 #[actix_web::test]
-async fn every_acknowledged_commit_was_synced_and_events_are_numbered_in_order() {
+async fn acknowledged_commits_are_synced_and_events_get_consecutive_positions() {
     let (store, engine, _) = open();
     for turn in 1..=3 {
         store.commit(ACCOUNT, Generation(1), changes()).await.unwrap();
@@ -58,7 +58,7 @@ async fn every_acknowledged_commit_was_synced_and_events_are_numbered_in_order()
 }
 
 #[actix_web::test]
-async fn turns_that_come_together_share_a_sync() {
+async fn concurrent_turns_share_a_sync() {
     let (store, engine, _) = open();
     let turns: Vec<_> = (0..100).map(|_| store.commit(ACCOUNT, Generation(1), changes())).collect();
     for turn in turns {
@@ -68,7 +68,7 @@ async fn turns_that_come_together_share_a_sync() {
 }
 
 #[actix_web::test]
-async fn an_older_tree_is_fenced_off() {
+async fn commit_of_an_older_tree_is_fenced_off() {
     let (store, ..) = open();
     store.begin(ACCOUNT, Generation(2)).await.unwrap();
     let late = store.commit(ACCOUNT, Generation(1), changes()).await;
@@ -77,7 +77,7 @@ async fn an_older_tree_is_fenced_off() {
 }
 
 #[actix_web::test]
-async fn after_a_failed_write_nothing_is_acknowledged_any_more() {
+async fn no_commit_is_acknowledged_after_a_failed_write() {
     let (store, engine, _) = open();
     engine.fail_writes(true);
     assert!(store.commit(ACCOUNT, Generation(1), changes()).await.is_err());

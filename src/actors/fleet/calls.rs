@@ -1,4 +1,4 @@
-//! Questions about accounts, and commands to one.
+//! Queries of accounts, and commands to one.
 
 use crate::account::{AccountView, Command, Reply};
 use crate::actors::error::ActorError;
@@ -53,7 +53,7 @@ impl Handler<KeyOf> for Fleet {
     }
 }
 
-/// Has an account's tree carry out a command.
+/// Runs a command on an account's tree.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, ActorError>")]
 pub(in crate::actors) struct Call(pub(in crate::actors) AccountId, pub(in crate::actors) Command);

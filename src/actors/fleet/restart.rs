@@ -1,4 +1,4 @@
-//! Trees that are ended on purpose and started anew: on request, with other settings, or for another link.
+//! Planned restarts of a tree: on request, with other settings, or with a new device.
 
 use crate::account::{Command, Device};
 use crate::actors::error::ActorError;
@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a tree may take to finish what it has accepted.
+/// Time for a tree to finish accepted commands.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Fleet {
-    /// Ends the account's tree: it finishes what it has accepted, and whatever it still commits after its time is fenced off.
+    /// Detaches the account's tree and raises the generation, so that commits after the next fence are rejected.
     fn end_tree(entry: &mut Entry) -> (AccountKey, Generation, Option<Tree>) {
         entry.generation = entry.generation.next();
         (entry.record.key, entry.generation, entry.tree.take())
@@ -33,7 +33,7 @@ async fn drain(tree: Option<Tree>) {
     }
 }
 
-/// Loads an account's tree anew.
+/// Restarts an account's tree.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
 pub(in crate::actors) struct Restart(pub(in crate::actors) AccountId);
@@ -56,7 +56,7 @@ impl Handler<Restart> for Fleet {
     }
 }
 
-/// Makes a new device of an account that was logged out: what belonged to the old one is forgotten.
+/// Gives a logged-out account a new device, and deletes the old device's records.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
 pub(in crate::actors) struct Reprovision(pub(in crate::actors) AccountId);
@@ -74,7 +74,7 @@ impl Handler<Reprovision> for Fleet {
         let reprovisioned = async move {
             if let Some(tree) = &tree {
                 let (reply, replied) = oneshot::channel();
-                // What waits to be sent can no longer be: it has failed.
+                // Queued messages fail: the old device is gone.
                 if tree.address.send(Request(Command::GiveUpQueue, reply)).await == Ok(true) {
                     let _ = tokio::time::timeout(PATIENCE, replied).await;
                 }
@@ -93,7 +93,7 @@ impl Handler<Reprovision> for Fleet {
     }
 }
 
-/// Changes what is set for an account. `None` leaves a field as it is.
+/// Changes an account's settings. `None` leaves a field unchanged.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
 pub(in crate::actors) struct Change {

@@ -1,4 +1,4 @@
-//! The list of accounts: created, shown.
+//! Accounts: create, list, show.
 
 use crate::actors::committer::idempotency::IdempotentAnswer;
 use crate::actors::error::ActorError as Error;

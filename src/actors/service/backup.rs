@@ -9,7 +9,7 @@ use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind,
 use std::io::{self, Write};
 use tokio::sync::mpsc;
 
-/// The manifest for a backup of these records: of one account, or of everything.
+/// The manifest of a backup: of one account, or of the whole store.
 pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestamp) -> Result<Manifest, Error> {
     let mut accounts = stored_accounts(records)?;
     if let Some(wanted) = account {
@@ -27,12 +27,12 @@ pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestam
     })
 }
 
-/// Under this name, among the server's facts: when the last backup was made.
+/// Name of the server's record of the last backup's time.
 pub(super) const BACKED_UP: &str = "backed up";
 
 impl Service {
-    /// Begins a backup of one account, or of everything, while the server goes on. It comes in pieces; one that breaks off ends with
-    /// an error, and lacks its checksum.
+    /// Streams a backup of one account, or of the whole store, while the server runs. An incomplete one ends with an error and lacks
+    /// its checksum.
     pub fn backup(&self, account: Option<&AccountId>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Error> {
         let manifest = manifest_of(&self.store.records, account, self.now())?;
         let (sender, pieces) = mpsc::channel(PIECES);
@@ -46,12 +46,12 @@ impl Service {
                     let mut writes = ChangeSet::<owner::Server>::default();
                     writes.put(kind::META, BACKED_UP, now.secs().to_string());
                     if let Err(error) = runtime.block_on(store.commit_server(writes)) {
-                        tracing::warn!(%error, "that a backup was made cannot be noted");
+                        tracing::warn!(%error, "backup time cannot be stored");
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a backup broke off");
-                    // Whoever wanted it may have gone.
+                    tracing::error!(%error, "backup failed");
+                    // The reader may have gone.
                     let _ = sender.blocking_send(Err(error));
                 }
             }
@@ -64,11 +64,11 @@ impl Service {
     }
 }
 
-/// Bytes of a backup that are handed over at a time, and how many such may wait.
+/// Bytes of one piece of a backup, and most pieces that wait for the reader.
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 8;
 
-/// Hands over what is written; slow readers slow down the backup, not the server.
+/// Passes written bytes to the reader; a slow reader slows down the backup, not the server.
 struct Pieces(mpsc::Sender<io::Result<Vec<u8>>>);
 
 impl Write for Pieces {

@@ -9,17 +9,17 @@ use crate::base::ids::AccountId;
 use crate::wire::{Jid, WireError};
 
 impl Service {
-    /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
+    /// Rotates all data keys in the background. Returns their number.
     pub async fn rotate_data_keys(&self) -> Result<usize, Error> {
         self.ask(RotateDataKeys).await
     }
 
-    /// Logs an account out and erases everything of it. Returns what went.
+    /// Logs an account out and erases all its records. Returns the deleted rows by kind.
     pub async fn delete_account(&self, id: &AccountId) -> Result<Counts, Error> {
         self.ask(Delete(id.clone())).await?
     }
 
-    /// Erases what is known of a contact: messages, events, sessions, identities. Returns what went.
+    /// Erases a contact: messages, events, sessions, identities. Returns the deleted rows by kind.
     pub async fn erase_contact(&self, id: &AccountId, contact: &str) -> Result<Counts, Error> {
         let bad = |error: WireError| Error::BadField { field: "contact", why: error.to_string() };
         let contact = Jid::parse_recipient(contact).map_err(bad)?;

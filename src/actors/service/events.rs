@@ -8,7 +8,7 @@ use crate::base::ids::{AccountId, AccountKey};
 use crate::storage::kind;
 use std::time::Duration;
 
-/// Rows of the log that one request looks at, and that are read at a time.
+/// Most rows that one request reads, and rows that one scan reads.
 const MAX_SCAN: usize = 20_000;
 const SCAN_STEP: usize = 256;
 
@@ -17,23 +17,23 @@ const SCAN_STEP: usize = 256;
 pub struct EventPage {
     /// Events as stored: JSON.
     pub events: Vec<String>,
-    /// Where to go on.
+    /// Cursor of the next page.
     pub next: String,
 }
 
-/// Which events are wanted.
+/// A filter of events.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     pub account: Option<AccountId>,
     pub kind: Option<String>,
 }
 
-/// What one look at the log has found.
+/// Result of one read of the log.
 struct Scanned {
     events: Vec<String>,
-    /// Up to here, rows were looked at.
+    /// Position of the last row read.
     position: u64,
-    /// No row is behind it.
+    /// True at the end of the log.
     is_end: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
-    /// Events after the cursor; waits for the first when there is none yet.
+    /// A page of events after the cursor; waits for the first one when there is none yet.
     pub(super) async fn page(
         &self,
         after: Option<&str>,
@@ -77,15 +77,15 @@ impl EventLog {
         }
     }
 
-    /// Whether events after this position have grown too old.
+    /// True when retention has deleted events behind this position.
     fn is_forgotten(&self, position: u64) -> Result<bool, Error> {
         let start = self.store.records.get(AccountKey::SERVER, kind::META, LOG_START)?;
         let start = start.and_then(|start| start.try_into().ok()).map(u64::from_be_bytes);
         Ok(start.is_some_and(|start| position.saturating_add(1) < start))
     }
 
-    /// Looks at rows behind `after`: of one account in its own range, of all accounts by the index. `log_end` is the end of the log as
-    /// synced: events behind it are not shown.
+    /// Reads rows behind `after`: one account's from its own range, all accounts' by the index. `log_end` is the synced end of the
+    /// log: events from there on are not shown.
     fn scan(
         &self,
         after: u64,

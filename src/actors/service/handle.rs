@@ -1,4 +1,4 @@
-//! One account, as the layers above reach it. A capability needs no more than this.
+//! A handle of one account: commands, reads, its view. Capabilities need no other access.
 
 use crate::account::{AccountView, Command, Reply};
 use crate::actors::committer::store::Store;
@@ -17,17 +17,17 @@ pub struct AccountHandle {
 }
 
 impl AccountHandle {
-    /// Has the account carry out a command.
+    /// Runs a command on the account.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
         self.fleet.send(Call(self.id.clone(), command)).await.map_err(|_| Error::ShuttingDown)?
     }
 
-    /// Reads the account's committed records; takes no turn.
+    /// Reads the account's committed records, without a turn.
     pub async fn read<R>(&self, query: impl FnOnce(&AccountStore) -> R) -> Result<R, Error> {
         Ok(query(&self.store.account(self.key().await?)))
     }
 
-    /// The account's view, now and whenever it changes.
+    /// The account's view, and its changes.
     pub async fn watch(&self) -> Result<watch::Receiver<AccountView>, Error> {
         self.fleet.send(Watch(self.id.clone())).await.map_err(|_| Error::ShuttingDown)?
     }

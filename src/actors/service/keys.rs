@@ -1,4 +1,4 @@
-//! Values of the layer above in the server's own records: API keys, and answers by `Idempotency-Key`.
+//! Server records of the HTTP layer: API keys, and idempotent answers.
 
 use crate::actors::committer::idempotency::{is_kept, read_answer};
 use crate::actors::error::ActorError as Error;
@@ -7,7 +7,7 @@ use crate::base::ids::AccountKey;
 use crate::storage::{ChangeSet, kind, owner};
 
 impl Service {
-    /// The first key found under this name, for the key check of the layer above.
+    /// The API key stored under this name.
     pub fn server_value(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.store.records.get(AccountKey::SERVER, kind::API_KEY, name.as_bytes())?)
     }
@@ -19,7 +19,7 @@ impl Service {
         Ok(self.store.commit_server(writes).await?)
     }
 
-    /// An answer that was given to the same request within the last day.
+    /// The answer to the same request within the last day.
     pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
         let stored = self.store.records.get(AccountKey::SERVER, kind::SERVER_IDEMPOTENCY, key)?;
         let Some(stored) = stored else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Accounts, from the outside: started and stopped, linked in each way there is, and set.
+//! Life-cycle, linking and settings of an account.
 
 use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
 use crate::actors::error::ActorError as Error;
@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// How long a code for a phone may take: connecting, and asking for it.
+/// Time for a pairing code: the connection and the request.
 const CODE_WAIT: Duration = Duration::from_secs(60);
 const LOGOUT_WAIT: Duration = Duration::from_secs(20);
 
-/// An attempt to link with a passkey, as its one-time link names it.
+/// A passkey ceremony, found by its one-time link.
 #[derive(Debug)]
 pub struct PasskeyLink {
     pub account: AccountId,
@@ -24,12 +24,12 @@ pub struct PasskeyLink {
 }
 
 impl Service {
-    /// Starts an account; one that was logged out gets a new device, to be linked anew.
+    /// Starts an account. A logged-out account gets a new device, to be linked again.
     pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
         self.with_device(id, || Command::Start).await.map(|_| ())
     }
 
-    /// Carries out a command; an account whose device was logged out gets a new one first.
+    /// Runs a command. A logged-out account gets a new device first.
     async fn with_device(&self, id: &AccountId, command: impl Fn() -> Command) -> Result<Reply, Error> {
         let reply = self.handle(id).call(command()).await?;
         if reply != Reply::LoggedOut {
@@ -43,19 +43,19 @@ impl Service {
         self.handle(id).call(Command::Stop).await.map(|_| ())
     }
 
-    /// Loads an account's tree anew, and releases a quarantine.
+    /// Restarts an account's tree, and releases a quarantine.
     pub async fn restart_account(&self, id: &AccountId) -> Result<(), Error> {
         self.ask(Restart(id.clone())).await?
     }
 
-    /// Has the service remove this device. Without a connection only this side forgets.
+    /// Logs the device out. Without a connection the service is not told.
     pub async fn log_out_account(&self, id: &AccountId) -> Result<(), Error> {
         let account = self.handle(id);
         let reply = tokio::time::timeout(LOGOUT_WAIT, account.call(Command::Logout)).await;
         reply.map_err(|_| Error::Restarting)?.map(|_| ())
     }
 
-    /// Changes what is set for an account. `None` leaves a field as it is; other options load its tree anew.
+    /// Changes an account's settings. `None` leaves a field unchanged; changed options restart its tree.
     pub async fn change_account(
         &self,
         id: &AccountId,
@@ -69,7 +69,7 @@ impl Service {
         self.ask(Change { id: id.clone(), label, metadata, options }).await?
     }
 
-    /// The code to scan; waits until there is one, while the account is on its way to show one.
+    /// The QR code; waits for one while the account is linking or reconnecting.
     pub async fn link_code(&self, id: &AccountId, wait: Duration) -> Result<Option<LinkCode>, Error> {
         let mut view = self.handle(id).watch().await?;
         let shown = async {
@@ -89,7 +89,7 @@ impl Service {
         Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
     }
 
-    /// A code to type into the phone with this number.
+    /// The pairing code to type into the phone with this number.
     pub async fn pairing_code(&self, id: &AccountId, phone: &str) -> Result<LinkCode, Error> {
         let bad = |why: String| Error::BadField { field: "phone", why };
         let phone = Jid::parse_recipient(phone).map_err(|error| bad(error.to_string()))?;
@@ -105,12 +105,12 @@ impl Service {
         }
     }
 
-    /// Takes the assertion of a passkey.
+    /// Passes a passkey's assertion to the account.
     pub async fn prove_by_passkey(&self, id: &AccountId, assertion: Assertion) -> Result<(), Error> {
         self.carry_out(id, Command::Passkey(Box::new(assertion))).await
     }
 
-    /// The person says that both sides show the same code.
+    /// Confirms that phone and browser show the same code.
     pub async fn confirm_passkey(&self, id: &AccountId) -> Result<(), Error> {
         self.carry_out(id, Command::ConfirmPasskey).await
     }
@@ -122,7 +122,7 @@ impl Service {
         }
     }
 
-    /// The attempt that a one-time link names; `None` when it is over.
+    /// The passkey ceremony of a one-time link; `None` when it is over.
     pub async fn passkey_link(&self, token: &str) -> Result<Option<PasskeyLink>, Error> {
         let accounts = self.ask(List(None)).await?;
         let is_named = |view: &AccountView| {

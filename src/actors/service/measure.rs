@@ -1,4 +1,4 @@
-//! What is measured when the metrics are asked for.
+//! `/metrics`: values that are measured for each scrape.
 
 use crate::actors::committer::rows::EventRow;
 use crate::actors::committer::store::Store;
@@ -34,7 +34,7 @@ impl Service {
     }
 }
 
-/// Webhook deliveries that are not done, and the age of the oldest event among them.
+/// Unfinished webhook deliveries, and the age of the oldest event among them.
 fn measure_deliveries(store: &Store, now: Timestamp, measured: &mut Measured) -> Result<(), Error> {
     let records = &store.records;
     let counts = *store.deliveries.borrow();

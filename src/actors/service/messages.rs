@@ -1,4 +1,4 @@
-//! Messages, from the outside: what is to be sent, and how far it has come.
+//! Sending of messages, and their status.
 
 use crate::account::{Command, MessageRecord, Reply, SendRequest};
 use crate::actors::error::ActorError as Error;
@@ -7,14 +7,14 @@ use crate::base::ids::{AccountId, Fingerprint, MessageId};
 use crate::wire::Jid;
 use crate::wire::message::OutgoingText;
 
-/// A text to be sent, as a caller writes it.
+/// A text message to send, as a caller writes it.
 #[derive(Debug, Clone)]
 pub struct SendText {
     pub to: String,
     pub body: String,
     pub quoted_id: Option<String>,
     pub mentions: Vec<String>,
-    /// Whom a status is for.
+    /// Recipients of a status.
     pub recipients: Vec<String>,
     pub idempotency: Option<Fingerprint>,
 }
@@ -36,7 +36,7 @@ impl Service {
         }
         let mentions = text.mentions.iter().map(|text| Ok(person("mentions", text)?.to_string()));
         let mentions = mentions.collect::<Result<Vec<_>, Error>>()?;
-        // Whose message is quoted is for the account to know.
+        // The account looks the quoted message's sender up.
         let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
         let request = SendRequest { to, recipients, text: outgoing, idempotency: text.idempotency };
         match self.handle(id).call(Command::Send(Box::new(request))).await? {
@@ -46,7 +46,7 @@ impl Service {
         }
     }
 
-    /// Offers the service a fresh batch of prekeys: now, or with the next login.
+    /// Uploads a new batch of prekeys: now, or with the next login.
     pub async fn refresh_prekeys(&self, id: &AccountId) -> Result<(), Error> {
         match self.handle(id).call(Command::RefreshPreKeys).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
@@ -54,7 +54,7 @@ impl Service {
         }
     }
 
-    /// Drops our sender key for a group, or for status: the next message brings everybody a new one.
+    /// Rotates our sender key for a group or for status: the next message distributes a new one.
     pub async fn rotate_sender_key(&self, id: &AccountId, group: &str) -> Result<(), Error> {
         let group = Jid::parse_recipient(group).ok().filter(Jid::is_shared).ok_or_else(|| {
             let why = "must be a group's JID or status@broadcast".to_owned();
@@ -71,7 +71,7 @@ impl Service {
     }
 }
 
-/// A person, as a field of a request names them.
+/// Parses a person's address in a field of a request.
 fn person(field: &'static str, text: &str) -> Result<Jid, Error> {
     Jid::parse_recipient(text).map_err(|error| Error::BadField { field, why: error.to_string() })
 }

@@ -25,8 +25,8 @@ use actix::Actor;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The epoch of the event log, whose cursors are the only good ones; `None` before the first start has written it. Refuses data
-/// of another format.
+/// The epoch of the event log, which valid cursors carry; `None` before the first start has written it. Rejects data of another
+/// format.
 fn open_log(store: &Store) -> Result<Option<String>, StorageError> {
     match format_of(&store.records)? {
         Some(found) if found != DATA_FORMAT => Err(StorageError::Format { found, expected: DATA_FORMAT }),
@@ -37,25 +37,25 @@ fn open_log(store: &Store) -> Result<Option<String>, StorageError> {
     }
 }
 
-/// What the server is made of.
+/// Parts and settings of a server.
 pub struct ServiceConfig {
     pub records: Records,
     pub network: Network,
     pub settings: Settings,
-    /// Where the client version is asked for; `None` where it is set.
+    /// URL to ask for the client version; `None` where the version is set.
     pub version_source: Option<String>,
     pub allow_private_webhooks: bool,
-    /// The waits between attempts of a webhook delivery.
+    /// Back-off of webhook deliveries: the waits between attempts.
     pub retry_steps: Vec<Duration>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<Entropy>,
     pub hooks: Arc<dyn Hooks>,
-    /// Threads that account trees are spread over.
+    /// Threads of account trees.
     pub arbiters: usize,
     pub disk: Disk,
-    /// How long events stay in the log.
+    /// Retention of events in the log.
     pub keep_events: Duration,
-    /// An account that does not move for so long is loaded anew.
+    /// An account without a sign of life for this long is restarted.
     pub patience: Duration,
     pub group_cache: GroupCache,
 }
@@ -113,7 +113,7 @@ impl Service {
         })
     }
 
-    /// Writes what a first start must. To be awaited once after [`start`](Self::start).
+    /// Writes the records of a first start. Await it once after [`start`](Self::start).
     pub async fn prepare(&mut self) -> Result<(), Error> {
         if !self.log.epoch.is_empty() {
             return Ok(());
@@ -125,13 +125,11 @@ impl Service {
         Ok(self.store.commit_server(writes).await?)
     }
 
-    /// Has every account finish what it has accepted, within this time; writes what is on its way, and stops.
+    /// Drains every account within this time, writes waiting commits, and stops.
     pub async fn shut_down(&self, within: Duration) -> Result<(), Error> {
-        // One that has gone before needs no telling.
+        // A fleet that has stopped needs no request.
         if self.fleet.send(ShutDown(within)).await == Ok(false) {
-            tracing::warn!(
-                "not every account was done in time; what was accepted is durable and goes on with the next start"
-            );
+            tracing::warn!("shutdown timed out, accepted work continues with the next start");
         }
         let _ = self.dispatcher.send(Stop).await;
         Ok(self.store.stop().await?)

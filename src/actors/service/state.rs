@@ -32,10 +32,10 @@ pub struct Service {
     pub(super) critical: CriticalActors,
 }
 
-/// Why a server cannot go on. What was acknowledged is durable; only a restart helps.
+/// A failure that ends the server. Acknowledged work is durable; a restart continues it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// A write has failed. Nothing is read from that store again.
+    /// A write has failed. The store is not read again.
     #[error(
         "a write to the data folder failed, as the log says; what was acknowledged is durable; free space, and start again"
     )]
@@ -57,12 +57,12 @@ impl Service {
         &self.entropy
     }
 
-    /// Whether sends can be accepted.
+    /// True while messages can be accepted.
     pub fn is_ready(&self) -> bool {
         self.critical.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
-    /// Resolves when the server cannot go on.
+    /// Resolves with the failure that ends the server.
     pub async fn failed(&self) -> Failure {
         tokio::select! {
             () = self.store.stopped() => Failure::Storage,
@@ -79,7 +79,7 @@ impl Service {
         self.fleet.send(message).await.map_err(|_| Error::ShuttingDown)
     }
 
-    /// Events after the cursor; waits for the first when there is none yet.
+    /// A page of events after the cursor; waits for the first one when there is none yet.
     pub async fn events(
         &self,
         after: Option<&str>,
@@ -94,7 +94,7 @@ impl Service {
         self.log.page(after, limit, account, filter.kind.as_deref(), wait).await
     }
 
-    /// One account, whether it exists or not.
+    /// A handle of one account. Whether it exists shows in the answers.
     pub fn handle(&self, id: &AccountId) -> AccountHandle {
         AccountHandle { id: id.clone(), fleet: self.fleet.clone(), store: self.store.clone() }
     }

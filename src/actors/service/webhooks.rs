@@ -1,4 +1,4 @@
-//! Webhook endpoints: created, listed, deleted.
+//! Webhook endpoints: create, list, delete.
 
 use crate::actors::committer::idempotency::{IdempotentAnswer, put_answer};
 use crate::actors::committer::rows::load_endpoints;

@@ -1,4 +1,4 @@
-//! The account: the actor around its router. One turn at a time, in order; effects when their turn is durable.
+//! The account: the actor around its router. Runs one turn at a time, in order; publishes effects when their turn is durable.
 
 use crate::account::Effect;
 use crate::account::{AccountError, AccountView, Command, Device, Input, Poison, Reply, Router, Settings, StanzaPrint};
@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Requests that may wait in one account.
+/// Most commands that wait in one account.
 const MAX_COMMANDS: usize = 1024;
 
-/// How often an account looks for what is too old, and how long it waits between two pages.
+/// Interval of an account's retention sweep, and the pause between two of its pages.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const SWEEP_STEP: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ pub(in crate::actors) struct Account {
     pub(super) connection: Option<Connected>,
     timer: Option<(Monotonic, SpawnHandle)>,
     heartbeat: Heartbeat,
-    /// Set when the server stops: told when what was accepted is durable.
+    /// Set when the server stops; answered when all accepted commands are durable.
     drained: Option<oneshot::Sender<()>>,
 }
 
@@ -110,7 +110,7 @@ impl Account {
             self.report.withhold();
             self.connection = None;
             ctx.stop();
-            // A fleet that no longer waits has had no time for more.
+            // The fleet no longer waits when its time is up.
             let _ = drained.send(());
             return;
         }
@@ -143,7 +143,7 @@ impl Account {
         }));
     }
 
-    /// A stanza that has brought the account down before is only to be set aside.
+    /// Marks a stanza that made earlier turns panic, so that the router skips it.
     fn inspect(&self, input: Input) -> (Input, Option<StanzaPrint>) {
         let Input::Stanza(generation, node) = input else { return (input, None) };
         match StanzaPrint::of(&node) {
@@ -152,7 +152,7 @@ impl Account {
         }
     }
 
-    /// A turn has panicked. If it was about a stanza, that is counted before the tree is loaded anew.
+    /// Handles a panicked turn: counts its stanza, if it had one, before the fleet reloads the tree.
     fn brought_down(&mut self, print: Option<StanzaPrint>, why: String, ctx: &mut Context<Self>) {
         let Some(print) = print else { return self.fail(&why, ctx) };
         let mut changes = Changes::default();
@@ -200,7 +200,7 @@ impl Account {
         }
     }
 
-    /// Forgets what is too old, a page at a time, and comes back for the next.
+    /// Deletes a page of expired records, and schedules the next page.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let (reply, swept) = oneshot::channel();
         let token = self.replies.register(reply);
@@ -211,7 +211,7 @@ impl Account {
         }));
     }
 
-    /// The tree is broken: the fleet loads a fresh one. Waiting callers see their request dropped.
+    /// Ends the tree; the fleet loads a new one. Waiting callers see their request dropped.
     fn fail(&mut self, why: &str, ctx: &mut Context<Self>) {
         if !self.report.send(why) {
             return;
@@ -308,7 +308,7 @@ impl Handler<ConnectionDown> for Account {
 
     fn handle(&mut self, ConnectionDown { generation, why, panicked }: ConnectionDown, ctx: &mut Self::Context) {
         if panicked {
-            self.fail(&format!("the connection went down: {why}"), ctx);
+            self.fail(&format!("the connection panicked: {why}"), ctx);
             return;
         }
         self.push(Input::Disconnected(generation, why), ctx);

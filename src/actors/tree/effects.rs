@@ -1,4 +1,4 @@
-//! Effects of a turn: carried out when it is durable.
+//! Effects of a turn, carried out when the turn is durable.
 
 use crate::account::{AccountView, Effect};
 use crate::actors::tree::account::Account;
@@ -47,7 +47,7 @@ impl Account {
     }
 }
 
-/// One line for every change of an account's state: linking, outages, a log-out, a device that was removed.
+/// Logs a change of an account's state: linking, outages, log-outs, removed devices.
 fn log_change(account: &AccountId, before: &AccountView, now: &AccountView) {
     if before.state == now.state && before.reason == now.reason && before.jid == now.jid {
         return;

@@ -1,12 +1,12 @@
-//! Messages to an account's actor: commands, what its connection brings, and what the fleet asks of the tree.
+//! Messages to an account's actor: commands, inputs from its connection, and requests of the fleet.
 
 use crate::account::{Command, Input, Reply};
 use crate::base::ids::Generation;
 use actix::Message;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// A command from outside; the reply comes through the channel, which is dropped when the tree goes down. False when too many
-/// commands wait.
+/// A command. The reply comes through the channel, which is dropped when the tree goes down. Answers false when too many commands
+/// wait.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(in crate::actors) struct Request(pub(in crate::actors) Command, pub(in crate::actors) oneshot::Sender<Reply>);
@@ -16,12 +16,12 @@ pub(in crate::actors) struct Request(pub(in crate::actors) Command, pub(in crate
 #[rtype(result = "()")]
 pub(in crate::actors) struct Ping;
 
-/// The fleet has started another tree of the account: this one is to end.
+/// The fleet has started another tree of the account: this one ends.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Abandoned;
 
-/// The server stops: accepted commands are finished; what the service sends is left to it, and delivered again.
+/// The server stops: the account finishes accepted commands and drops inbound stanzas, which the service delivers again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Drain(pub(in crate::actors) oneshot::Sender<()>);

@@ -20,9 +20,9 @@ pub(super) enum Outcome {
         why: String,
         retry_after: Option<Duration>,
     },
-    /// 410: the endpoint wants no more.
+    /// 410: the endpoint is to be disabled.
     Gone,
-    /// The endpoint or the event is no more.
+    /// The endpoint or the event was deleted.
     Moot,
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn attempt(
     }
 }
 
-/// The chain of causes, without the URL: it may hold a token.
+/// The chain of causes, without the URL, which may hold a token.
 fn describe(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "no connection".to_owned() };
     let mut cause = std::error::Error::source(error);
@@ -99,7 +99,7 @@ fn describe(error: &reqwest::Error) -> String {
     text
 }
 
-/// Resolves names to public addresses only: the connection goes to the very address that was checked.
+/// Resolves names to public addresses only, so that the checked address is the one connected to.
 struct PublicOnly;
 
 impl Resolve for PublicOnly {

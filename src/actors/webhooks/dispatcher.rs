@@ -1,4 +1,4 @@
-//! The dispatcher: brings events to webhooks, in order within each (endpoint, chat), again until they are accepted.
+//! The dispatcher: delivers events to webhooks, in order within each lane (endpoint, chat), with retries.
 //!
 //! Invariant: a delivery's row is deleted only after a 2xx; the body of every attempt is the stored one, byte for byte.
 
@@ -29,7 +29,7 @@ type Lane = (EndpointId, String);
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<NewDelivery>,
-    /// An attempt is under way, or a timer runs.
+    /// An attempt is under way, or its retry is scheduled.
     busy: bool,
 }
 
@@ -70,7 +70,7 @@ impl Dispatcher {
         })
     }
 
-    /// Attempts the head of a lane, or waits until it is due.
+    /// Attempts the head of a lane, or schedules it.
     fn kick(&mut self, lane: Lane, ctx: &mut Context<Self>) {
         let Some(queue) = self.lanes.get_mut(&lane) else { return };
         let Some(head) = queue.waiting.front().cloned() else {
@@ -106,7 +106,7 @@ impl Dispatcher {
         self.kick(lane, ctx);
     }
 
-    /// Stores how it went; the lane goes on when that is durable.
+    /// Stores an attempt's outcome; the lane continues when it is durable.
     fn settle(&mut self, lane: Lane, head: NewDelivery, outcome: Outcome, ctx: &mut Context<Self>) {
         if matches!(outcome, Outcome::Accepted) {
             self.hooks.reach(Point::Delivered, "");
@@ -141,7 +141,7 @@ impl Dispatcher {
         let stored = self.store.delivery(endpoint, position, row.map(Box::new));
         ctx.spawn(stored.into_actor(self).map(move |result, dispatcher, ctx| {
             if let Err(error) = result {
-                tracing::error!(%error, "the outcome of a delivery cannot be stored; it will be made again");
+                tracing::error!(%error, "delivery outcome cannot be stored, the delivery will be repeated");
             }
             dispatcher.free(lane, ctx);
         }));
@@ -156,7 +156,7 @@ impl Dispatcher {
         let stored = self.store.commit_server(writes);
         ctx.spawn(stored.into_actor(self).map(|result, _, _| {
             if let Err(error) = result {
-                tracing::error!(%error, "a webhook cannot be disabled");
+                tracing::error!(%error, "webhook cannot be disabled");
             }
         }));
     }
@@ -172,7 +172,7 @@ impl Actor for Dispatcher {
     }
 }
 
-/// The server stops: attempts under way are broken off, and made again by the next one.
+/// The server stops: attempts under way are aborted; the next server repeats them.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Stop;
