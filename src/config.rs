@@ -1,4 +1,4 @@
-//! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. Unknown keys are errors that name their nearest neighbour.
+//! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. An unknown key is an error that names the nearest known one.
 
 use crate::signal::PublicKey;
 use crate::signal::limits::{MAX_FORWARD_JUMPS, PREKEY_BATCH};
@@ -13,7 +13,7 @@ const WHATSAPP_URL: &str = "wss://web.whatsapp.com/ws/chat";
 const VERSION_URL: &str = "https://web.whatsapp.com/sw.js";
 const SANDBOX_URL: &str = "ws://127.0.0.1:7070/ws/chat";
 
-/// A setting that cannot be used.
+/// An error in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{path} cannot be read: {why}")]
@@ -44,9 +44,9 @@ impl NetworkKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text for people.
+    /// Text.
     Pretty,
-    /// An object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -145,7 +145,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and lays the environment over it.
+    /// Reads the file, if there is one, and overrides it by the environment.
     pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let text = match path {
             None => String::new(),
@@ -213,12 +213,12 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether an account's proxy may be at a private or loopback address.
+    /// True if an account's proxy may be at a private or loopback address.
     pub fn allow_private_proxies(&self) -> bool {
         self.network.allow_private_proxies.unwrap_or(self.network.kind == NetworkKind::Sandbox)
     }
 
-    /// Where the client version is asked for; `None` where it is set, and in a sandbox, which has no such place.
+    /// URL to ask for the client version; `None` where the version is set, and in a sandbox.
     pub fn version_source(&self) -> Option<String> {
         let default = (self.network.kind == NetworkKind::Whatsapp).then(|| VERSION_URL.to_owned());
         self.network.version_url.clone().or(default).filter(|_| self.network.client_version.is_none())
@@ -231,7 +231,7 @@ impl Config {
         })
     }
 
-    /// The filter of log lines: a bare level is Wharf's own, and dependencies tell warnings at most.
+    /// The filter of log lines. A bare level applies to Wharf; dependencies log warnings at most.
     pub fn log_filter(&self) -> String {
         match self.log.as_str() {
             level @ ("info" | "debug" | "trace") => format!("warn,wharf={level}"),
@@ -239,13 +239,13 @@ impl Config {
         }
     }
 
-    /// Where the master key lies: outside the data folder, so that a copy of that is worth nothing.
+    /// Path of the master key: outside the data folder, so that a copy of the folder alone cannot be read.
     pub fn master_key_file(&self) -> String {
         let beside = || format!("{}.key", self.data.trim_end_matches('/'));
         self.storage.master_key_file.clone().unwrap_or_else(beside)
     }
 
-    /// The certificate root; `None` for a sandbox whose root is to be asked of it.
+    /// The certificate root; `None` for a sandbox that is asked for its root.
     pub fn root_key(&self) -> Result<Option<PublicKey>, ConfigError> {
         let text = match (&self.network.root_key, self.network.kind) {
             (Some(text), _) => text,
@@ -269,7 +269,7 @@ impl Config {
     }
 }
 
-/// 64 hex digits.
+/// Parses 64 hex digits.
 pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text.trim(), &mut bytes)
@@ -277,7 +277,7 @@ pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     Ok(PublicKey::from_bytes(bytes))
 }
 
-/// Lays `over` on `base`, whose keys are all that exist.
+/// Overrides values of `base` by those of `over`. A key that `base` lacks is unknown.
 fn overlay(base: &mut Value, over: Value, path: &str) -> Result<(), ConfigError> {
     let (Value::Object(base), Value::Object(over)) = (&mut *base, &over) else {
         if base.is_object() && !over.is_null() {
@@ -314,13 +314,13 @@ mod tests {
     }
 
     #[test]
-    fn the_commented_file_is_the_default() {
+    fn commented_file_equals_the_defaults() {
         assert_eq!(Config::parse(include_str!("../config.yaml"), []), Ok(Config::default()));
         assert_eq!(Config::parse("", []), Ok(Config::default()));
     }
 
     #[test]
-    fn the_environment_overrides_the_file() {
+    fn environment_overrides_the_file() {
         let vars = env(&[("WHARF__NETWORK__KIND", "sandbox"), ("WHARF__ACCOUNTS__PREKEY_BATCH", "30"), ("HOME", "/")]);
         let config = Config::parse("accounts:\n  prekey_batch: 20\n", vars).unwrap();
         assert_eq!((config.network.kind, config.accounts.prekey_batch), (NetworkKind::Sandbox, 30));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_nearest_neighbour() {
+    fn unknown_key_is_named_with_the_nearest_known_one() {
         let error = Config::parse("network:\n  roots_key: x\n", []).unwrap_err();
         assert_eq!(error.to_string(), "unknown setting network.roots_key; did you mean network.root_key?");
         let error = Config::parse("", env(&[("WHARF__LISTN", "x")])).unwrap_err();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_used_are_refused() {
+    fn unusable_values_are_rejected() {
         for text in [
             "network:\n  root_key: abc\n",
             "network:\n  client_version: latest\n",
