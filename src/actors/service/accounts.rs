@@ -1,13 +1,15 @@
-//! Accounts: create, list, show.
+//! Accounts: create, list, show; and their events.
 
 use crate::actors::committer::idempotency::IdempotentAnswer;
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::List;
+use crate::actors::fleet::calls::{KeyOf, List};
 use crate::actors::fleet::create::Create;
 use crate::actors::fleet::record::AccountInfo;
+use crate::actors::service::events::{EventFilter, EventPage};
 use crate::actors::service::state::Service;
 use crate::base::ids::{AccountId, random_hex};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 impl Service {
     pub async fn create_account(
@@ -28,5 +30,20 @@ impl Service {
 
     pub async fn account(&self, id: &AccountId) -> Result<AccountInfo, Error> {
         self.ask(List(Some(id.clone()))).await?.pop().ok_or_else(|| Error::NoAccount(id.to_string()))
+    }
+
+    /// A page of events after the cursor; waits for the first one when there is none yet.
+    pub async fn events(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        filter: &EventFilter,
+        wait: Duration,
+    ) -> Result<EventPage, Error> {
+        let account = match &filter.account {
+            Some(id) => Some(self.ask(KeyOf(id.clone())).await??),
+            None => None,
+        };
+        self.log.page(after, limit, account, filter.kind.as_deref(), wait).await
     }
 }

@@ -1,8 +1,8 @@
-//! Life-cycle, linking and settings of an account.
+//! Accounts, from the outside: started and stopped, linked in each way there is, and set.
 
 use crate::account::{AccountState, AccountView, Assertion, Command, LinkCode, Reply};
 use crate::actors::error::ActorError as Error;
-use crate::actors::fleet::calls::List;
+use crate::actors::fleet::calls::{Call, List, Watch};
 use crate::actors::fleet::restart::{Change, Reprovision, Restart};
 use crate::actors::service::state::Service;
 use crate::actors::tree::options::AccountOptions;
@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// Time for a pairing code: the connection and the request.
+/// How long a code for a phone may take: connecting, and asking for it.
 const CODE_WAIT: Duration = Duration::from_secs(60);
 const LOGOUT_WAIT: Duration = Duration::from_secs(20);
 
-/// A passkey ceremony, found by its one-time link.
+/// An attempt to link with a passkey, as its one-time link names it.
 #[derive(Debug)]
 pub struct PasskeyLink {
     pub account: AccountId,
@@ -24,38 +24,38 @@ pub struct PasskeyLink {
 }
 
 impl Service {
-    /// Starts an account. A logged-out account gets a new device, to be linked again.
+    /// Starts an account; one that was logged out gets a new device, to be linked anew.
     pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
         self.with_device(id, || Command::Start).await.map(|_| ())
     }
 
-    /// Runs a command. A logged-out account gets a new device first.
+    /// Carries out a command; an account whose device was logged out gets a new one first.
     async fn with_device(&self, id: &AccountId, command: impl Fn() -> Command) -> Result<Reply, Error> {
-        let reply = self.handle(id).call(command()).await?;
+        let reply = self.ask(Call(id.clone(), command())).await??;
         if reply != Reply::LoggedOut {
             return Ok(reply);
         }
         self.ask(Reprovision(id.clone())).await??;
-        self.handle(id).call(command()).await
+        self.ask(Call(id.clone(), command())).await?
     }
 
     pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.handle(id).call(Command::Stop).await.map(|_| ())
+        self.ask(Call(id.clone(), Command::Stop)).await?.map(|_| ())
     }
 
-    /// Restarts an account's tree, and releases a quarantine.
+    /// Loads an account's tree anew, and releases a quarantine.
     pub async fn restart_account(&self, id: &AccountId) -> Result<(), Error> {
         self.ask(Restart(id.clone())).await?
     }
 
-    /// Logs the device out. Without a connection the service is not told.
+    /// Has the service remove this device. Without a connection only this side forgets.
     pub async fn log_out_account(&self, id: &AccountId) -> Result<(), Error> {
-        let account = self.handle(id);
-        let reply = tokio::time::timeout(LOGOUT_WAIT, account.call(Command::Logout)).await;
-        reply.map_err(|_| Error::Restarting)?.map(|_| ())
+        let logged_out = self.ask(Call(id.clone(), Command::Logout));
+        let reply = tokio::time::timeout(LOGOUT_WAIT, logged_out).await.map_err(|_| Error::Restarting)?;
+        reply?.map(|_| ())
     }
 
-    /// Changes an account's settings. `None` leaves a field unchanged; changed options restart its tree.
+    /// Changes what is set for an account. `None` leaves a field as it is; other options load its tree anew.
     pub async fn change_account(
         &self,
         id: &AccountId,
@@ -69,9 +69,9 @@ impl Service {
         self.ask(Change { id: id.clone(), label, metadata, options }).await?
     }
 
-    /// The QR code; waits for one while the account is linking or reconnecting.
+    /// The code to scan; waits until there is one, while the account is on its way to show one.
     pub async fn link_code(&self, id: &AccountId, wait: Duration) -> Result<Option<LinkCode>, Error> {
-        let mut view = self.handle(id).watch().await?;
+        let mut view = self.ask(Watch(id.clone())).await??;
         let shown = async {
             loop {
                 {
@@ -89,7 +89,7 @@ impl Service {
         Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
     }
 
-    /// The pairing code to type into the phone with this number.
+    /// A code to type into the phone with this number.
     pub async fn pairing_code(&self, id: &AccountId, phone: &str) -> Result<LinkCode, Error> {
         let bad = |why: String| Error::BadField { field: "phone", why };
         let phone = Jid::parse_recipient(phone).map_err(|error| bad(error.to_string()))?;
@@ -105,24 +105,24 @@ impl Service {
         }
     }
 
-    /// Passes a passkey's assertion to the account.
+    /// Takes the assertion of a passkey.
     pub async fn prove_by_passkey(&self, id: &AccountId, assertion: Assertion) -> Result<(), Error> {
         self.carry_out(id, Command::Passkey(Box::new(assertion))).await
     }
 
-    /// Confirms that phone and browser show the same code.
+    /// The person says that both sides show the same code.
     pub async fn confirm_passkey(&self, id: &AccountId) -> Result<(), Error> {
         self.carry_out(id, Command::ConfirmPasskey).await
     }
 
     async fn carry_out(&self, id: &AccountId, command: Command) -> Result<(), Error> {
-        match self.handle(id).call(command).await? {
+        match self.ask(Call(id.clone(), command)).await?? {
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }
     }
 
-    /// The passkey ceremony of a one-time link; `None` when it is over.
+    /// The attempt that a one-time link names; `None` when it is over.
     pub async fn passkey_link(&self, token: &str) -> Result<Option<PasskeyLink>, Error> {
         let accounts = self.ask(List(None)).await?;
         let is_named = |view: &AccountView| {

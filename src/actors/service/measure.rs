@@ -4,7 +4,7 @@ use crate::actors::committer::rows::EventRow;
 use crate::actors::committer::store::Store;
 use crate::actors::error::ActorError as Error;
 use crate::actors::metrics::Measured;
-use crate::actors::service::backup::BACKED_UP;
+use crate::actors::service::operations::BACKED_UP;
 use crate::actors::service::state::Service;
 use crate::base::ids::AccountKey;
 use crate::base::time::Timestamp;

@@ -1,20 +1,21 @@
-//! Sending of messages, and their status.
+//! Messages, from the outside: what is to be sent, and how far it has come.
 
 use crate::account::{Command, MessageRecord, Reply, SendRequest};
 use crate::actors::error::ActorError as Error;
+use crate::actors::fleet::calls::Call;
 use crate::actors::service::state::Service;
 use crate::base::ids::{AccountId, Fingerprint, MessageId};
 use crate::wire::Jid;
 use crate::wire::message::OutgoingText;
 
-/// A text message to send, as a caller writes it.
+/// A text to be sent, as a caller writes it.
 #[derive(Debug, Clone)]
 pub struct SendText {
     pub to: String,
     pub body: String,
     pub quoted_id: Option<String>,
     pub mentions: Vec<String>,
-    /// Recipients of a status.
+    /// Whom a status is for.
     pub recipients: Vec<String>,
     pub idempotency: Option<Fingerprint>,
 }
@@ -36,42 +37,42 @@ impl Service {
         }
         let mentions = text.mentions.iter().map(|text| Ok(person("mentions", text)?.to_string()));
         let mentions = mentions.collect::<Result<Vec<_>, Error>>()?;
-        // The account looks the quoted message's sender up.
+        // Whose message is quoted is for the account to know.
         let outgoing = OutgoingText { body: text.body, quoted_id: text.quoted_id, quoted_participant: None, mentions };
         let request = SendRequest { to, recipients, text: outgoing, idempotency: text.idempotency };
-        match self.handle(id).call(Command::Send(Box::new(request))).await? {
+        match self.ask(Call(id.clone(), Command::Send(Box::new(request)))).await?? {
             Reply::Accepted(record) => Ok(*record),
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Err(Error::Restarting),
         }
     }
 
-    /// Uploads a new batch of prekeys: now, or with the next login.
+    /// Offers the service a fresh batch of prekeys: now, or with the next login.
     pub async fn refresh_prekeys(&self, id: &AccountId) -> Result<(), Error> {
-        match self.handle(id).call(Command::RefreshPreKeys).await? {
+        match self.ask(Call(id.clone(), Command::RefreshPreKeys)).await?? {
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }
     }
 
-    /// Rotates our sender key for a group or for status: the next message distributes a new one.
+    /// Drops our sender key for a group, or for status: the next message brings everybody a new one.
     pub async fn rotate_sender_key(&self, id: &AccountId, group: &str) -> Result<(), Error> {
         let group = Jid::parse_recipient(group).ok().filter(Jid::is_shared).ok_or_else(|| {
             let why = "must be a group's JID or status@broadcast".to_owned();
             Error::BadField { field: "group", why }
         })?;
-        self.handle(id).call(Command::RotateSenderKey(group)).await.map(|_| ())
+        self.ask(Call(id.clone(), Command::RotateSenderKey(group))).await?.map(|_| ())
     }
 
     pub async fn message(&self, id: &AccountId, message: &str) -> Result<MessageRecord, Error> {
-        match self.handle(id).call(Command::Message(MessageId::new(message))).await? {
+        match self.ask(Call(id.clone(), Command::Message(MessageId::new(message)))).await?? {
             Reply::Message(Some(record)) => Ok(*record),
             _ => Err(Error::NoMessage(message.to_owned())),
         }
     }
 }
 
-/// Parses a person's address in a field of a request.
+/// A person, as a field of a request names them.
 fn person(field: &'static str, text: &str) -> Result<Jid, Error> {
     Jid::parse_recipient(text).map_err(|error| Error::BadField { field, why: error.to_string() })
 }

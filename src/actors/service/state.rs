@@ -5,17 +5,13 @@ use crate::actors::error::ActorError as Error;
 use crate::actors::fleet::registry::Fleet;
 use crate::actors::metrics::Metrics;
 use crate::actors::service::disk::Disk;
-use crate::actors::service::events::{EventFilter, EventLog, EventPage};
-use crate::actors::service::handle::AccountHandle;
 use crate::actors::supervision::critical::CriticalActors;
 use crate::actors::transport::network::Network;
 use crate::actors::webhooks::dispatcher::Dispatcher;
 use crate::base::entropy::Entropy;
-use crate::base::ids::AccountId;
 use crate::base::time::{Clock, Timestamp};
 use actix::Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[derive(Clone)]
 pub struct Service {
@@ -25,7 +21,7 @@ pub struct Service {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<Entropy>,
     pub(super) allow_private: bool,
-    pub(super) log: EventLog,
+    pub(super) log: crate::actors::service::events::EventLog,
     pub(super) metrics: Arc<Metrics>,
     pub(super) disk: Disk,
     pub(super) network: Network,
@@ -62,14 +58,6 @@ impl Service {
         self.critical.is_well() && self.fleet.connected() && self.dispatcher.connected() && self.store.is_writing()
     }
 
-    /// Resolves with the failure that ends the server.
-    pub async fn failed(&self) -> Failure {
-        tokio::select! {
-            () = self.store.stopped() => Failure::Storage,
-            actor = self.critical.failed() => Failure::Actor(actor),
-        }
-    }
-
     pub(in crate::actors) async fn ask<M>(&self, message: M) -> Result<M::Result, Error>
     where
         M: actix::Message + Send + 'static,
@@ -79,23 +67,11 @@ impl Service {
         self.fleet.send(message).await.map_err(|_| Error::ShuttingDown)
     }
 
-    /// A page of events after the cursor; waits for the first one when there is none yet.
-    pub async fn events(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-        filter: &EventFilter,
-        wait: Duration,
-    ) -> Result<EventPage, Error> {
-        let account = match &filter.account {
-            Some(id) => Some(self.handle(id).key().await?),
-            None => None,
-        };
-        self.log.page(after, limit, account, filter.kind.as_deref(), wait).await
-    }
-
-    /// A handle of one account. Whether it exists shows in the answers.
-    pub fn handle(&self, id: &AccountId) -> AccountHandle {
-        AccountHandle { id: id.clone(), fleet: self.fleet.clone(), store: self.store.clone() }
+    /// Resolves with the failure that ends the server.
+    pub async fn failed(&self) -> Failure {
+        tokio::select! {
+            () = self.store.stopped() => Failure::Storage,
+            actor = self.critical.failed() => Failure::Actor(actor),
+        }
     }
 }

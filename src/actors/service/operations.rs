@@ -1,15 +1,20 @@
-//! Backups while the server runs.
+//! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
+use crate::account::{Command, Reply};
 use crate::actors::error::ActorError as Error;
+use crate::actors::fleet::calls::{Call, KeyOf};
 use crate::actors::fleet::record::stored_accounts;
+use crate::actors::fleet::upkeep::{Delete, RotateDataKeys};
 use crate::actors::service::state::Service;
+use crate::base::counts::Counts;
 use crate::base::ids::AccountId;
 use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind, owner, write_backup};
+use crate::wire::{Jid, WireError};
 use std::io::{self, Write};
 use tokio::sync::mpsc;
 
-/// The manifest of a backup: of one account, or of the whole store.
+/// The manifest for a backup of these records: of one account, or of everything.
 pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestamp) -> Result<Manifest, Error> {
     let mut accounts = stored_accounts(records)?;
     if let Some(wanted) = account {
@@ -27,12 +32,34 @@ pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestam
     })
 }
 
-/// Name of the server's record of the last backup's time.
+/// Under this name, among the server's facts: when the last backup was made.
 pub(super) const BACKED_UP: &str = "backed up";
-
 impl Service {
-    /// Streams a backup of one account, or of the whole store, while the server runs. An incomplete one ends with an error and lacks
-    /// its checksum.
+    /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
+    pub async fn rotate_data_keys(&self) -> Result<usize, Error> {
+        self.ask(RotateDataKeys).await
+    }
+
+    /// Logs an account out and erases everything of it. Returns what went.
+    pub async fn delete_account(&self, id: &AccountId) -> Result<Counts, Error> {
+        self.ask(Delete(id.clone())).await?
+    }
+
+    /// Erases what is known of a contact: messages, events, sessions, identities. Returns what went.
+    pub async fn erase_contact(&self, id: &AccountId, contact: &str) -> Result<Counts, Error> {
+        let bad = |error: WireError| Error::BadField { field: "contact", why: error.to_string() };
+        let contact = Jid::parse_recipient(contact).map_err(bad)?;
+        let Reply::Forgotten { addresses, mut counts } = self.ask(Call(id.clone(), Command::Forget(contact))).await??
+        else {
+            return Err(Error::Restarting);
+        };
+        let account = self.ask(KeyOf(id.clone())).await??;
+        counts.merge(self.store.erase_events(account, addresses).await?);
+        Ok(counts)
+    }
+
+    /// Begins a backup of one account, or of everything, while the server goes on. It comes in pieces; one that breaks off ends with
+    /// an error, and lacks its checksum.
     pub fn backup(&self, account: Option<&AccountId>) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Error> {
         let manifest = manifest_of(&self.store.records, account, self.now())?;
         let (sender, pieces) = mpsc::channel(PIECES);
@@ -51,7 +78,7 @@ impl Service {
                 }
                 Err(error) => {
                     tracing::error!(%error, "backup failed");
-                    // The reader may have gone.
+                    // Whoever wanted it may have gone.
                     let _ = sender.blocking_send(Err(error));
                 }
             }
@@ -64,11 +91,11 @@ impl Service {
     }
 }
 
-/// Bytes of one piece of a backup, and most pieces that wait for the reader.
+/// Bytes of a backup that are handed over at a time, and how many such may wait.
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 8;
 
-/// Passes written bytes to the reader; a slow reader slows down the backup, not the server.
+/// Hands over what is written; slow readers slow down the backup, not the server.
 struct Pieces(mpsc::Sender<io::Result<Vec<u8>>>);
 
 impl Write for Pieces {
