@@ -35,7 +35,6 @@ pub use service::events::{EventFilter, EventPage};
 pub use service::linking::PasskeyLink;
 pub use service::messages::SendText;
 pub use service::operations::manifest_of;
-pub use service::operations::manifest_of;
 pub use service::start::ServiceConfig;
 pub use service::state::{Failure, Service};
 pub use transport::network::Network;

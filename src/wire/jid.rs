@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signal_addresses_match_the_specification() {
+    fn signal_addresses_follow_the_documents_table() {
         for (jid, address) in [
             ("5511999887766@s.whatsapp.net", "5511999887766@c.us.0"),
             ("5511999887766:33@s.whatsapp.net", "5511999887766:33@c.us.0"),

@@ -195,7 +195,7 @@ impl Staging {
         self.forget(batch, account, kind::SENT, &mut left)?;
         self.forget(batch, account, kind::RESTORED, &mut left)?;
         self.forget(batch, account, kind::TOKEN_SALT, &mut left)?;
-        // Contacts hold tokens of the old device; theirs belong to the account and are sent again.
+        // Whom we gave tokens knows the old device's; theirs are for the account, but come again.
         self.forget(batch, account, kind::PRIVACY_TOKEN, &mut left)?;
         self.forget(batch, account, kind::INTENT, &mut left)?;
         Ok(left == 0)

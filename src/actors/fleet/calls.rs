@@ -53,7 +53,7 @@ impl Handler<KeyOf> for Fleet {
     }
 }
 
-/// Runs a command on an account's tree.
+/// Has an account's tree carry out a command.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, ActorError>")]
 pub(in crate::actors) struct Call(pub(in crate::actors) AccountId, pub(in crate::actors) Command);

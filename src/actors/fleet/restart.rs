@@ -74,7 +74,7 @@ impl Handler<Reprovision> for Fleet {
         let reprovisioned = async move {
             if let Some(tree) = &tree {
                 let (reply, replied) = oneshot::channel();
-                // Queued messages fail: the old device is gone.
+                // What waits to be sent can no longer be: it has failed.
                 if tree.address.send(Request(Command::GiveUpQueue, reply)).await == Ok(true) {
                     let _ = tokio::time::timeout(PATIENCE, replied).await;
                 }

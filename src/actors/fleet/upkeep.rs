@@ -94,7 +94,7 @@ impl Handler<Delete> for Fleet {
             if let Some(tree) = tree {
                 let (reply, replied) = oneshot::channel();
                 if tree.address.send(Request(Command::Logout, reply)).await == Ok(true) {
-                    // Erase even without the service's answer.
+                    // A service that does not answer in time will find the device dead.
                     let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
                 }
                 let _ = tokio::time::timeout(LOGOUT_WAIT, tree.drain()).await;

@@ -143,7 +143,7 @@ impl Account {
         }));
     }
 
-    /// Marks a stanza that made earlier turns panic, so that the router skips it.
+    /// A stanza that has brought the account down before is only to be set aside.
     fn inspect(&self, input: Input) -> (Input, Option<StanzaPrint>) {
         let Input::Stanza(generation, node) = input else { return (input, None) };
         match StanzaPrint::of(&node) {
@@ -152,7 +152,7 @@ impl Account {
         }
     }
 
-    /// Handles a panicked turn: counts its stanza, if it had one, before the fleet reloads the tree.
+    /// A turn has panicked. If it was about a stanza, that is counted before the tree is loaded anew.
     fn brought_down(&mut self, print: Option<StanzaPrint>, why: String, ctx: &mut Context<Self>) {
         let Some(print) = print else { return self.fail(&why, ctx) };
         let mut changes = Changes::default();

@@ -105,7 +105,7 @@ async fn call<M: Unpin + 'static, R: Send + 'static>(
 ) -> Result<R, ChildDown> {
     let (answer, answered) = oneshot::channel();
     let ask = Ask(Box::new(move |machine: &mut M| {
-        // Without a receiver the router is down and needs no answer.
+        // The router has gone down when nobody waits: then nobody needs the answer.
         let _ = answer.send(ask(machine));
     }));
     let down = ChildDown { child: name };

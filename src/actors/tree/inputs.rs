@@ -5,8 +5,8 @@ use crate::base::ids::Generation;
 use actix::Message;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// A command. The reply comes through the channel, which is dropped when the tree goes down. Answers false when too many commands
-/// wait.
+/// A command from outside; the reply comes through the channel, which is dropped when the tree goes down. False when too many
+/// commands wait.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(in crate::actors) struct Request(pub(in crate::actors) Command, pub(in crate::actors) oneshot::Sender<Reply>);
