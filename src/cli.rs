@@ -5,7 +5,7 @@ use crate::app::{self, AppError, Parts, SandboxOptions};
 use crate::base::hooks::Hooks;
 use crate::base::ids::{AccountId, IdError};
 use crate::base::time::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, LogFormat};
 use crate::demo::{self, DemoError};
 use crate::operate;
 use crate::storage::{MasterKey, StorageError};
@@ -54,10 +54,10 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// The master key, which the data on disk are sealed under.
+    /// Rotation of the keys that seal the data on disk.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Say whether a running server is ready to accept sends.
+    /// Check that a running server is ready to accept messages.
     Health(probe::Health),
     /// Try a running server with its sandbox: link an account, send a message each way, erase the account.
     RoundTrip(probe::RoundTrip),
@@ -73,7 +73,7 @@ enum Command {
         /// A running server, such as http://127.0.0.1:8080; its admin key is taken from WHARF_ADMIN_KEY.
         #[arg(long)]
         server: Option<String>,
-        /// Back up nothing: read the file, and say whether it is whole.
+        /// Back up nothing: check that the file is complete.
         #[arg(long, conflicts_with_all = ["account", "server"])]
         verify: bool,
         #[arg(long)]
@@ -90,16 +90,16 @@ enum Command {
     },
     /// Bring the data to the newest format, with the server stopped. A backup is made first. (A server does so when it starts.)
     Migrate {
-        /// Change nothing: say what would be done.
+        /// Change nothing: list the steps.
         #[arg(long)]
         plan: bool,
         #[arg(long)]
         config: Option<PathBuf>,
     },
-    /// The store as a whole, with the server stopped.
+    /// Operations on the whole store, with the server stopped.
     #[command(subcommand)]
     Storage(StorageCommand),
-    /// Read the settings, and say whether they can be used.
+    /// Check the settings.
     CheckConfig {
         #[arg(long)]
         config: Option<PathBuf>,
@@ -108,7 +108,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum StorageCommand {
-    /// Write the store anew, without the space that overwritten data take.
+    /// Rewrite the store without the space of overwritten data.
     Compact {
         #[arg(long)]
         config: Option<PathBuf>,
@@ -123,7 +123,7 @@ enum StorageCommand {
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// Replace the data keys, and seal everything anew: with the server stopped, or by a running one in the background.
+    /// Rotate the data keys and reseal all data: with the server stopped, or by a running one in the background.
     RotateData {
         /// A running server, such as http://127.0.0.1:8080; its admin key is taken from WHARF_ADMIN_KEY.
         #[arg(long)]
@@ -131,14 +131,14 @@ enum KeyCommand {
         #[arg(long)]
         config: Option<PathBuf>,
     },
-    /// Replace the master key, with the server stopped: the data keys are wrapped anew, the data stay as they are.
+    /// Rotate the master key with the server stopped: rewraps the data keys; the data stay as they are.
     Rotate {
         #[arg(long)]
         config: Option<PathBuf>,
     },
 }
 
-/// Why a command ended badly.
+/// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(transparent)]
@@ -165,7 +165,7 @@ pub enum CliError {
     Signal(std::io::Error),
 }
 
-/// Carries out the command line, a server with these hooks. Must run inside an actix system.
+/// Runs the command line, a server with these hooks. Must run inside an actix system.
 pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
     match Cli::parse().command {
         Command::Serve { config } => serve(config.as_deref(), hooks).await,
@@ -173,7 +173,7 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
             sandbox(&SandboxOptions { listen, media: Some(media), data, tls }).await
         }
         Command::Demo { once } => {
-            log_to_stderr("error");
+            log_to_stderr("error", LogFormat::Pretty);
             Ok(demo::run(once, &mut demo::print, &mut |_| {}).await?)
         }
         Command::Key(KeyCommand::Rotate { config }) => {
@@ -267,10 +267,19 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
 
 async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
     let config = Config::load(path, std::env::vars())?;
-    log_to_stderr(&config.log);
+    log_as(&config);
     let admin_key = std::env::var("WHARF_ADMIN_KEY").ok();
     let running =
         app::start(&config, Parts { admin_key, master_key: master_key()?, hooks, ..Parts::default() }).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        network = config.network.kind.as_str(),
+        url = config.url(),
+        data = config.data,
+        listen = %running.address,
+        seal = config.storage.seal,
+        "server started"
+    );
     println!("wharf listens on http://{}", running.address);
     if let Some(key) = &running.new_admin_key {
         println!("admin key, shown only now: {key}");
@@ -279,8 +288,9 @@ async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliErro
         signal = stop_signal() => signal?,
         failure = running.failed() => return Err(failure.into()),
     }
+    tracing::info!("server stopping");
     println!("stopping");
-    // A second signal does not wait: what was acknowledged is durable already.
+    // A second signal ends at once: acknowledged work is durable already.
     tokio::select! {
         stopped = running.stop() => stopped?,
         second = stop_signal() => second?,
@@ -288,10 +298,10 @@ async fn serve(path: Option<&Path>, hooks: Arc<dyn Hooks>) -> Result<(), CliErro
     Ok(())
 }
 
-/// The settings of a command, which logs as they say.
+/// Loads the settings of a command, and starts logging by them.
 fn load(path: Option<PathBuf>) -> Result<Config, ConfigError> {
     let config = Config::load(path.as_deref(), std::env::vars())?;
-    log_to_stderr(&config.log);
+    log_as(&config);
     Ok(config)
 }
 
@@ -299,7 +309,7 @@ fn now() -> Timestamp {
     SystemClock::start().now()
 }
 
-/// The master key of the environment, which takes the place of the file.
+/// The master key of the environment, which overrides the file.
 fn master_key() -> Result<Option<MasterKey>, CliError> {
     match std::env::var("WHARF_MASTER_KEY").map(zeroize::Zeroizing::new) {
         Err(_) => Ok(None),
@@ -308,7 +318,7 @@ fn master_key() -> Result<Option<MasterKey>, CliError> {
 }
 
 async fn sandbox(options: &SandboxOptions) -> Result<(), CliError> {
-    log_to_stderr("info");
+    log_to_stderr("warn,wharf=info", LogFormat::Pretty);
     let sandbox = app::start_sandbox_with(options)?;
     println!("sandbox: clients connect to {}, control API on {}", sandbox.ws_url(), sandbox.control_url());
     if let Some(media) = sandbox.media {
@@ -328,10 +338,18 @@ async fn stop_signal() -> Result<(), CliError> {
     Ok(())
 }
 
-fn log_to_stderr(default: &str) {
-    let filter =
-        EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(format!("actix_server=warn,{default}")));
-    // A second subscriber, as in tests, leaves the first in place.
+/// Starts logging by the settings. `RUST_LOG` overrides their filter.
+fn log_as(config: &Config) {
+    log_to_stderr(&config.log_filter(), config.log_format);
+}
+
+fn log_to_stderr(default: &str, format: LogFormat) {
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let ansi = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
+    // A second subscriber, as in tests, leaves the first one in place.
+    let _ = match format {
+        LogFormat::Pretty => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
 }

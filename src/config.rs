@@ -1,4 +1,4 @@
-//! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. Unknown keys are errors that name their nearest neighbour.
+//! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. An unknown key is an error that names the nearest known one.
 
 use crate::signal::PublicKey;
 use crate::signal::limits::{MAX_FORWARD_JUMPS, PREKEY_BATCH};
@@ -13,7 +13,7 @@ const WHATSAPP_URL: &str = "wss://web.whatsapp.com/ws/chat";
 const VERSION_URL: &str = "https://web.whatsapp.com/sw.js";
 const SANDBOX_URL: &str = "ws://127.0.0.1:7070/ws/chat";
 
-/// A setting that cannot be used.
+/// An error in the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{path} cannot be read: {why}")]
@@ -31,11 +31,31 @@ pub enum NetworkKind {
     Sandbox,
 }
 
+impl NetworkKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whatsapp => "whatsapp",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub listen: String,
     pub data: String,
     pub log: String,
+    pub log_format: LogFormat,
     pub drain_seconds: u64,
     pub http: HttpConfig,
     pub storage: StorageConfig,
@@ -101,6 +121,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".into(),
             data: "./data".into(),
             log: "info".into(),
+            log_format: LogFormat::Pretty,
             drain_seconds: 20,
             http: HttpConfig { cors_origins: Vec::new() },
             storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
@@ -131,7 +152,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and lays the environment over it.
+    /// Reads the file, if there is one, and overrides it by the environment.
     pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let text = match path {
             None => String::new(),
@@ -205,12 +226,12 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether an account's proxy may be at a private or loopback address.
+    /// True if an account's proxy may be at a private or loopback address.
     pub fn allow_private_proxies(&self) -> bool {
         self.network.allow_private_proxies.unwrap_or(self.network.kind == NetworkKind::Sandbox)
     }
 
-    /// Where the client version is asked for; `None` where it is set, and in a sandbox, which has no such place.
+    /// URL to ask for the client version; `None` where the version is set, and in a sandbox.
     pub fn version_source(&self) -> Option<String> {
         let default = (self.network.kind == NetworkKind::Whatsapp).then(|| VERSION_URL.to_owned());
         self.network.version_url.clone().or(default).filter(|_| self.network.client_version.is_none())
@@ -223,13 +244,21 @@ impl Config {
         })
     }
 
-    /// Where the master key lies: outside the data folder, so that a copy of that is worth nothing.
+    /// The filter of log lines. A bare level applies to Wharf; dependencies log warnings at most.
+    pub fn log_filter(&self) -> String {
+        match self.log.as_str() {
+            level @ ("info" | "debug" | "trace") => format!("warn,wharf={level}"),
+            other => other.to_owned(),
+        }
+    }
+
+    /// Path of the master key: outside the data folder, so that a copy of the folder alone cannot be read.
     pub fn master_key_file(&self) -> String {
         let beside = || format!("{}.key", self.data.trim_end_matches('/'));
         self.storage.master_key_file.clone().unwrap_or_else(beside)
     }
 
-    /// The certificate root; `None` for a sandbox whose root is to be asked of it.
+    /// The certificate root; `None` for a sandbox that is asked for its root.
     pub fn root_key(&self) -> Result<Option<PublicKey>, ConfigError> {
         let text = match (&self.network.root_key, self.network.kind) {
             (Some(text), _) => text,
@@ -258,7 +287,7 @@ fn is_origin(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == text)
 }
 
-/// 64 hex digits.
+/// Parses 64 hex digits.
 pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text.trim(), &mut bytes)
@@ -266,7 +295,7 @@ pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     Ok(PublicKey::from_bytes(bytes))
 }
 
-/// Lays `over` on `base`, whose keys are all that exist.
+/// Overrides values of `base` by those of `over`. A key that `base` lacks is unknown.
 fn overlay(base: &mut Value, over: Value, path: &str) -> Result<(), ConfigError> {
     let (Value::Object(base), Value::Object(over)) = (&mut *base, &over) else {
         if base.is_object() && !over.is_null() {
@@ -303,13 +332,13 @@ mod tests {
     }
 
     #[test]
-    fn the_commented_file_is_the_default() {
+    fn commented_file_equals_the_defaults() {
         assert_eq!(Config::parse(include_str!("../config.yaml"), []), Ok(Config::default()));
         assert_eq!(Config::parse("", []), Ok(Config::default()));
     }
 
     #[test]
-    fn the_environment_overrides_the_file() {
+    fn environment_overrides_the_file() {
         let vars = env(&[("WHARF__NETWORK__KIND", "sandbox"), ("WHARF__ACCOUNTS__PREKEY_BATCH", "30"), ("HOME", "/")]);
         let config = Config::parse("accounts:\n  prekey_batch: 20\n", vars).unwrap();
         assert_eq!((config.network.kind, config.accounts.prekey_batch), (NetworkKind::Sandbox, 30));
@@ -327,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_nearest_neighbour() {
+    fn unknown_key_is_named_with_the_nearest_known_one() {
         let error = Config::parse("network:\n  roots_key: x\n", []).unwrap_err();
         assert_eq!(error.to_string(), "unknown setting network.roots_key; did you mean network.root_key?");
         let error = Config::parse("", env(&[("WHARF__LISTN", "x")])).unwrap_err();
@@ -335,12 +364,21 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_used_are_refused() {
+    fn bare_log_level_does_not_raise_that_of_dependencies() {
+        let filter = |log: &str| Config { log: log.to_owned(), ..Config::default() }.log_filter();
+        assert_eq!(filter("debug"), "warn,wharf=debug");
+        assert_eq!(filter("error"), "error");
+        assert_eq!(filter("wharf=debug,info"), "wharf=debug,info");
+    }
+
+    #[test]
+    fn unusable_values_are_rejected() {
         for text in [
             "network:\n  root_key: abc\n",
             "network:\n  client_version: latest\n",
             "network:\n  kind: other\n",
             "network: 5\n",
+            "log_format: xml\n",
             "accounts:\n  prekey_batch: 0\n",
             "storage:\n  cache_mib: 0\n",
             "retention:\n  events_days: 0\n",

@@ -1,4 +1,4 @@
-//! What the actor layer answers to its callers.
+//! Errors of the actor layer.
 
 use crate::account::{AccountError, Refusal, Repeated};
 use crate::storage::StorageError;

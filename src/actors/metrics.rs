@@ -1,4 +1,4 @@
-//! What operators can measure, in the Prometheus text format. Labels have few values each; none is an account.
+//! Metrics in the Prometheus text format. Each label has few values; none is an account.
 
 use crate::account::{AccountState, AccountView, Counter as AccountCounter};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -51,16 +51,16 @@ pub struct Metrics {
     backup_timestamp: Gauge,
 }
 
-/// What is measured when the metrics are asked for.
+/// Values measured for one scrape.
 #[derive(Debug, Default)]
 pub(in crate::actors) struct Measured {
     pub(in crate::actors) free_bytes: Option<u64>,
     pub(in crate::actors) store_bytes: Option<u64>,
     pub(in crate::actors) pending: u64,
     pub(in crate::actors) dead: u64,
-    /// The age of the oldest event that an endpoint has not accepted.
+    /// Age of the oldest event with a pending delivery.
     pub(in crate::actors) oldest_seconds: u64,
-    /// When the last backup was made, in seconds since the epoch.
+    /// Time of the last backup, in seconds since the epoch.
     pub(in crate::actors) backup: Option<u64>,
 }
 
@@ -94,7 +94,7 @@ impl Default for Metrics {
     }
 }
 
-/// -1 where it cannot be known.
+/// -1 for an unknown value.
 fn gauge(value: Option<u64>) -> i64 {
     value.and_then(|value| value.try_into().ok()).unwrap_or(-1)
 }
@@ -136,12 +136,12 @@ impl Metrics {
         self.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc();
     }
 
-    /// How many turns were made durable, by how many syncs.
+    /// Number of durable turns, and of the syncs that made them so.
     pub fn turns_and_syncs(&self) -> (u64, u64) {
         (self.commits.turns.get(), self.commits.syncs.get())
     }
 
-    /// All of them as text, with what is measured at this moment.
+    /// All metrics as text.
     pub(in crate::actors) fn render<'a>(
         &self,
         views: impl Iterator<Item = &'a AccountView> + Clone,

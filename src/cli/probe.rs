@@ -1,4 +1,4 @@
-//! Looking at a running server from outside: is it ready, and does a message make its round trip?
+//! Probes of a running server: readiness, and a round trip of a message.
 
 use super::CliError;
 use super::tools;
@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long each step of a round trip may take.
+/// Timeout of each step of a round trip.
 const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(200);
 
@@ -27,14 +27,14 @@ pub(super) struct RoundTrip {
     sandbox: String,
 }
 
-/// Ends well when the server accepts sends.
+/// Succeeds when the server accepts messages.
 pub(super) async fn health(Health { server }: &Health) -> Result<(), CliError> {
     tools::ask(server, reqwest::Method::GET, "/readyz", &[]).await?;
     println!("{server} is ready");
     Ok(())
 }
 
-/// Links an account to a phone of the sandbox, has them write to each other, and erases the account.
+/// Links an account to a phone of the sandbox, sends a message in each direction, and erases the account.
 pub(super) async fn round_trip(at: &RoundTrip) -> Result<(), CliError> {
     let unique = now_digits();
     let (account, own, friend) = (format!("round-trip-{unique}"), format!("1555{unique}"), format!("1556{unique}"));
@@ -44,7 +44,7 @@ pub(super) async fn round_trip(at: &RoundTrip) -> Result<(), CliError> {
     at.server("POST", "/v1/accounts", Some(json!({ "id": account }))).await?;
     let path = format!("/v1/accounts/{account}");
     let made = at.talk(&path, &own, &friend).await;
-    // What was made is taken away, however it went.
+    // Erase the account after a failure too.
     let erased = at.server("DELETE", &path, None).await;
     made?;
     erased?;
@@ -52,7 +52,7 @@ pub(super) async fn round_trip(at: &RoundTrip) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Nine digits that differ from those of the last call.
+/// Nine digits that differ from call to call.
 fn now_digits() -> String {
     format!("{:09}", super::now().0 % 1_000_000_000)
 }

@@ -1,4 +1,4 @@
-//! What the operators' commands share: a backup over the network, and words for what was done.
+//! Helpers of the operators' commands: requests to a running server, backup files, messages.
 
 use super::CliError;
 use crate::app::AppError;
@@ -9,7 +9,7 @@ use crate::storage::{Extent, Manifest};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// How backups are named that have no name.
+/// Prefix and suffix of generated backup names.
 const PREFIX: &str = "wharf-";
 const SUFFIX: &str = ".backup";
 
@@ -25,7 +25,7 @@ pub(super) fn describe(manifest: &Manifest, extent: Extent) -> String {
     )
 }
 
-/// Asks something of a running server.
+/// Sends a request to a running server.
 pub(super) async fn ask(
     server: &str,
     method: reqwest::Method,
@@ -35,7 +35,7 @@ pub(super) async fn ask(
     send(server, method, path, query, None).await
 }
 
-/// The same with a body, for an answer that is JSON, or nothing.
+/// Sends a request with a body; the answer is JSON or empty.
 pub(super) async fn call(server: &str, method: &str, path: &str, body: Option<Value>) -> Result<Value, CliError> {
     let failed = |why: String| CliError::Server { server: server.to_owned(), why };
     let method = method.parse().map_err(|_| failed(format!("{method} is no method")))?;
@@ -52,7 +52,7 @@ async fn send(
     body: Option<Value>,
 ) -> Result<reqwest::Response, CliError> {
     let failed = |why: String| CliError::Server { server: server.to_owned(), why };
-    // That one is installed already is no error.
+    // An installed provider is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().map_err(|error| failed(error.to_string()))?;
     let mut url = url::Url::parse(server).and_then(|url| url.join(path)).map_err(|error| failed(error.to_string()))?;
@@ -74,7 +74,7 @@ async fn send(
     }
 }
 
-/// A name for a backup in this folder, by the time; a file is itself.
+/// The backup's path: a generated name if this is a folder, else the file itself.
 pub(super) fn file_for(path: PathBuf, now: Timestamp) -> PathBuf {
     if !path.is_dir() {
         return path;
@@ -87,7 +87,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), CliError> {
     std::fs::create_dir_all(path).map_err(|why| CliError::Folder { path: path.to_owned(), why })
 }
 
-/// Deletes the oldest backups beside this one, so that so many are left. Only files that bear our names are looked at.
+/// Deletes the oldest backups beside this one until so many are left. Files with other names are ignored.
 pub(super) fn keep_newest(file: &Path, keep: usize) -> Result<(), CliError> {
     let Some(folder) = file.parent() else { return Ok(()) };
     let failed = |why: std::io::Error| CliError::Folder { path: folder.to_owned(), why };

@@ -1,4 +1,4 @@
-//! JIDs: who or what a stanza is about (`wire-protocol.md` 1.4), and the Signal addresses made from them
+//! JIDs: addresses of users, devices, groups and services (`wire-protocol.md` 1.4), and the Signal addresses made from them
 //! (`signal-protocol.txt`, "Single-Allocation Session Lock Keys").
 
 use super::WireError;
@@ -86,7 +86,7 @@ impl Server {
 }
 
 /// A user, a device, a group, or a service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Jid {
     server: Server,
     user: Arc<str>,
@@ -95,7 +95,7 @@ pub struct Jid {
     integrator: u16,
 }
 
-/// The longest user part: the wire's strings are longer, but no user is.
+/// Most bytes of the user part.
 const MAX_USER: usize = 64;
 
 impl Jid {
@@ -119,9 +119,9 @@ impl Jid {
         Self::pn("")
     }
 
-    /// Reads `[user[:device]@]server`.
+    /// Parses `[user[:device]@]server`.
     pub fn parse(text: &str) -> Result<Self, WireError> {
-        let bad = || WireError::BadJid { text: text.chars().take(100).collect() };
+        let bad = || WireError::BadJid { text: redact_user(text).chars().take(100).collect() };
         let (user, server) = text.split_once('@').unwrap_or(("", text));
         let server = Server::parse(server).ok_or_else(bad)?;
         let (user, device) = match user.split_once(':') {
@@ -138,13 +138,13 @@ impl Jid {
         Ok(Self::new(user, server).with_device(device))
     }
 
-    /// Reads a recipient as people write it: the digits of a phone number (a leading `+` is allowed), or a JID.
+    /// Parses a recipient as people write it: the digits of a phone number (a leading `+` is allowed), or a JID.
     pub fn parse_recipient(text: &str) -> Result<Self, WireError> {
         let digits = text.strip_prefix('+').unwrap_or(text);
         if (5..=20).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit()) {
             return Ok(Self::pn(digits));
         }
-        let bad = || WireError::BadJid { text: text.chars().take(100).collect() };
+        let bad = || WireError::BadJid { text: redact_user(text).chars().take(100).collect() };
         let jid = if text.contains('@') { Self::parse(text)? } else { return Err(bad()) };
         let jid = if jid.server == Server::Legacy { Self::pn(jid.user) } else { jid };
         if jid.user.is_empty() { Err(bad()) } else { Ok(jid.bare()) }
@@ -182,17 +182,17 @@ impl Jid {
         self.user == other.user && self.server == other.server
     }
 
-    /// Hosted devices get no messages from us: device 99, or a hosted server.
+    /// True for hosted devices, which get no messages from us: device 99, or a hosted server.
     pub fn is_hosted(&self) -> bool {
         self.device == 99 || matches!(self.server, Server::Hosted | Server::HostedLid)
     }
 
-    /// A person: by phone number or LID.
+    /// True for a person: by phone number or LID.
     pub fn is_user(&self) -> bool {
         matches!(self.server, Server::Pn | Server::Lid) && !self.user.is_empty()
     }
 
-    /// A group that people are in.
+    /// True for a group.
     pub fn is_group(&self) -> bool {
         self.server == Server::Group && !self.user.is_empty()
     }
@@ -202,7 +202,7 @@ impl Jid {
         Self::new("status", Server::Broadcast)
     }
 
-    /// Whether messages to it are encrypted once for many.
+    /// True where messages are encrypted once for many: groups, and broadcast lists.
     pub fn is_shared(&self) -> bool {
         matches!(self.server, Server::Group | Server::Broadcast) && !self.user.is_empty()
     }
@@ -214,7 +214,7 @@ impl Jid {
         ProtocolAddress::from_jid_text(text)
     }
 
-    /// The same, into a buffer that is used again.
+    /// Writes the Signal address into a reused buffer.
     pub fn rewrite_address(&self, buffer: &mut AddressBuffer) {
         buffer.rewrite_jid_text(|text| self.write_address(text));
     }
@@ -231,29 +231,37 @@ impl Jid {
         text.push_str(".0");
     }
 
-    /// What the sender key of `self` in `group` is filed under, whichever of its devices was named.
+    /// The name of the sender key of `self` in `group`: the same for each of its devices.
     pub fn sender_key_name(&self, group: &Self) -> SenderKeyName {
         let mut text = format!("{group}:");
         self.bare().write_address(&mut text);
         SenderKeyName::from_jid_text(text)
     }
 
-    /// For logs: all but the last four characters of the user hidden.
+    /// For logs: all but the last four characters of the user are hidden.
     pub fn redacted(&self) -> String {
-        redact_user(&self.to_string())
+        let text = self.to_string();
+        if self.user.is_empty() { text } else { redact_user(&text) }
     }
 }
 
-/// Sorts, and keeps one JID of each user.
+/// Sorts, and keeps one JID per user.
 pub fn sort_dedup_by_user(jids: &mut Vec<Jid>) {
     jids.sort_unstable_by(|a, b| (&a.user, a.server).cmp(&(&b.user, b.server)));
     jids.dedup_by(|a, b| a.is_same_user_as(b));
 }
 
-/// Sorts, and keeps each device once.
+/// Sorts, and keeps each JID once.
 pub fn sort_dedup_by_device(jids: &mut Vec<Jid>) {
     jids.sort_unstable();
     jids.dedup();
+}
+
+/// Redacted, so that debug output in logs carries no whole phone number, nor the one in an old group's id.
+impl fmt::Debug for Jid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
 }
 
 impl fmt::Display for Jid {
@@ -305,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_has_one_sender_key_name_whichever_device_is_named() {
+    fn sender_key_name_is_the_same_for_all_devices_of_a_member() {
         let group = Jid::parse("120363021033254949@g.us").unwrap();
         let (device, bare) =
             (Jid::parse("100000000000001:75@lid").unwrap(), Jid::parse("100000000000001@lid").unwrap());
@@ -314,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_deduplicated_in_place_by_user_and_by_device() {
+    fn lists_are_deduplicated_by_user_and_by_device() {
         let list =
             || ["1:2@lid", "1@lid", "1:2@lid", "1@s.whatsapp.net"].map(|text| Jid::parse(text).unwrap()).to_vec();
         let (mut users, mut devices) = (list(), list());
@@ -324,21 +332,35 @@ mod tests {
     }
 
     #[test]
-    fn jids_print_as_they_were_read() {
+    fn display_round_trips() {
         for text in ["s.whatsapp.net", "1@lid", "1:2@lid", "123-456@g.us", "status@broadcast"] {
             assert_eq!(Jid::parse(text).unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_jid_is_refused() {
+    fn debug_output_is_redacted() {
+        for (jid, shown) in [
+            ("15550002222:7@s.whatsapp.net", "…2222:7@s.whatsapp.net"),
+            ("15550002222-1500000000@g.us", "…0000@g.us"),
+            ("status@broadcast", "…atus@broadcast"),
+            ("s.whatsapp.net", "s.whatsapp.net"),
+        ] {
+            assert_eq!(format!("{:?}", Jid::parse(jid).unwrap()), shown);
+        }
+        let error = Jid::parse("15550002222@example.org").unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("15550002222"));
+    }
+
+    #[test]
+    fn malformed_jid_is_rejected() {
         for text in ["", "a@b", "1:x@lid", "1:70000@lid", "1:256@lid", ":5@lid", "a b@lid", "someone@example.org"] {
             assert!(Jid::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_recipient_is_digits_or_a_jid() {
+    fn recipient_is_digits_or_a_jid() {
         assert_eq!(Jid::parse_recipient("+15550002222").unwrap(), Jid::pn("15550002222"));
         assert_eq!(Jid::parse_recipient("15550002222@c.us").unwrap(), Jid::pn("15550002222"));
         for text in ["", "1234", "hello", "lid", "s.whatsapp.net", "@lid"] {

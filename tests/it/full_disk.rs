@@ -1,4 +1,4 @@
-//! A disk that fills under the real program. Kills at every point around a commit: `tests/crash/`.
+//! The real program on a disk that fills up. Kills at every point around a commit: `tests/crash/`.
 
 use crate::served::{Client, KEY, until};
 use std::path::Path;
@@ -16,13 +16,18 @@ pub fn serve(data: &Path, port: u16, url: &str) -> Child {
     spawn(Command::new(env!("CARGO_BIN_EXE_wharf")).arg("serve"), data, port, url)
 }
 
-/// A disk with room for this many KiB: beyond it every write fails.
+/// A server whose disk has room for this many KiB: beyond it every write fails.
 fn serve_with_room_for(kib: u32, data: &Path, port: u16, url: &str) -> Child {
     let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" serve");
     spawn(Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_wharf")]), data, port, url)
 }
 
 fn spawn(command: &mut Command, data: &Path, port: u16, url: &str) -> Child {
+    configured(command, data, port, url).spawn().unwrap()
+}
+
+/// Adds the settings of a server over this folder.
+pub fn configured<'c>(command: &'c mut Command, data: &Path, port: u16, url: &str) -> &'c mut Command {
     command
         .env("WHARF__LISTEN", format!("127.0.0.1:{port}"))
         .env("WHARF__DATA", data)
@@ -32,8 +37,6 @@ fn spawn(command: &mut Command, data: &Path, port: u16, url: &str) -> Child {
         .env("WHARF__ACCOUNTS__PREKEY_BATCH", "50")
         .env("WHARF_ADMIN_KEY", KEY)
         .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 pub async fn up(client: &Client) {
@@ -44,7 +47,7 @@ pub async fn up(client: &Client) {
 }
 
 #[actix_web::test]
-async fn a_full_disk_ends_the_server_and_nothing_that_was_accepted_is_lost_when_space_returns() {
+async fn full_disk_ends_the_server_and_no_accepted_message_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let sandbox = start_sandbox("127.0.0.1:0").unwrap();

@@ -1,5 +1,4 @@
-//! An engine that behaves as a disk may: a sync that takes its time, a write that fails, and power that goes before what was
-//! written was synced.
+//! Power cuts, slow syncs and failed writes, with an engine that behaves as a disk may.
 
 use crate::served::{Client, KEY, MASTER_KEY, Served, config, until};
 use rand::rngs::StdRng;
@@ -14,14 +13,14 @@ use wharf::storage::{Batch, Engine, MasterKey, MemoryEngine, Row, Rows, SledEngi
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
-/// Applied batches are read at once, as they are on a machine that is on; only a sync moves them to the disk.
+/// Applied batches are readable at once, as on a running machine; only a sync moves them to the disk.
 #[derive(Default)]
 struct Disk {
     cached: MemoryEngine,
     platter: MemoryEngine,
     unsynced: Mutex<VecDeque<Batch>>,
     syncs: AtomicUsize,
-    /// A sync does not return while this is closed.
+    /// Syncs block while this is closed.
     closed: Mutex<bool>,
     opened: Condvar,
     is_off: AtomicBool,
@@ -33,7 +32,7 @@ impl Disk {
         self.opened.notify_all();
     }
 
-    /// The power goes: of what was not synced a beginning may have reached the disk. Returns the disk as it is found later.
+    /// Cuts the power: a prefix of the unsynced batches may have reached the disk. Returns the disk's content.
     fn cut(&self, rng: &mut StdRng) -> Self {
         self.is_off.store(true, Ordering::SeqCst);
         self.close(false);
@@ -105,7 +104,7 @@ async fn no_answer_and_nothing_on_the_wire_comes_before_its_sync() {
         }
     });
     until("the sync is under way", async || (disk.syncs.load(Ordering::SeqCst) > before).then_some(())).await;
-    // Another request has its answer in the meantime, so this one could have had it.
+    // Another request is answered meanwhile, so this one could have been.
     it.client.get("/v1/accounts").await;
     assert!(!answered.load(Ordering::SeqCst), "accepted before it was durable");
     assert_eq!(it.client.read(BOB).await, Vec::<String>::new(), "sent before it was durable");
@@ -115,7 +114,7 @@ async fn no_answer_and_nothing_on_the_wire_comes_before_its_sync() {
 }
 
 #[actix_web::test]
-async fn power_that_goes_before_a_sync_takes_nothing_that_was_accepted() {
+async fn power_cut_before_a_sync_loses_no_accepted_message() {
     let mut rng = StdRng::seed_from_u64(3);
     let sandbox = start_sandbox("127.0.0.1:0").unwrap();
     let (mut disk, mut accepted) = (Arc::new(Disk::default()), Vec::new());
@@ -151,7 +150,7 @@ async fn power_that_goes_before_a_sync_takes_nothing_that_was_accepted() {
             accepted.extend(request.await.unwrap());
         }
         running.failed().await;
-        // What is left of it has nothing to write any more.
+        // The rest of the old server can no longer write.
         let _ = running.stop().await;
         disk = Arc::new(found);
     }
@@ -170,7 +169,7 @@ async fn power_that_goes_before_a_sync_takes_nothing_that_was_accepted() {
 }
 
 #[actix_web::test]
-async fn more_requests_than_an_account_can_hold_are_refused_for_now_and_all_that_were_taken_are_sent() {
+async fn requests_beyond_an_accounts_queue_are_rejected_and_accepted_ones_are_sent() {
     let disk = Arc::new(Disk::default());
     let it = Served::with(Parts { engine: Some(disk.clone()), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
@@ -206,7 +205,7 @@ async fn more_requests_than_an_account_can_hold_are_refused_for_now_and_all_that
     .await;
 }
 
-/// A batch of sled is whole or absent, wherever its log was torn.
+/// A batch of sled is complete or absent, wherever its log was torn.
 #[test]
 fn a_torn_log_ends_between_two_batches() {
     let folder = tempfile::tempdir().unwrap();

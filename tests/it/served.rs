@@ -1,4 +1,4 @@
-//! A server and a sandbox on real sockets, and somebody with an HTTP client.
+//! A server and a sandbox on real sockets, and a client of both HTTP interfaces.
 
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use wharf::storage::{MasterKey, MemoryEngine};
 pub const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 pub const KEY: &str = "an admin key of thirty-two letters";
 
-/// Asks until the condition holds; ten seconds at most.
+/// Polls until the condition holds, for ten seconds at most.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -20,9 +20,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asking)
-        .await
-        .unwrap_or_else(|_| panic!("it never came about: {what}"))
+    tokio::time::timeout(Duration::from_secs(10), asking).await.unwrap_or_else(|_| panic!("timed out: {what}"))
 }
 
 /// A client of both interfaces.
@@ -47,7 +45,7 @@ impl Answer {
 
 impl Client {
     pub fn new(wharf: String, sandbox: String) -> Self {
-        // Another test's, or the server's own, may be there already.
+        // Another test or the server may have installed one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         Self { http, wharf, sandbox }
@@ -97,7 +95,7 @@ impl Client {
         until("the account is online", async || (self.state(id).await == "online").then_some(())).await;
     }
 
-    /// An account linked to the phone of this number, online.
+    /// Creates an account, links it to the phone of this number, and waits until it is online.
     pub async fn linked(&self, id: &str, number: &str) {
         self.phone(number).await;
         assert_eq!(self.post("/v1/accounts", json!({ "id": id })).await.status, 201);
@@ -112,7 +110,7 @@ impl Client {
         self.request("POST", &format!("/v1/accounts/{id}/messages")).json(&message)
     }
 
-    /// What the phone of this number has decrypted: texts, in order.
+    /// Texts that the phone of this number has decrypted, in order.
     pub async fn read(&self, number: &str) -> Vec<String> {
         let messages = self.control("GET", &format!("/phones/{number}/messages"), None).await;
         let texts = messages["data"].as_array().unwrap().iter().map(|m| m["text"].as_str().unwrap().to_owned());
@@ -145,7 +143,7 @@ impl Client {
     }
 }
 
-/// Both in this process.
+/// A server and a sandbox in this process.
 pub struct Served {
     pub client: Client,
     pub running: Running,
@@ -165,7 +163,7 @@ impl Served {
         Self::with(Parts::default()).await
     }
 
-    /// With data that a test can look into.
+    /// With an unsealed store that a test can inspect.
     pub async fn unsealed(engine: Arc<MemoryEngine>) -> Self {
         let parts = Parts { engine: Some(engine), ..Parts::default() };
         Self::configured(parts, |config| config.storage.seal = false).await
@@ -189,9 +187,9 @@ impl Served {
 }
 
 impl Served {
-    /// Another server over the same store, when this one has ended.
+    /// Stops this server, and starts another one over the same store.
     pub async fn next_server(self, engine: Arc<MemoryEngine>) -> Self {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.running.stop().await;
         let parts = Parts {
             engine: Some(engine),

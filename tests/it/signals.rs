@@ -19,7 +19,7 @@ async fn end_of(server: &mut Child) -> Option<i32> {
 }
 
 #[actix_web::test]
-async fn sigterm_amid_a_stream_of_sends_ends_with_0_and_nothing_accepted_is_lost() {
+async fn sigterm_during_sends_exits_with_0_and_loses_no_accepted_message() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let sandbox = start_sandbox("127.0.0.1:0").unwrap();
@@ -53,14 +53,14 @@ async fn sigterm_amid_a_stream_of_sends_ends_with_0_and_nothing_accepted_is_lost
 }
 
 #[actix_web::test]
-async fn a_second_signal_does_not_wait() {
+async fn second_signal_exits_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = start_sandbox("127.0.0.1:0").unwrap();
     let port = port();
     let client = Client::new(format!("http://127.0.0.1:{port}"), format!("http://{}", sandbox.address));
     let mut server = serve(&folder.path().join("data"), port, &sandbox.ws_url());
     up(&client).await;
-    // A request that is under way is waited for.
+    // The first signal waits for a request under way.
     let waiting = client.clone();
     let poll =
         actix_web::rt::spawn(async move { waiting.try_send(waiting.request("GET", "/v1/events?wait=30")).await });

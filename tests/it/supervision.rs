@@ -1,4 +1,4 @@
-//! Panics: each child's brings down its own account's tree, which comes back; the others notice nothing.
+//! Supervision: a panic restarts its own account's tree and no other; hangs, quarantine, critical actors, fairness.
 
 use crate::served::{Served, until};
 use serde_json::json;
@@ -14,19 +14,19 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-/// Panics once at each of these points, in their order, when armed.
-struct PanicAt {
+/// Panics once at each of these points, in order, when armed.
+pub struct PanicAt {
     points: Vec<Point>,
     armed: AtomicBool,
     panics: AtomicUsize,
 }
 
 impl PanicAt {
-    fn new(points: &[Point]) -> Arc<Self> {
+    pub fn new(points: &[Point]) -> Arc<Self> {
         Arc::new(Self { points: points.into(), armed: AtomicBool::new(false), panics: AtomicUsize::new(0) })
     }
 
-    fn arm(&self) {
+    pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }
 
@@ -65,7 +65,7 @@ async fn recovers(points: &[Point], in_a_group: bool) {
         (ALICE.to_owned(), CAROL.to_owned())
     };
     hooks.arm();
-    // A first message both ways makes every child work: devices are looked up, sessions set up, prekeys used.
+    // A first message in each direction involves every child: a device query, new sessions, a prekey.
     it.client
         .control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": to_alice, "text": "in" })))
         .await;
@@ -90,46 +90,46 @@ async fn recovers(points: &[Point], in_a_group: bool) {
 }
 
 #[actix_web::test]
-async fn a_panic_in_a_future_that_an_account_has_spawned() {
+async fn tree_recovers_from_a_panic_in_a_spawned_future() {
     recovers_from_a_panic_at(&[Point::Publishing]).await;
 }
 
 #[actix_web::test]
-async fn a_panic_while_a_tree_is_ending_after_a_panic() {
+async fn tree_recovers_from_a_panic_while_it_stops() {
     recovers_from_a_panic_at(&[Point::Router, Point::Stopping]).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_session_cipher() {
+async fn tree_recovers_from_a_panic_of_the_session_cipher() {
     recovers_from_a_panic_at(&[Point::SessionCipher]).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_sender_keys() {
+async fn tree_recovers_from_a_panic_of_the_sender_keys() {
     recovers(&[Point::SenderKeys], true).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_device_sync() {
+async fn tree_recovers_from_a_panic_of_the_device_sync() {
     recovers_from_a_panic_at(&[Point::DeviceSync]).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_prekeys() {
+async fn tree_recovers_from_a_panic_of_the_prekeys() {
     recovers_from_a_panic_at(&[Point::PreKeys]).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_router() {
+async fn tree_recovers_from_a_panic_of_the_router() {
     recovers_from_a_panic_at(&[Point::Router]).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_link() {
+async fn tree_recovers_from_a_panic_of_the_connection() {
     recovers_from_a_panic_at(&[Point::Received]).await;
 }
 
-/// Panics at every turn of one account.
+/// Panics in every turn of one account.
 struct AlwaysPanic(AtomicBool);
 
 impl Hooks for AlwaysPanic {
@@ -139,7 +139,7 @@ impl Hooks for AlwaysPanic {
 }
 
 #[actix_web::test]
-async fn a_tree_that_keeps_going_down_is_quarantined_until_it_is_started() {
+async fn account_that_fails_repeatedly_is_quarantined_until_it_is_started() {
     let hooks = Arc::new(AlwaysPanic(AtomicBool::new(false)));
     let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
@@ -158,7 +158,7 @@ async fn a_tree_that_keeps_going_down_is_quarantined_until_it_is_started() {
 }
 
 #[actix_web::test]
-async fn a_damaged_record_quarantines_its_account_and_names_the_record() {
+async fn corrupt_record_quarantines_its_account_and_is_named() {
     let engine = Arc::new(MemoryEngine::default());
     let it = Served::with(Parts { engine: Some(engine.clone()), ..Parts::default() }).await;
     it.client.linked("bob", BOB).await;
@@ -170,7 +170,7 @@ async fn a_damaged_record_quarantines_its_account_and_names_the_record() {
     let damaged = rows.into_iter().map(|(key, value)| (key, Some(value.iter().map(|byte| byte ^ 1).collect())));
     engine.apply(Batch { writes: damaged.collect(), ..Batch::default() }).unwrap();
 
-    // A first message needs a prekey that was stored.
+    // A first message needs a stored prekey.
     it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
     until("the account is quarantined", async || (it.client.state("alice").await == "quarantined").then_some(())).await;
     let reason = it.client.get("/v1/accounts/alice").await["reason"].as_str().unwrap().to_owned();
@@ -188,7 +188,7 @@ fn accounts_in(engine: &MemoryEngine) -> HashSet<Vec<u8>> {
     rows.into_iter().map(|(key, _)| key[..16].to_vec()).collect()
 }
 
-/// Panics at every use of one child, for as long as it is armed, and counts.
+/// Panics at every use of one child while armed, and counts the panics.
 struct Hostile {
     armed: AtomicBool,
     panics: AtomicUsize,
@@ -198,19 +198,19 @@ impl Hooks for Hostile {
     fn reach(&self, point: Point, subject: &str) {
         if point == Point::SessionCipher && subject == "alice" && self.armed.load(Ordering::SeqCst) {
             self.panics.fetch_add(1, Ordering::SeqCst);
-            panic!("what it decrypts makes it panic");
+            panic!("planted: this stanza panics");
         }
     }
 }
 
 #[actix_web::test]
-async fn a_message_that_brings_the_account_down_twice_is_set_aside_and_reported_with_its_bytes() {
+async fn poison_message_is_skipped_after_two_panics_and_reported_with_its_bytes() {
     let hooks = Arc::new(Hostile { armed: AtomicBool::new(false), panics: AtomicUsize::new(0) });
     let it = Served::with(Parts { hooks: hooks.clone(), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(CAROL).await;
     let message = |text: &str| Some(json!({ "to": ALICE, "text": text }));
-    // All that a phone sends to a new companion shall have come before.
+    // Wait until the phone's first messages to a new companion have arrived.
     until("the history is taken", async || {
         let stanzas = it.client.control("GET", "/stanzas", None).await.to_string();
         (stanzas.matches(r#"type=\"hist_sync\"/>"#).count() == 3).then_some(())
@@ -240,7 +240,7 @@ async fn a_message_that_brings_the_account_down_twice_is_set_aside_and_reported_
     assert_eq!(it.client.events("alice", "message.undecryptable").await.len(), 1);
 }
 
-/// Without the actors that all accounts share the server ends, and says why; the next one goes on with everything.
+/// A panic of an actor that all accounts share ends the server with a reason; the next one continues all accepted work.
 async fn ends_by_a_panic_at(points: &[Point], failure: Failure) {
     let hooks = PanicAt::new(points);
     let engine = Arc::new(MemoryEngine::default());
@@ -264,22 +264,22 @@ async fn ends_by_a_panic_at(points: &[Point], failure: Failure) {
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_committer_ends_the_server_and_the_next_one_goes_on() {
+async fn panic_of_the_committer_ends_the_server_and_the_next_one_continues() {
     ends_by_a_panic_at(&[Point::Staged], Failure::Storage).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_fleet_ends_the_server_and_the_next_one_goes_on() {
+async fn panic_of_the_fleet_ends_the_server_and_the_next_one_continues() {
     ends_by_a_panic_at(&[Point::Router, Point::TreeDown], Failure::Actor("fleet")).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_the_dispatcher_ends_the_server_and_the_next_one_goes_on() {
+async fn panic_of_the_dispatcher_ends_the_server_and_the_next_one_continues() {
     ends_by_a_panic_at(&[Point::Delivered], Failure::Actor("dispatcher")).await;
 }
 
 #[actix_web::test]
-async fn a_panic_of_an_attempt_to_deliver_is_a_failed_attempt() {
+async fn panic_of_a_delivery_attempt_is_a_failed_attempt() {
     let hooks = PanicAt::new(&[Point::Attempted]);
     let retry_steps = vec![std::time::Duration::ZERO; 3];
     let it = Served::with(Parts { hooks: hooks.clone(), retry_steps, ..Parts::default() }).await;
@@ -293,7 +293,7 @@ async fn a_panic_of_an_attempt_to_deliver_is_a_failed_attempt() {
     hooks.all_happened().await;
 }
 
-/// Blocks the thread of alice's tree for as long as the gate is closed.
+/// Blocks the thread of alice's tree while the gate is closed.
 #[derive(Default)]
 struct Blocks {
     closed: Mutex<bool>,
@@ -318,7 +318,7 @@ impl Hooks for Blocks {
 }
 
 #[actix_web::test]
-async fn a_blocked_thread_is_given_up_its_accounts_move_and_the_stanza_that_blocks_is_set_aside() {
+async fn accounts_of_a_blocked_thread_move_and_the_blocking_stanza_is_skipped() {
     let hooks = Arc::new(Blocks::default());
     let parts = Parts { hooks: hooks.clone(), ..Parts::default() };
     let it = Served::configured(parts, |config| {
@@ -337,7 +337,7 @@ async fn a_blocked_thread_is_given_up_its_accounts_move_and_the_stanza_that_bloc
     .await;
     assert_eq!(hooks.blocked.load(Ordering::SeqCst), 2);
     it.client.online("alice").await;
-    // He lived on the blocked thread too.
+    // Bob's tree was on the blocked thread too.
     it.client.online("bob").await;
     it.client.try_send(it.client.text("bob", CAROL, "not blocked")).await.unwrap();
     until("his message is read", async || {
@@ -350,7 +350,7 @@ async fn a_blocked_thread_is_given_up_its_accounts_move_and_the_stanza_that_bloc
 }
 
 #[actix_web::test]
-async fn a_server_that_is_stopped_waits_for_a_blocked_account_no_longer_than_it_was_told() {
+async fn shutdown_waits_for_a_blocked_account_only_until_its_timeout() {
     let hooks = Arc::new(Blocks::default());
     let parts = Parts { hooks: hooks.clone(), ..Parts::default() };
     let it = Served::configured(parts, |config| config.drain_seconds = 1).await;
@@ -364,7 +364,7 @@ async fn a_server_that_is_stopped_waits_for_a_blocked_account_no_longer_than_it_
     hooks.close(false);
 }
 
-/// Counts turns of alice's.
+/// Counts alice's turns.
 #[derive(Default)]
 struct Turns(AtomicUsize);
 
@@ -374,9 +374,9 @@ impl Hooks for Turns {
     }
 }
 
-/// Fairness in turns, not in time: how often a flooded account has its turn while another on the same thread waits for its own.
+/// Fairness counted in turns, not in time: turns of a flooded account while another one on its thread waits for its own.
 #[actix_web::test]
-async fn a_flooded_account_takes_few_turns_while_another_waits_for_its_own() {
+async fn flooded_account_takes_few_turns_while_another_account_waits() {
     let turns = Arc::new(Turns::default());
     let parts = Parts { hooks: turns.clone(), ..Parts::default() };
     let it = Served::configured(parts, |config| config.accounts.threads = 1).await;

@@ -1,4 +1,5 @@
-//! Answers to requests that make something: committed with what was made, so that a repetition makes no second one.
+//! Idempotency of requests that create something: the answer is committed with what was created, so that a repeated request
+//! creates no second one.
 
 use crate::base::ids::RequestFingerprint;
 use crate::base::time::Timestamp;
@@ -6,7 +7,7 @@ use crate::storage::{ChangeSet, StorageError, kind, owner};
 
 const FORMAT: u8 = 2;
 
-/// An answer, and the hash of the request that it was given to.
+/// An answer and the fingerprint of its request.
 pub struct IdempotentAnswer {
     pub request: [u8; 32],
     pub answer: Vec<u8>,
@@ -20,17 +21,17 @@ pub(in crate::actors) fn put_answer(writes: &mut ChangeSet<owner::Server>, answe
     }
 }
 
-/// When a stored answer was given, and the answer.
+/// Decodes a stored answer: its time and its bytes.
 pub(in crate::actors) fn read_answer(key: &[u8], stored: &[u8]) -> Result<(Timestamp, Vec<u8>), StorageError> {
     let parts = stored.split_first().filter(|(format, _)| **format == FORMAT);
     let Some((at, answer)) = parts.and_then(|(_, rest)| rest.split_first_chunk::<8>()) else {
         let kind = kind::SERVER_IDEMPOTENCY.code();
-        return Err(StorageError::Corrupt { kind, key: hex::encode(key), what: "remembered answer" });
+        return Err(StorageError::Corrupt { kind, key: hex::encode(key), what: "idempotent answer" });
     };
     Ok((Timestamp(u64::from_be_bytes(*at)), answer.to_vec()))
 }
 
-/// Whether an answer given then still counts.
+/// True while an answer from `at` is within its retention.
 pub(in crate::actors) fn is_kept(at: Timestamp, now: Timestamp) -> bool {
     now < at.plus(RequestFingerprint::KEPT)
 }
@@ -41,14 +42,14 @@ mod tests {
     use crate::storage::Changes;
 
     #[test]
-    fn an_answer_is_kept_for_a_day() {
+    fn answer_is_kept_for_a_day() {
         let at = Timestamp(5);
         let last = at.plus(RequestFingerprint::KEPT);
         assert!(is_kept(at, Timestamp(last.0 - 1)) && !is_kept(at, last));
     }
 
     #[test]
-    fn an_answer_is_read_as_it_was_stored() {
+    fn stored_answer_is_read_back() {
         let mut writes = ChangeSet::default();
         let answer = b"{}".to_vec();
         put_answer(&mut writes, Some(IdempotentAnswer { request: [1; 32], answer: answer.clone(), at: Timestamp(5) }));

@@ -1,6 +1,7 @@
-//! The committer: the one writer, and what it does between turns.
+//! The committer: group commit, the event log's positions, and background work on stored rows.
 
 pub(super) mod idempotency;
+pub(super) mod ledger;
 pub(super) mod requests;
 pub(super) mod rows;
 pub(super) mod staging;

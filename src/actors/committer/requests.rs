@@ -8,14 +8,14 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// Resolves when the request is durable, or is refused.
+/// Resolves when the request is durable or was rejected.
 pub type Committed = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send>>;
 
 pub(super) type Stage = Box<dyn FnOnce(&mut Staging, &mut Batch) -> Result<(), StorageError> + Send>;
 pub(super) type Done = oneshot::Sender<Result<(), StorageError>>;
 
 pub(super) enum Request {
-    /// A new tree of the account: turns of older ones are refused from here on.
+    /// A new tree of the account: later turns of older trees are rejected.
     Begin {
         account: AccountKey,
         generation: Generation,
@@ -35,7 +35,7 @@ pub(super) enum Request {
         row: Option<Box<Delivery>>,
         done: Done,
     },
-    /// Something that reads what is committed and stages what follows from it: a commit of its own.
+    /// Reads committed rows and stages writes that depend on them, in a separate commit.
     Alone {
         stage: Stage,
         done: Done,

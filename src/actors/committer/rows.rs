@@ -1,12 +1,20 @@
 //! Rows that the committer writes: events, deliveries and endpoints.
 
-use crate::base::ids::AccountKey;
+use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Timestamp;
 use crate::storage::{NewEvent, Records, StorageError, kind};
 use crate::webhook::{Delivery, Endpoint};
 
 const FORMAT: u8 = 1;
 const EVENT_FORMAT: u8 = 2;
+
+/// A delivery to be attempted; its row is durable.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    pub endpoint: EndpointId,
+    pub position: u64,
+    pub row: Delivery,
+}
 
 /// A row of the event log.
 #[derive(Debug, Clone, PartialEq, Eq)]

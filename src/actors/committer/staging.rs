@@ -1,26 +1,20 @@
-//! Staging: what a turn's rows become in a batch. Assigns positions in the event log, and files deliveries.
+//! Staging of a turn: its rows go into a batch, its events get positions in the log, its deliveries get rows.
 
-use crate::actors::committer::rows::{EventRow, decode_endpoint, encode_delivery};
+use crate::actors::committer::ledger::{Ledger, RowChange};
+use crate::actors::committer::rows::{EventRow, NewDelivery, decode_endpoint, encode_delivery};
 use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Timestamp;
 use crate::storage::{Batch, ChangeSet, Changes, Records, StorageError, Write, kind, owner};
 use crate::webhook::{Delivery, DeliveryStatus, Endpoint, delivery_key};
 use std::collections::HashMap;
 
-/// A delivery that has just become durable.
-#[derive(Debug, Clone)]
-pub struct NewDelivery {
-    pub endpoint: EndpointId,
-    pub position: u64,
-    pub row: Delivery,
-}
-
-/// What the committer knows of the records that it stages.
+/// State that staging needs: the endpoints, the next position, and the counts of deliveries.
 pub(in crate::actors) struct Staging {
     pub(super) records: Records,
     pub(super) endpoints: HashMap<EndpointId, Endpoint>,
     /// The position of the next event.
     pub(super) next_position: u64,
+    pub(super) ledger: Ledger,
 }
 
 impl Staging {
@@ -54,6 +48,7 @@ impl Staging {
                     last_error: None,
                 };
                 global.put(kind::DELIVERY, delivery_key(&endpoint.id, position), encode_delivery(&row));
+                self.ledger.note(&endpoint.id, position, RowChange::Put(row.status));
                 new_deliveries.push(NewDelivery { endpoint: endpoint.id.clone(), position, row });
             }
             self.records.stage_set(batch, AccountKey::SERVER, global)?;
@@ -70,6 +65,8 @@ impl Staging {
     ) -> Result<(), StorageError> {
         let key = delivery_key(endpoint, position);
         let mut set = ChangeSet::<owner::Committer>::default();
+        let change = row.map_or(RowChange::Deleted(None), |row| RowChange::Put(row.status));
+        self.ledger.note(endpoint, position, change);
         match row {
             Some(row) => set.put(kind::DELIVERY, key, encode_delivery(row)),
             None => set.delete(kind::DELIVERY, key),
@@ -77,7 +74,7 @@ impl Staging {
         self.records.stage_set(batch, AccountKey::SERVER, set)
     }
 
-    /// Endpoints decide who gets the events that follow.
+    /// Keeps the list of endpoints current: it decides which deliveries later events get.
     fn note_endpoint(&mut self, write: &Write) -> Result<(), StorageError> {
         if write.kind != kind::ENDPOINT.code() {
             return Ok(());

@@ -1,5 +1,6 @@
-//! The store: the way to the committer, and to what is committed.
+//! The store: requests to the committer, and reads of committed records.
 
+use crate::actors::committer::ledger::DeliveryCounts;
 use crate::actors::committer::requests::{Committed, Done, Request};
 use crate::actors::committer::staging::Staging;
 use crate::base::ids::{AccountKey, EndpointId, Generation};
@@ -9,13 +10,14 @@ use std::pin::Pin;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-/// The way to the committer, and to what is committed.
+/// A handle: sends requests to the committer and reads committed records.
 #[derive(Clone)]
 pub struct Store {
     pub(super) requests: mpsc::UnboundedSender<Request>,
     pub records: Records,
-    /// The position that the next event will get; changes with every commit of events.
+    /// Position of the next event; changes with every commit of events.
     pub log_end: watch::Receiver<u64>,
+    pub(in crate::actors) deliveries: watch::Receiver<DeliveryCounts>,
 }
 
 impl Store {
@@ -32,7 +34,7 @@ impl Store {
         self.commit(AccountKey::SERVER, Generation::default(), changes)
     }
 
-    /// Fences off all older trees of the account; when it returns, nothing of theirs is on its way.
+    /// Fences off all older trees of the account. When it resolves, none of their commits is under way.
     pub fn begin(&self, account: AccountKey, generation: Generation) -> Committed {
         self.request(|done| Request::Begin { account, generation, done })
     }
@@ -46,7 +48,7 @@ impl Store {
         self.request(|done| Request::Delivery { endpoint, position, row, done })
     }
 
-    /// Has the committer stage something between two commits; resolves with its result when that is durable.
+    /// Runs `stage` on the committer's thread between two commits; resolves with its result when that is durable.
     pub(in crate::actors) fn alone<R: Send + 'static>(
         &self,
         stage: impl FnOnce(&mut Staging, &mut Batch) -> Result<R, StorageError> + Send + 'static,
@@ -69,12 +71,12 @@ impl Store {
         !self.requests.is_closed()
     }
 
-    /// Resolves when nothing is written any more: after a failed write, or when it was stopped.
+    /// Resolves when the committer has ended: after a failed write, or when it was stopped.
     pub async fn stopped(&self) {
         self.requests.closed().await;
     }
 
-    /// Writes what is waiting, and stops.
+    /// Writes the waiting requests, then stops.
     pub fn stop(&self) -> Committed {
         self.request(|done| Request::Stop { done })
     }

@@ -1,10 +1,11 @@
-//! What the committer does besides turns: events grow old, accounts and contacts are erased, data keys are replaced.
+//! Background work of the committer: retention of events, erasure of accounts and contacts, rotation of data keys.
 //!
-//! Each step is a commit of its own over a page of rows, so that turns come between; each goes on where the one before ended,
-//! after a crash too.
+//! Each step is a separate commit over a page of rows, so that turns come between. The next step continues where the last one
+//! ended, after a crash too.
 
 use crate::actors::committer::idempotency::{is_kept, read_answer};
-use crate::actors::committer::rows::EventRow;
+use crate::actors::committer::ledger::RowChange;
+use crate::actors::committer::rows::{EventRow, decode_delivery};
 use crate::actors::committer::staging::Staging;
 use crate::actors::committer::store::Store;
 use crate::actors::error::ActorError as Error;
@@ -16,16 +17,15 @@ use crate::webhook::delivery_key;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Rows that one step looks at.
+/// Rows that one step reads.
 const PAGE: usize = 512;
-/// Names, among the server's facts, an account that is being erased.
+/// Prefix of the server's records of accounts under erasure.
 const ERASING: &[u8] = b"erasing/";
-/// Names the position that the log begins with, since older events were dropped.
+/// Name of the server's record of the log's first position after retention.
 pub(in crate::actors) const LOG_START: &[u8] = b"log_start";
 
 impl Store {
-    /// Drops the events older than `before`, and answers to repeated requests that do not count any more. Returns how many rows
-    /// went.
+    /// Deletes events older than `before` and expired idempotent answers. Returns the number of deleted rows.
     pub async fn sweep(&self, before: Timestamp, now: Timestamp) -> Result<u64, StorageError> {
         let mut swept = 0;
         loop {
@@ -47,7 +47,7 @@ impl Store {
         }
     }
 
-    /// Gives an account a new data key, seals everything of it anew, and forgets the old key.
+    /// Rotates an account's data key: seals all its rows under a new one and deletes the old one.
     pub(in crate::actors) async fn rotate_data_key(&self, account: AccountKey) -> Result<(), StorageError> {
         let mut next = Some(Rotation::Begin);
         while let Some(step) = next {
@@ -56,7 +56,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes an account out of the list; from here on it is being erased, whatever happens.
+    /// Takes an account out of the list and records its erasure, which a crash then only delays.
     pub(in crate::actors) async fn begin_erasure(
         &self,
         id: &AccountId,
@@ -68,19 +68,19 @@ impl Store {
         self.commit_server(writes).await
     }
 
-    /// Forgets a page of what belongs to an account's old device; true when there is more.
+    /// Deletes a page of the old device's records; true when there are more.
     pub(in crate::actors) async fn forget_device(&self, account: AccountKey) -> Result<bool, StorageError> {
         self.alone(move |staging, batch| staging.forget_device(batch, account)).await
     }
 
-    /// The accounts whose erasure is not done.
+    /// Accounts whose erasure is unfinished.
     pub(in crate::actors) fn erasures(&self) -> Result<Vec<AccountKey>, StorageError> {
         let rows = self.records.scan(AccountKey::SERVER, kind::META, ERASING, None, usize::MAX)?;
         let keys = rows.into_iter().filter_map(|(key, _)| key.get(ERASING.len()..)?.try_into().ok());
         Ok(keys.map(AccountKey::from_bytes).collect())
     }
 
-    /// Deletes everything of an account, its data key last. Returns what went.
+    /// Deletes all rows of an account, its data key last. Returns the deleted rows by kind.
     pub(in crate::actors) async fn erase(&self, account: AccountKey) -> Result<Counts, StorageError> {
         let mut counts = Counts::default();
         loop {
@@ -122,7 +122,7 @@ impl Staging {
             let (position, account) = (u64::from_be_bytes(at), AccountKey::from_bytes(owner));
             let stored = self.records.get(account, kind::EVENT, &key)?;
             let is_old = stored.as_deref().and_then(EventRow::decode).is_none_or(|event| event.at < before);
-            // The last one tells where the log goes on.
+            // The last position stays: it is where numbering continues.
             if !is_old || position + 1 >= self.next_position {
                 more = false;
                 break;
@@ -163,13 +163,15 @@ impl Staging {
         own.delete(kind::EVENT, at.to_be_bytes());
         self.records.stage_set(batch, account, own)?;
         let (mut global, mut deliveries) = (ChangeSet::<owner::Committer>::default(), 0);
-        // The last place of the log stays, naming an event that is no more: it tells where the log goes on.
+        // The last position stays in the index, without its event: it is where numbering continues.
         if at + 1 < self.next_position {
             global.delete(kind::EVENT_INDEX, at.to_be_bytes());
         }
         for endpoint in self.endpoints.keys() {
             let key = delivery_key(endpoint, at);
-            if self.records.get(AccountKey::SERVER, kind::DELIVERY, &key)?.is_some() {
+            if let Some(row) = self.records.get(AccountKey::SERVER, kind::DELIVERY, &key)? {
+                let status = decode_delivery(&row).map(|row| row.status);
+                self.ledger.note(endpoint, at, RowChange::Deleted(status));
                 global.delete(kind::DELIVERY, key);
                 deliveries += 1;
             }

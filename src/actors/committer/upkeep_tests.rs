@@ -25,7 +25,7 @@ fn times(store: &Store) -> Vec<u64> {
 }
 
 #[actix_web::test]
-async fn old_events_go_from_the_log_and_from_its_index() {
+async fn retention_deletes_events_and_their_index_rows() {
     let store = store(&Arc::default());
     for at in 0..1200 {
         event(&store, at).await;
@@ -39,7 +39,7 @@ async fn old_events_go_from_the_log_and_from_its_index() {
 }
 
 #[actix_web::test]
-async fn the_log_goes_on_where_it_was_even_when_all_of_it_is_old() {
+async fn positions_continue_after_all_events_expired() {
     let engine = Arc::new(MemoryEngine::default());
     let first = store(&engine);
     for at in 0..3 {
@@ -55,7 +55,7 @@ async fn the_log_goes_on_where_it_was_even_when_all_of_it_is_old() {
 }
 
 #[actix_web::test]
-async fn answers_to_repeated_requests_go_after_their_day() {
+async fn idempotent_answers_expire_after_a_day() {
     let engine = Arc::new(MemoryEngine::default());
     let store = store(&engine);
     let day = 24 * 60 * 60 * 1000;

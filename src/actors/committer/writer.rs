@@ -1,11 +1,12 @@
-//! The committer: one thread that writes. It gathers the turns of many accounts into one batch and one sync, applies each
-//! account's turns in order, and alone assigns positions in the event log.
+//! The committer: the one thread that writes. It groups the turns of many accounts into one batch and one sync, applies each
+//! account's turns in order, and assigns the positions of the event log.
 //!
-//! Invariant: nothing is acknowledged before its sync; after a failed write nothing more is written.
+//! Invariant: no request is answered before its sync; after a failed write the committer writes no more.
 
+use crate::actors::committer::ledger::{DeliveryCounts, Ledger};
 use crate::actors::committer::requests::Request;
-use crate::actors::committer::rows::load_endpoints;
-use crate::actors::committer::staging::{NewDelivery, Staging};
+use crate::actors::committer::rows::{NewDelivery, load_endpoints};
+use crate::actors::committer::staging::Staging;
 use crate::actors::committer::store::Store;
 use crate::actors::metrics::Metrics;
 use crate::actors::supervision::boundary::guard;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Turns gathered into one sync.
+/// Most requests in one group commit.
 const MAX_GROUP: usize = 512;
 
 /// The committer's state, on its thread.
@@ -26,12 +27,13 @@ struct Committer {
     requests: mpsc::UnboundedReceiver<Request>,
     generations: HashMap<AccountKey, Generation>,
     log_end: watch::Sender<u64>,
+    counts: watch::Sender<DeliveryCounts>,
     deliveries: mpsc::UnboundedSender<NewDelivery>,
     hooks: Arc<dyn Hooks>,
     metrics: Arc<Metrics>,
 }
 
-/// Starts the committer. The receiver gets every new delivery once it is durable.
+/// Starts the committer. The receiver gets the pending deliveries, then every new one once it is durable.
 pub fn open_store(
     records: Records,
     hooks: Arc<dyn Hooks>,
@@ -45,11 +47,21 @@ pub fn open_store(
     let (sender, requests) = mpsc::unbounded_channel();
     let (log_end, watching) = watch::channel(next_position);
     let (deliveries, new_deliveries) = mpsc::unbounded_channel();
+    let (ledger, pending) = Ledger::load(&records).unwrap_or_else(|error| {
+        tracing::error!(%error, "stored deliveries cannot be loaded");
+        Default::default()
+    });
+    let (counts, counted) = watch::channel(ledger.counts());
+    for delivery in pending {
+        // Without a dispatcher the rows wait in the store.
+        let _ = deliveries.send(delivery);
+    }
     let committer = Committer {
-        staging: Staging { records: records.clone(), endpoints, next_position },
+        staging: Staging { records: records.clone(), endpoints, next_position, ledger },
         requests,
         generations: HashMap::new(),
         log_end,
+        counts,
         deliveries,
         hooks,
         metrics,
@@ -58,14 +70,14 @@ pub fn open_store(
         .name("committer".into())
         .spawn(move || committer.run())
         .map_err(|error| StorageError::Engine { action: "start its committer", why: error.to_string() })?;
-    Ok((Store { requests: sender, records, log_end: watching }, new_deliveries))
+    Ok((Store { requests: sender, records, log_end: watching, deliveries: counted }, new_deliveries))
 }
 
 impl Committer {
     fn run(mut self) {
-        // A panic here is the end of all writing: every waiting request is answered by its dropped sender.
+        // A panic here ends all writing: dropped senders answer the waiting requests.
         if let Err(panic) = guard(|| self.serve()) {
-            tracing::error!(%panic, "the committer went down; nothing more will be written");
+            tracing::error!(%panic, "committer panicked, writing stopped");
         }
     }
 
@@ -119,6 +131,7 @@ impl Committer {
                     let staged = stage(&mut self.staging, &mut batch);
                     if staged.is_err() {
                         batch = Batch::default();
+                        self.staging.ledger.discard();
                     }
                     answers.push((done, staged));
                 }
@@ -131,9 +144,12 @@ impl Committer {
         };
         self.measure(&asked);
         if let Err(error) = &written {
-            tracing::error!(%error, "a commit failed; the server must be restarted");
+            tracing::error!(%error, "commit failed, writing stopped");
         } else {
             self.log_end.send_replace(self.staging.next_position);
+            if let Some(counts) = self.staging.ledger.apply() {
+                self.counts.send_replace(counts);
+            }
             for delivery in new_deliveries {
                 // Without a dispatcher the rows wait in the store.
                 let _ = self.deliveries.send(delivery);

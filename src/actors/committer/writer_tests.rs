@@ -1,8 +1,9 @@
 use super::*;
 use crate::actors::committer::rows::{EventRow, decode_delivery, encode_delivery};
+use crate::actors::testing::CountingEngine;
 use crate::base::ids::EventId;
 use crate::base::time::Timestamp;
-use crate::storage::{Changes, Engine, MemoryEngine, NewEvent, Row, Rows};
+use crate::storage::{Changes, NewEvent};
 use crate::webhook::{Delivery, DeliveryStatus};
 
 fn event(kind: &'static str) -> NewEvent {
@@ -11,7 +12,7 @@ fn event(kind: &'static str) -> NewEvent {
 }
 
 #[test]
-fn the_rows_of_the_log_and_the_outbox_have_the_golden_form() {
+fn event_and_delivery_rows_match_the_golden_files() {
     let row = EventRow::encode(&event("message.received"));
     crate::golden::check("event-v2.hex", &row);
     let decoded = EventRow::decode(&row).unwrap();
@@ -30,44 +31,8 @@ fn the_rows_of_the_log_and_the_outbox_have_the_golden_form() {
     assert_eq!(decode_delivery(&stored), Some(delivery));
 }
 
-/// Counts syncs, and fails writes when told to.
-#[derive(Default)]
-struct Counting {
-    inner: MemoryEngine,
-    syncs: std::sync::atomic::AtomicUsize,
-    fails: std::sync::atomic::AtomicBool,
-}
-
-impl Engine for Counting {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.inner.get(key)
-    }
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StorageError> {
-        self.inner.scan(prefix, after, limit)
-    }
-    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError> {
-        self.inner.last(prefix)
-    }
-    fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError> {
-        self.inner.copy(prefix)
-    }
-    fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError> {
-        self.inner.fence(account, epoch)
-    }
-    fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-        if self.fails.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(StorageError::Engine { action: "write", why: "planted".into() });
-        }
-        self.inner.apply(batch)
-    }
-    fn sync(&self) -> Result<(), StorageError> {
-        self.syncs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-fn open() -> (Store, Arc<Counting>, mpsc::UnboundedReceiver<NewDelivery>) {
-    let engine = Arc::new(Counting::default());
+fn open() -> (Store, Arc<CountingEngine>, mpsc::UnboundedReceiver<NewDelivery>) {
+    let engine = Arc::new(CountingEngine::default());
     let (store, deliveries) =
         open_store(Records::new(engine.clone()), Arc::new(crate::base::hooks::NoHooks), Arc::default()).unwrap();
     (store, engine, deliveries)
@@ -80,11 +45,11 @@ fn changes() -> Changes {
 const ACCOUNT: AccountKey = AccountKey::from_bytes([0x80; 16]);
 
 #[actix_web::test]
-async fn every_acknowledged_commit_was_synced_and_events_are_numbered_in_order() {
+async fn acknowledged_commits_are_synced_and_events_get_consecutive_positions() {
     let (store, engine, _) = open();
     for turn in 1..=3 {
         store.commit(ACCOUNT, Generation(1), changes()).await.unwrap();
-        assert_eq!(engine.syncs.load(std::sync::atomic::Ordering::SeqCst), turn);
+        assert_eq!(engine.syncs(), turn);
     }
     let rows = store.records.scan(ACCOUNT, kind::EVENT, &[], None, 10).unwrap();
     let positions: Vec<u64> =
@@ -93,17 +58,17 @@ async fn every_acknowledged_commit_was_synced_and_events_are_numbered_in_order()
 }
 
 #[actix_web::test]
-async fn turns_that_come_together_share_a_sync() {
+async fn concurrent_turns_share_a_sync() {
     let (store, engine, _) = open();
     let turns: Vec<_> = (0..100).map(|_| store.commit(ACCOUNT, Generation(1), changes())).collect();
     for turn in turns {
         turn.await.unwrap();
     }
-    assert!(engine.syncs.load(std::sync::atomic::Ordering::SeqCst) < 100);
+    assert!(engine.syncs() < 100);
 }
 
 #[actix_web::test]
-async fn an_older_tree_is_fenced_off() {
+async fn commit_of_an_older_tree_is_fenced_off() {
     let (store, ..) = open();
     store.begin(ACCOUNT, Generation(2)).await.unwrap();
     let late = store.commit(ACCOUNT, Generation(1), changes()).await;
@@ -112,11 +77,11 @@ async fn an_older_tree_is_fenced_off() {
 }
 
 #[actix_web::test]
-async fn after_a_failed_write_nothing_is_acknowledged_any_more() {
+async fn no_commit_is_acknowledged_after_a_failed_write() {
     let (store, engine, _) = open();
-    engine.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    engine.fail_writes(true);
     assert!(store.commit(ACCOUNT, Generation(1), changes()).await.is_err());
-    engine.fails.store(false, std::sync::atomic::Ordering::SeqCst);
+    engine.fail_writes(false);
     let later = store.commit(ACCOUNT, Generation(1), changes()).await;
     assert!(matches!(later, Err(StorageError::Stopped)), "{later:?}");
     store.stopped().await;

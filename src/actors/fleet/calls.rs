@@ -1,4 +1,4 @@
-//! Questions about accounts, and commands to one.
+//! Queries of accounts, and commands to one.
 
 use crate::account::{AccountView, Reply};
 use crate::actors::error::ActorError;

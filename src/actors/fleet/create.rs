@@ -12,17 +12,17 @@ use crate::storage::{AccountStore, Overlay};
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use serde_json::{Map, Value};
 
-/// Makes the answer to a creation out of what was created.
+/// Renders the idempotent answer from the created account.
 type Remember = Box<dyn FnOnce(&AccountInfo) -> Option<IdempotentAnswer> + Send>;
 
-/// Creates an account: its keys first, then its place in the list.
+/// Creates an account: commits its device first, then its record.
 #[derive(Message)]
 #[rtype(result = "Result<AccountInfo, ActorError>")]
 pub(in crate::actors) struct Create {
     pub(in crate::actors) id: AccountId,
     pub(in crate::actors) label: Option<String>,
     pub(in crate::actors) metadata: Map<String, Value>,
-    /// The answer to be stored with the account.
+    /// Gives the answer that is stored with the account.
     pub(in crate::actors) remember: Remember,
 }
 
@@ -42,7 +42,7 @@ impl Handler<Create> for Fleet {
             created_at: clock.now(),
             options: AccountOptions::default(),
         };
-        // Its place is taken at once, so that a second request for the same id is refused.
+        // Reserve the id at once, so that a second request for it is rejected.
         let entry = Entry::new(record.clone());
         let info = Self::info(&id, &entry);
         let remembered = remember(&info);

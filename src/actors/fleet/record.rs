@@ -1,4 +1,4 @@
-//! An account's record in the list of accounts, and what the outside sees of an account.
+//! Stored records of accounts, and an account's public information.
 
 use crate::account::{AccountError, AccountView};
 use crate::actors::error::ActorError;
@@ -22,7 +22,7 @@ pub(super) struct AccountRecord {
     pub(super) options: AccountOptions,
 }
 
-/// An account as the outside sees it.
+/// An account's public information.
 #[derive(Debug, Clone)]
 pub struct AccountInfo {
     pub id: AccountId,
@@ -30,7 +30,7 @@ pub struct AccountInfo {
     pub metadata: Map<String, Value>,
     pub created_at: Timestamp,
     pub options: AccountOptions,
-    /// Trees that went down within the last minute.
+    /// Restarts within the last minute.
     pub restarts: usize,
     pub view: AccountView,
 }
@@ -47,7 +47,7 @@ pub(super) fn load_accounts(records: &Records) -> Result<Vec<(AccountId, Account
     Ok(accounts)
 }
 
-/// All accounts of a store, with the keys that their records are filed under.
+/// All accounts of a store, with their internal keys.
 pub fn stored_accounts(records: &Records) -> Result<Vec<(AccountId, AccountKey)>, StorageError> {
     Ok(load_accounts(records)?.into_iter().map(|(id, record)| (id, record.key)).collect())
 }

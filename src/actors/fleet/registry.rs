@@ -1,7 +1,7 @@
-//! The fleet: every account of the process, its tree's factory, and what happens when a tree goes down.
+//! The fleet: the registry of accounts and the factory of their trees.
 //!
-//! Inside an account it is all for one: the tree is loaded anew. Between accounts one for one. A tree that keeps going down
-//! is quarantined, with the reason shown, until somebody starts it again.
+//! Supervision is one-for-all inside an account (the whole tree restarts) and one-for-one between accounts. An account whose tree
+//! fails repeatedly is quarantined, with the reason in its view, until it is started again.
 
 use crate::account::AccountView;
 use crate::actors::error::ActorError;
@@ -19,9 +19,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// How long a call waits for a tree that is being loaded.
+/// Time that a call waits for a tree under restart.
 const TREE_WAIT: Duration = Duration::from_secs(5);
-/// How often old events are looked for.
+/// Interval of the retention sweep over the event log.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct Entry {
@@ -31,26 +31,26 @@ pub(super) struct Entry {
     pub(super) view: watch::Sender<AccountView>,
     pub(super) restarts: VecDeque<Timestamp>,
     pub(super) quarantine: Option<String>,
-    /// It is being erased: its name is taken until that is done, and nothing starts it any more.
+    /// Under erasure: the id stays reserved until that is done, and the tree is not started.
     pub(super) deleting: bool,
-    /// Calls that came while there was no tree.
+    /// Calls that wait for a tree.
     pub(super) waiting: Vec<oneshot::Sender<Addr<Account>>>,
 }
 
-/// A tree as the fleet holds it.
+/// The fleet's handle of a tree.
 pub(super) struct Tree {
     pub(super) address: Addr<Account>,
     pub(super) heartbeat: Heartbeat,
     pub(super) watch: Rounds,
-    /// Which of the fleet's threads it lives on.
+    /// Index of its thread.
     pub(super) arbiter: usize,
 }
 
 impl Tree {
-    /// Resolves when the tree has finished what it accepted, and ended.
+    /// Resolves when the tree has finished accepted commands and ended.
     pub(super) async fn drain(self) {
         let (done, drained) = oneshot::channel();
-        // One that is gone has nothing left to do.
+        // A closed mailbox means the tree has already stopped.
         if self.address.send(Drain(done)).await.is_ok() {
             let _ = drained.await;
         }
@@ -62,7 +62,7 @@ pub struct Fleet {
     pub(super) arbiters: Vec<Arbiter>,
     pub(super) next_arbiter: usize,
     pub(super) accounts: BTreeMap<AccountId, Entry>,
-    /// Nothing is started any more.
+    /// The server stops: no tree is started.
     pub(super) stopping: bool,
     pub(super) _critical: CriticalActor,
 }
@@ -103,7 +103,7 @@ impl Fleet {
         let id = id.clone();
         ctx.spawn(fenced.into_actor(self).map(move |result, fleet, ctx| {
             if let Err(error) = result {
-                tracing::error!(account = %id, %error, "an account cannot be started");
+                tracing::error!(account = %id, %error, "account cannot be started");
                 return;
             }
             fleet.start_tree(&id, generation, ctx);
@@ -143,7 +143,7 @@ impl Entry {
         }
     }
 
-    /// The tree, now or when it stands.
+    /// The tree, now or after its restart.
     pub(super) fn tree(&mut self) -> impl Future<Output = Result<Addr<Account>, ActorError>> + use<> {
         let (sender, standing) = oneshot::channel();
         match &self.tree {

@@ -1,4 +1,4 @@
-//! Trees that are ended on purpose and started anew: on request, with other settings, or for another link.
+//! Planned restarts of a tree: on request, with other settings, or with a new device.
 
 use crate::account::commands::Messages;
 use crate::account::{Input, ReplyTo, provision};
@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a tree may take to finish what it has accepted.
+/// Time for a tree to finish accepted commands.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Fleet {
-    /// Ends the account's tree: it finishes what it has accepted, and whatever it still commits after its time is fenced off.
+    /// Detaches the account's tree and raises the generation, so that commits after the next fence are rejected.
     fn end_tree(entry: &mut Entry) -> (AccountKey, Generation, Option<Tree>) {
         entry.generation = entry.generation.next();
         (entry.record.key, entry.generation, entry.tree.take())
@@ -34,7 +34,7 @@ async fn drain(tree: Option<Tree>) {
     }
 }
 
-/// Loads an account's tree anew.
+/// Restarts an account's tree.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
 pub(in crate::actors) struct Restart(pub(in crate::actors) AccountId);
@@ -57,7 +57,7 @@ impl Handler<Restart> for Fleet {
     }
 }
 
-/// Makes a new device of an account that was logged out: what belonged to the old one is forgotten.
+/// Gives a logged-out account a new device, and deletes the old device's records.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
 pub(in crate::actors) struct Reprovision(pub(in crate::actors) AccountId);
@@ -98,7 +98,7 @@ impl Handler<Reprovision> for Fleet {
     }
 }
 
-/// Changes what is set for an account. `None` leaves a field as it is.
+/// Changes an account's settings. `None` leaves a field unchanged.
 #[derive(Message)]
 #[rtype(result = "Result<(), ActorError>")]
 pub(in crate::actors) struct Change {

@@ -1,4 +1,4 @@
-//! What happens when a tree goes down, gives no sign of life, or is to end with the server.
+//! Supervision of trees: restart after a failure, heartbeats, quarantine, shutdown.
 
 use crate::account::AccountState;
 use crate::actors::fleet::registry::{Fleet, Tree};
@@ -19,13 +19,13 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 const RESTART_WAIT: Duration = Duration::from_millis(100);
 
 impl Fleet {
-    /// Gives up trees that show no sign of life, and asks the others for one.
+    /// Sends a heartbeat to every tree, and abandons unresponsive ones.
     pub(in crate::actors) fn listen(&mut self, ctx: &mut Context<Self>) {
         let mut stuck = Vec::new();
         for (id, entry) in &mut self.accounts {
             let Some(tree) = &mut entry.tree else { continue };
             match tree.heartbeat.round(&mut tree.watch) {
-                // A mailbox that is full will be tried again; the silence counts.
+                // A full mailbox counts as a missed ping.
                 None => drop(tree.address.try_send(Ping)),
                 Some(what) => stuck.push((id.clone(), entry.generation, what, tree.arbiter)),
             }
@@ -33,8 +33,8 @@ impl Fleet {
         let blocked: BTreeSet<usize> =
             stuck.iter().filter(|(.., what, _)| *what == Stuck::Thread).map(|(.., arbiter)| *arbiter).collect();
         for arbiter in blocked {
-            // The thread cannot be ended; what lived on it moves to a new one.
-            tracing::error!("a thread of the fleet is blocked and replaced");
+            // A blocked thread cannot be ended; its accounts move to a new one.
+            tracing::error!(arbiter, "thread blocked, replaced");
             self.arbiters[arbiter] = Arbiter::new();
         }
         self.environment.metrics.stuck.inc_by(stuck.len() as u64);
@@ -42,10 +42,10 @@ impl Fleet {
             let Some(entry) = self.accounts.get_mut(&account) else { continue };
             if let Some(tree) = entry.tree.take() {
                 if let Some(stanza) = tree.heartbeat.suspect(what) {
-                    // It comes back at the next connection: after the second time it is set aside.
+                    // The service delivers it again; after the second time it is skipped.
                     self.environment.count_poison(entry.record.key, generation, stanza);
                 }
-                // It ends when it can; whatever it still commits is fenced off.
+                // It ends when it can; its later commits are fenced off.
                 let _ = tree.address.try_send(Abandoned);
             }
             self.handle(TreeDown { account, generation, why: what.why().to_owned() }, ctx);
@@ -70,7 +70,7 @@ impl Handler<TreeDown> for Fleet {
         }
         if entry.restarts.len() > MAX_RESTARTS {
             self.environment.metrics.quarantines.inc();
-            tracing::error!(%account, why, "an account is quarantined");
+            tracing::error!(%account, why, "account quarantined");
             entry.quarantine = Some(why.clone());
             entry.waiting.clear();
             entry.view.send_modify(|view| {
@@ -79,13 +79,13 @@ impl Handler<TreeDown> for Fleet {
             });
             return;
         }
-        tracing::warn!(%account, why, restarts = entry.restarts.len(), "an account's tree went down and is loaded anew");
+        tracing::warn!(%account, why, restarts = entry.restarts.len(), "account tree failed, restarting");
         let doublings = u32::try_from(entry.restarts.len()).unwrap_or(u32::MAX).saturating_sub(1).min(10);
         ctx.run_later(RESTART_WAIT * 2u32.pow(doublings), move |fleet, ctx| fleet.launch(&account, ctx));
     }
 }
 
-/// Ends every tree: each finishes what it has accepted, within this time. True when all did.
+/// Drains every tree within this time. True when all finished.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(in crate::actors) struct ShutDown(pub(in crate::actors) Duration);

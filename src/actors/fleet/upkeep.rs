@@ -1,4 +1,4 @@
-//! What the fleet has done in the background: accounts erased, old events dropped, data keys replaced.
+//! Background work of the fleet: erasure of accounts, retention of events, rotation of data keys.
 
 use crate::account::commands::Connection;
 use crate::account::{Input, ReplyTo};
@@ -14,11 +14,11 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseAct
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a deleted account may take to be logged out, and to end.
+/// Time for a deleted account to log out, and for its tree to end.
 const LOGOUT_WAIT: Duration = Duration::from_secs(5);
 
 impl Fleet {
-    /// Replaces the data keys of these accounts, one after the other, in the background.
+    /// Rotates the data keys of these accounts one after another, in the background.
     fn rotate_data_keys(&self, accounts: Vec<AccountKey>, ctx: &mut Context<Self>) {
         let store = self.environment.store.clone();
         let rotating = async move {
@@ -29,38 +29,38 @@ impl Fleet {
         };
         ctx.spawn(rotating.into_actor(self).map(|result, _, _| match result {
             Ok(0) => {}
-            Ok(accounts) => tracing::info!(accounts, "data keys were replaced"),
-            Err(error) => tracing::error!(%error, "data keys cannot be replaced; the next start goes on"),
+            Ok(accounts) => tracing::info!(accounts, "data keys rotated"),
+            Err(error) => tracing::error!(%error, "data key rotation failed, the next start continues it"),
         }));
     }
 
-    /// The server's own key, and those of all accounts.
+    /// The server's own key and all accounts' keys.
     fn all_keys(&self) -> Vec<AccountKey> {
         [AccountKey::SERVER].into_iter().chain(self.accounts.values().map(|entry| entry.record.key)).collect()
     }
 
-    /// Rotations and erasures that a crash has cut short.
+    /// Continues rotations and erasures that a crash interrupted.
     pub(in crate::actors) fn finish_upkeep(&self, ctx: &mut Context<Self>) {
         let records = &self.environment.store.records;
-        // One that cannot be asked is reported when it is read.
+        // A key that cannot be read is reported by the next read of its rows.
         let begun = self.all_keys().into_iter().filter(|key| records.is_rotating(*key).unwrap_or_default());
         self.rotate_data_keys(begun.collect(), ctx);
         let store = self.environment.store.clone();
         let erasing = async move {
             for account in store.erasures()? {
                 let counts = store.erase(account).await?;
-                tracing::info!(?counts, "the erasure of an account that was cut short is done");
+                tracing::info!(?counts, "interrupted erasure finished");
             }
             Ok::<_, StorageError>(())
         };
         ctx.spawn(erasing.into_actor(self).map(|result, _, _| {
             if let Err(error) = result {
-                tracing::error!(%error, "an erasure cannot be finished; the next start tries again");
+                tracing::error!(%error, "interrupted erasure failed, the next start continues it");
             }
         }));
     }
 
-    /// Drops events that are older than the settings say.
+    /// Deletes expired events and idempotent answers.
     pub(in crate::actors) fn sweep(&mut self, ctx: &mut Context<Self>) {
         let Environment { store, clock, keep_events, .. } = self.environment.clone();
         let now = clock.now();
@@ -68,13 +68,13 @@ impl Fleet {
         let swept = async move { store.sweep(before, now).await };
         ctx.spawn(swept.into_actor(self).map(|swept, _, _| match swept {
             Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "old events were dropped"),
-            Err(error) => tracing::error!(%error, "old events cannot be dropped"),
+            Ok(rows) => tracing::info!(rows, "expired events deleted"),
+            Err(error) => tracing::error!(%error, "expired events cannot be deleted"),
         }));
     }
 }
 
-/// Logs an account out where that is possible, ends its tree, and erases everything of it.
+/// Logs an account out if it is connected, ends its tree, and erases all its records.
 #[derive(Message)]
 #[rtype(result = "Result<Counts, ActorError>")]
 pub(in crate::actors) struct Delete(pub(in crate::actors) AccountId);
@@ -109,14 +109,14 @@ impl Handler<Delete> for Fleet {
             Ok::<_, ActorError>(store.erase(key).await?)
         };
         Box::pin(erased.into_actor(self).map(move |erased, fleet, _| {
-            // An erasure that failed goes on with the next start.
+            // The next start continues a failed erasure.
             fleet.accounts.remove(&id);
             erased
         }))
     }
 }
 
-/// Has all data keys replaced in the background. Returns how many.
+/// Rotates all data keys in the background. Returns their number.
 #[derive(Message)]
 #[rtype(result = "usize")]
 pub(in crate::actors) struct RotateDataKeys;

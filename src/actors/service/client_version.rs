@@ -1,4 +1,4 @@
-//! The version of WhatsApp Web that accounts say they are: as set, or as its service worker tells, asked for once a day
+//! The WhatsApp Web version that accounts announce: as set, or as its service worker names it, refreshed once a day
 //! (`wire-protocol.md` 1.1).
 
 use crate::account::SharedVersion;
@@ -11,15 +11,15 @@ use crate::wire::payload::ClientVersion;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Under this name, among the server's facts: version and time.
+/// Name of the server's record of the version and its time.
 const STORED: &str = "client_version";
 const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 const RETRY: Duration = Duration::from_secs(60 * 60);
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Of the service worker's source, in bytes.
+/// Most bytes of the service worker's source.
 const MAX_SOURCE: usize = 4 * 1024 * 1024;
 
-/// Keeps a version fresh for as long as the server runs.
+/// Refreshes the version while the server runs.
 pub(in crate::actors) struct Refresher {
     pub(in crate::actors) store: Store,
     pub(in crate::actors) clock: Arc<dyn Clock>,
@@ -28,7 +28,7 @@ pub(in crate::actors) struct Refresher {
 }
 
 impl Refresher {
-    /// Takes what is stored, and asks whenever that has grown old.
+    /// Starts with the stored version, and refreshes it when it is a day old.
     pub(in crate::actors) async fn run(self) {
         let mut known = self.stored().unwrap_or_default();
         if let Some((version, _)) = known {
@@ -46,13 +46,13 @@ impl Refresher {
                     self.version.set(version);
                     known = Some((version, self.clock.now()));
                     if let Err(error) = self.keep(version).await {
-                        tracing::warn!(%error, "the client version cannot be stored");
+                        tracing::warn!(%error, "client version cannot be stored");
                     }
-                    tracing::info!(%version, "the client version");
+                    tracing::info!(%version, "client version refreshed");
                 }
                 Err(error) => {
                     let version = self.version.get();
-                    tracing::warn!(%error, %version, "the client version cannot be asked for; the known one is used");
+                    tracing::warn!(%error, %version, "client version cannot be refreshed, using the known one");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -93,7 +93,7 @@ fn version_of(revision: u32) -> ClientVersion {
     ClientVersion(ClientVersion::DEFAULT.0, ClientVersion::DEFAULT.1, revision)
 }
 
-/// The number behind `client_revision`, whatever stands between them.
+/// The number behind `client_revision`.
 fn read_revision(source: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"client_revision";
     let at = source.windows(NAME.len()).position(|window| window == NAME)?;
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_revision_is_found_in_the_source() {
+    fn revision_is_read_from_the_service_worker() {
         assert_eq!(read_revision(br#"x={"client_revision":1045368834,"y":1}"#), Some(1_045_368_834));
         assert_eq!(read_revision(b"client_revision:7}"), Some(7));
         for without in [&b""[..], b"client_revision", b"client_revision:soon, 12", b"client_revision:99999999999"] {

@@ -1,18 +1,15 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
 use crate::account::{ErasePage, Erased, Input};
-use crate::actors::committer::rows::{EventRow, decode_delivery};
 use crate::actors::error::ActorError as Error;
 use crate::actors::fleet::calls::KeyOf;
 use crate::actors::fleet::record::stored_accounts;
 use crate::actors::fleet::upkeep::{Delete, RotateDataKeys};
-use crate::actors::metrics::Measured;
 use crate::actors::service::state::Service;
 use crate::base::counts::Counts;
-use crate::base::ids::{AccountId, AccountKey};
+use crate::base::ids::AccountId;
 use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind, owner, write_backup};
-use crate::webhook::{DeliveryStatus, position_of};
 use crate::wire::{Jid, WireError};
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -37,51 +34,8 @@ pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestam
 }
 
 /// Under this name, among the server's facts: when the last backup was made.
-const BACKED_UP: &str = "backed up";
-/// Deliveries that one look at the metrics counts, at most.
-const MAX_COUNTED: usize = 100_000;
-
-fn read_secs(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
+pub(super) const BACKED_UP: &str = "backed up";
 impl Service {
-    /// All metrics in the Prometheus text format.
-    pub async fn metrics(&self) -> Result<String, Error> {
-        let accounts = self.accounts().await?;
-        Ok(self.metrics.render(accounts.iter().map(|account| &account.view), &self.measure()?))
-    }
-
-    fn measure(&self) -> Result<Measured, Error> {
-        let records = &self.store.records;
-        let mut measured = Measured {
-            free_bytes: (self.disk.free_space)(),
-            store_bytes: (self.disk.store_size)(),
-            backup: records.get(AccountKey::SERVER, kind::META, BACKED_UP.as_bytes())?.as_deref().and_then(read_secs),
-            ..Measured::default()
-        };
-        let mut oldest = None;
-        for (key, value) in records.scan(AccountKey::SERVER, kind::DELIVERY, &[], None, MAX_COUNTED)? {
-            match decode_delivery(&value).map(|delivery| delivery.status) {
-                Some(DeliveryStatus::Pending) => {
-                    measured.pending += 1;
-                    oldest = oldest.into_iter().chain(position_of(&key).map(|(_, position)| position)).min();
-                }
-                Some(DeliveryStatus::Dead) => measured.dead += 1,
-                None => {}
-            }
-        }
-        if let Some(position) = oldest {
-            let position = position.to_be_bytes();
-            let owner = records.get(AccountKey::SERVER, kind::EVENT_INDEX, &position)?;
-            let owner = owner.and_then(|owner| owner.as_slice().try_into().ok()).map(AccountKey::from_bytes);
-            let event = owner.map(|owner| records.get(owner, kind::EVENT, &position)).transpose()?.flatten();
-            let at = event.as_deref().and_then(EventRow::decode).map(|event| event.at);
-            measured.oldest_seconds = at.map_or(0, |at| self.now().after(at).as_secs());
-        }
-        Ok(measured)
-    }
-
     /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
     pub async fn rotate_data_keys(&self) -> Result<usize, Error> {
         self.ask(RotateDataKeys).await
@@ -125,11 +79,11 @@ impl Service {
                     let mut writes = ChangeSet::<owner::Server>::default();
                     writes.put(kind::META, BACKED_UP, now.secs().to_string());
                     if let Err(error) = runtime.block_on(store.commit_server(writes)) {
-                        tracing::warn!(%error, "that a backup was made cannot be noted");
+                        tracing::warn!(%error, "backup time cannot be stored");
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a backup broke off");
+                    tracing::error!(%error, "backup failed");
                     // Whoever wanted it may have gone.
                     let _ = sender.blocking_send(Err(error));
                 }

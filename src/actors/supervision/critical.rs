@@ -1,10 +1,10 @@
-//! Actors that the process cannot do without. One that goes down by a panic takes the server with it: what it would have done can
-//! be done by nobody else, everything is durable, and whatever supervises the process starts it anew.
+//! Critical actors: a panic in one of them ends the process. Their state cannot be rebuilt while the server runs; all acknowledged
+//! work is durable, and the process supervisor restarts the server.
 
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Tells which critical actor went down.
+/// Names the critical actor that panicked, if any.
 #[derive(Clone)]
 pub(in crate::actors) struct CriticalActors(Arc<watch::Sender<Option<&'static str>>>);
 
@@ -24,7 +24,7 @@ impl CriticalActors {
         self.0.borrow().is_none()
     }
 
-    /// Resolves when one has gone down, with its name.
+    /// Resolves with the name of the first one that panicked.
     pub(in crate::actors) async fn failed(&self) -> &'static str {
         let mut watching = self.0.subscribe();
         let failed = watching.wait_for(Option::is_some).await;
@@ -32,7 +32,7 @@ impl CriticalActors {
     }
 }
 
-/// Dropped by a panic, it reports its actor.
+/// Held by a critical actor; reports it when dropped by a panic.
 pub(in crate::actors) struct CriticalActor {
     name: &'static str,
     actors: CriticalActors,
@@ -41,7 +41,7 @@ pub(in crate::actors) struct CriticalActor {
 impl Drop for CriticalActor {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(actor = self.name, "an actor went down that the server cannot do without");
+            tracing::error!(actor = self.name, "critical actor panicked");
             self.actors.0.send_replace(Some(self.name));
         }
     }

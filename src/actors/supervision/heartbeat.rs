@@ -1,7 +1,7 @@
-//! Whether a tree is alive: it answers the fleet's beats, and its turns end. A thread that is blocked cannot be helped, but the accounts
-//! on it can: they are fenced off, and loaded anew on another one.
+//! Heartbeat of a tree: it answers the fleet's pings, and its turns end. The accounts of a blocked thread are fenced off and restarted
+//! on another thread.
 //!
-//! Silence is counted in the fleet's rounds, not in time: a clock that jumps, or a machine that slept, makes nobody look dead.
+//! Missed pings are counted in the fleet's rounds, not in time: a clock that jumps or a machine that slept causes no false alarm.
 
 use crate::account::StanzaFingerprint;
 use std::future::{Future, poll_fn};
@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many rounds a tree may be silent, or in the same turn.
+/// Rounds that a tree may stay silent, or in the same turn.
 pub(in crate::actors) const ROUNDS: u32 = 4;
 
 /// Signs of life of one tree, shared with the fleet.
@@ -18,17 +18,17 @@ pub(in crate::actors) struct Heartbeat(Arc<Signs>);
 
 #[derive(Default)]
 struct Signs {
-    /// Beats that were not answered.
+    /// Pings without an answer.
     missed: AtomicU32,
-    /// Counts the beginnings and ends of turns: odd while one is under way.
+    /// Counts starts and ends of turns: odd while one is under way.
     turn: AtomicU64,
-    /// Whether code of the tree runs at this moment.
+    /// True while code of the tree runs.
     running: AtomicBool,
     /// The stanza that the turn is about.
     stanza: Mutex<Option<StanzaFingerprint>>,
 }
 
-/// What the fleet remembers of a tree from one round to the next.
+/// The fleet's state of one tree between two rounds.
 #[derive(Debug, Default)]
 pub(in crate::actors) struct Watch {
     turn: u64,
@@ -49,7 +49,7 @@ impl Heartbeat {
         self.0.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Runs code of the tree.
+    /// Runs code of the tree, marked as running.
     pub(in crate::actors) fn run<R>(&self, code: impl FnOnce() -> R) -> R {
         self.0.running.store(true, Ordering::Relaxed);
         let result = code();
@@ -57,13 +57,13 @@ impl Heartbeat {
         result
     }
 
-    /// Runs a future of the tree.
+    /// Runs a future of the tree, marked as running while it is polled.
     pub(in crate::actors) async fn run_future<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|context| self.run(|| future.as_mut().poll(context))).await
     }
 
-    /// One more round: what has not moved for too many of them.
+    /// Counts one more round. Returns the kind of hang when the tree has made no progress for too many.
     pub(in crate::actors) fn round(&self, watch: &mut Watch) -> Option<Stuck> {
         if self.0.missed.fetch_add(1, Ordering::Relaxed) >= ROUNDS {
             return Some(Stuck::Thread);
@@ -84,7 +84,7 @@ impl Heartbeat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::actors) enum Stuck {
-    /// The thread of the tree runs something that does not end.
+    /// The tree's thread is blocked.
     Thread,
     /// A turn waits for an answer that does not come.
     Turn,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_stuck_when_its_beats_stay_away() {
+    fn tree_without_pongs_is_stuck() {
         let (heartbeat, mut watch) = (Heartbeat::default(), Watch::default());
         assert_eq!(rounds(&heartbeat, &mut watch, ROUNDS, false), None);
         heartbeat.pong();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_stuck_when_a_turn_does_not_end_and_not_when_many_come_and_go() {
+    fn tree_is_stuck_in_one_long_turn_and_not_after_many_short_ones() {
         let (heartbeat, mut watch) = (Heartbeat::default(), Watch::default());
         for _ in 0..3 * ROUNDS {
             heartbeat.begin_turn(None);

@@ -21,19 +21,19 @@ use url::Url;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const ORIGIN: &str = "https://web.whatsapp.com";
 
-/// Where the service is, and how to reach it.
+/// The service's address, and the way to reach it.
 #[derive(Clone)]
 pub struct Network {
     url: Url,
     tls: Arc<ClientConfig>,
-    /// One that cannot be used is never left out: nothing is connected without it.
+    /// An unusable proxy fails every connection: it is never bypassed.
     proxy: Option<Result<Proxy, ActorError>>,
     allow_private_proxies: bool,
     sandbox_root: Option<Arc<SandboxRoot>>,
 }
 
 impl Network {
-    /// `extra_roots` are DER certificates of an authority of one's own.
+    /// `extra_roots` are DER certificates of additional authorities.
     pub fn new(url: &str, extra_roots: Vec<Vec<u8>>, allow_private_proxies: bool) -> Result<Self, ActorError> {
         let bad = |why: String| ActorError::Network(why);
         let url = Url::parse(url).map_err(|error| bad(format!("network.url {url:?}: {error}")))?;
@@ -79,7 +79,7 @@ impl Network {
         Self { proxy, ..self.clone() }
     }
 
-    /// Reads a proxy, and refuses one that may not be used.
+    /// Parses a proxy, and rejects one at a forbidden address.
     pub(in crate::actors) fn proxy(&self, text: &SecretText) -> Result<Proxy, ActorError> {
         Proxy::parse(text, self.allow_private_proxies)
     }

@@ -1,4 +1,4 @@
-//! The way to the service through a proxy: SOCKS5 (RFC 1928, 1929), or CONNECT of HTTP (RFC 9110, 9.3.6).
+//! Proxies: SOCKS5 (RFC 1928, 1929), or HTTP CONNECT (RFC 9110, 9.3.6).
 
 use crate::actors::error::ActorError;
 use crate::actors::transport::socket::Socket;
@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_socks::tcp::Socks5Stream;
 use url::Url;
 
-/// The head of a proxy's answer may be so long.
+/// Most bytes of the head of a proxy's answer.
 const MAX_HEAD: usize = 8 * 1024;
 const PRIVATE: &str = "is at a private address; network.allow_private_proxies would allow that";
 
@@ -22,15 +22,15 @@ const PRIVATE: &str = "is at a private address; network.allow_private_proxies wo
 #[derive(Clone)]
 pub struct Proxy {
     url: Url,
-    /// Whether it may be at a private, loopback or link-local address.
+    /// True if the proxy may be at a private, loopback or link-local address.
     allow_private: bool,
 }
 
 impl Proxy {
-    /// `socks5://` or `http://`, with a host, and a user and a password where the proxy wants them.
+    /// Parses `socks5://` or `http://` with a host, and with user and password where the proxy requires them.
     pub fn parse(text: &SecretText, allow_private: bool) -> Result<Self, ActorError> {
         let bad = |why: &str| ActorError::BadField { field: "proxy", why: why.to_owned() };
-        let url = Url::parse(text.expose()).map_err(|_| bad("is no URL"))?;
+        let url = Url::parse(text.expose()).map_err(|_| bad("is not a URL"))?;
         if !matches!(url.scheme(), "socks5" | "http") {
             return Err(bad("must begin with socks5:// or http://"));
         }
@@ -49,11 +49,11 @@ impl Proxy {
         self.allow_private || is_public(address)
     }
 
-    /// As it may be shown: without the password.
+    /// The URL without the password, for display.
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();
         if url.password().is_some() {
-            // Only a URL without a host takes no password.
+            // Fails only for a URL without a host.
             let _ = url.set_password(Some("***"));
         }
         url.to_string()
@@ -65,7 +65,7 @@ impl Proxy {
     }
 
     fn login(&self) -> Option<(String, String)> {
-        let text = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let text = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let user = text(self.url.username());
         (!user.is_empty()).then(|| (user, text(self.url.password().unwrap_or_default())))
     }
@@ -73,7 +73,7 @@ impl Proxy {
     /// A connection to the target through the proxy. Names are looked up by the proxy.
     pub(in crate::actors) async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Socket>, ActorError> {
         let failed = |why: String| ActorError::Network(format!("the proxy {}: {why}", self.shown()));
-        // The address that was looked at is the one that is connected to.
+        // Connect to the checked addresses only.
         let found = lookup_host(self.host()).await.map_err(|error| failed(error.to_string()))?;
         let allowed: Vec<_> = found.filter(|address| self.may_be_at(address.ip())).collect();
         if allowed.is_empty() {
@@ -102,10 +102,10 @@ impl Proxy {
         let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
         tcp.write_all(request.as_bytes()).await?;
         let mut head = Vec::new();
-        // Byte by byte: what comes behind the head is the service's.
+        // Byte by byte: the bytes behind the head belong to the service.
         while !head.ends_with(b"\r\n\r\n") {
             if head.len() >= MAX_HEAD {
-                return Err(io::Error::other("its answer has no end"));
+                return Err(io::Error::other("its answer is too long"));
             }
             head.push(tcp.read_u8().await?);
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_used_and_never_shown() {
+    fn password_is_decoded_for_login_and_hidden_in_debug_output() {
         let proxy = proxy("socks5://bot:p%40ss@proxy.example:1081").unwrap();
         assert_eq!(proxy.login(), Some(("bot".into(), "p@ss".into())));
         assert_eq!(proxy.host(), ("proxy.example", 1081));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_address_is_refused_unless_that_is_allowed() {
+    fn private_address_is_rejected_unless_allowed() {
         for private in ["http://127.0.0.1:3128", "socks5://[::1]", "http://10.0.0.7", "http://169.254.169.254"] {
             assert!(proxy(private).is_err(), "{private}");
             assert!(Proxy::parse(&SecretText::new(private.into()), true).is_ok(), "{private}");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused() {
+    fn malformed_proxy_is_rejected() {
         for wrong in ["", "proxy:80", "ftp://proxy", "http://", "http://proxy/path", "http://proxy?x=1"] {
             assert!(proxy(wrong).is_err(), "{wrong}");
         }

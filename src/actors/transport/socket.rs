@@ -1,4 +1,4 @@
-//! A byte stream to the service: plain TCP, a proxy's tunnel, or TLS over either.
+//! Byte streams to the service: plain TCP, a proxy's tunnel, or TLS over either.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -1,4 +1,4 @@
-//! The account: the actor around its router. One turn at a time, in order; effects when their turn is durable.
+//! The account: the actor around its router. Runs one turn at a time, in order; publishes effects when their turn is durable.
 
 use crate::account::commands::Connection;
 use crate::account::{
@@ -25,10 +25,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Requests that may wait in one account.
+/// Most commands that wait in one account.
 const MAX_COMMANDS: usize = 1024;
 
-/// How often an account looks for what is too old, and how long it waits between two pages.
+/// Interval of an account's retention sweep, and the pause between two of its pages.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const SWEEP_STEP: Duration = Duration::from_secs(1);
 
@@ -47,7 +47,7 @@ pub(in crate::actors) struct Account {
     pub(super) connection: Option<Connected>,
     timer: Option<(Monotonic, SpawnHandle)>,
     heartbeat: Heartbeat,
-    /// Set when the server stops: told when what was accepted is durable.
+    /// Set when the server stops; answered when all accepted commands are durable.
     drained: Option<oneshot::Sender<()>>,
 }
 
@@ -113,7 +113,7 @@ impl Account {
             self.report.withhold();
             self.connection = None;
             ctx.stop();
-            // A fleet that no longer waits has had no time for more.
+            // The fleet no longer waits when its time is up.
             let _ = drained.send(());
             return;
         }
@@ -203,7 +203,7 @@ impl Account {
         }
     }
 
-    /// Forgets what is too old, a page at a time, and comes back for the next.
+    /// Deletes a page of expired records, and schedules the next page.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let (reply, swept) = oneshot::channel();
         let token = self.replies.register(reply);
@@ -219,7 +219,7 @@ impl Account {
         }));
     }
 
-    /// The tree is broken: the fleet loads a fresh one. Waiting callers see their request dropped.
+    /// Ends the tree; the fleet loads a new one. Waiting callers see their request dropped.
     fn fail(&mut self, why: &str, ctx: &mut Context<Self>) {
         if !self.report.send(why) {
             return;
@@ -318,7 +318,7 @@ impl Handler<ConnectionDown> for Account {
 
     fn handle(&mut self, ConnectionDown { generation, why, panicked }: ConnectionDown, ctx: &mut Self::Context) {
         if panicked {
-            self.fail(&format!("the connection went down: {why}"), ctx);
+            self.fail(&format!("the connection panicked: {why}"), ctx);
             return;
         }
         self.push(Input::Disconnected(generation, why), ctx);

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 #[rtype(result = "()")]
 struct Ask<M>(Box<dyn FnOnce(&mut M) + Send>);
 
-/// The shell around a machine. After a panic it has no machine and stops; the account then loads the whole tree anew.
+/// The actor around a machine. A panic drops the machine and stops the actor; the account then reloads the whole tree.
 struct Child<M> {
     point: Point,
     account: AccountId,
@@ -48,7 +48,7 @@ impl<M: Unpin + 'static> Handler<Ask<M>> for Child<M> {
         match answered {
             Ok(machine) => self.machine = Some(machine),
             Err(panic) => {
-                tracing::error!(account = %self.account, child = %self.point, %panic, "a child went down");
+                tracing::error!(account = %self.account, child = %self.point, %panic, "child panicked");
                 ctx.stop();
             }
         }

@@ -1,6 +1,7 @@
-//! The connection to the service, from its socket to its stanzas.
+//! The connection to the service: socket, handshake, stanzas.
 //!
-//! Stanzas go up with a permit each, which the account returns when their turn is done: a flood stops at the socket.
+//! Back-pressure: each inbound stanza takes a permit, which the account returns after the stanza's turn, so a flood stops at the
+//! socket.
 
 use crate::account::Input;
 use crate::actors::supervision::boundary::guard_future;
@@ -19,11 +20,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::tungstenite::Message as Frame;
 
-/// Stanzas of one account that may be on their way up.
+/// Inbound stanzas of one account without a finished turn.
 const CREDITS: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is needed to connect once.
+/// Everything that one connection attempt needs.
 pub(super) struct Dial {
     pub(super) account: AccountId,
     pub(super) generation: Generation,
@@ -35,14 +36,14 @@ pub(super) struct Dial {
     pub(super) hooks: Arc<dyn Hooks>,
 }
 
-/// An account's end of its connection. Dropping it closes the connection.
+/// The account's handle of its connection. Dropping it closes the connection.
 pub(super) struct Connected {
     generation: Generation,
     stanzas: mpsc::UnboundedSender<Node>,
 }
 
 impl Connected {
-    /// Starts a connection on this arbiter; what it brings goes to `inputs`, its end to `downs`.
+    /// Starts a connection on this arbiter. Inbound stanzas go to `inputs`, the report of its end to `downs`.
     pub(super) fn open(dial: Dial, inputs: Recipient<ConnectionInput>, downs: Recipient<ConnectionDown>) -> Self {
         let (stanzas, outgoing) = mpsc::unbounded_channel();
         let generation = dial.generation;
@@ -55,7 +56,7 @@ impl Connected {
     }
 
     pub(super) fn write(&self, node: Node) {
-        // A connection that has ended reports it by itself, and what matters is written again.
+        // An ended connection reports that itself, and queued messages are written again on the next one.
         let _ = self.stanzas.send(node);
     }
 }
@@ -81,14 +82,14 @@ impl Actor for Connection {
                 Ok(why) => ConnectionDown { generation, why, panicked: false },
                 Err(panic) => ConnectionDown { generation, why: panic.to_string(), panicked: true },
             };
-            // An account that is gone needs no report.
+            // A stopped account needs no report.
             let _ = downs.send(down).await;
         };
         ctx.spawn(finished.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
-/// Connects, and carries stanzas until the connection or the account is gone. Returns why it ended.
+/// Connects, then carries stanzas until the connection or the account ends. Returns the reason.
 async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc::UnboundedReceiver<Node>) -> String {
     let Dial { account, generation, network, keys, payload, routing_info, ephemeral, hooks } = dial;
     let mut socket = match network.connect().await {
@@ -147,7 +148,7 @@ async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc:
             };
             let Ok(credit) = credits.clone().acquire_owned().await else { return "closed".to_owned() };
             if inputs.send(ConnectionInput { input, credit }).await.is_err() {
-                return "the account is gone".to_owned();
+                return "the account has stopped".to_owned();
             }
         }
     }

@@ -1,11 +1,13 @@
-//! Effects of a turn: carried out when it is durable.
+//! Effects of a turn, carried out when the turn is durable.
 
-use crate::account::Effect;
+use crate::account::{AccountView, Effect};
 use crate::actors::tree::account::Account;
 use crate::actors::tree::connection::{Connected, Dial};
 use crate::base::hooks::Point;
+use crate::base::ids::AccountId;
 use crate::signal::KeyPair;
 use actix::{AsyncContext, Context};
+use tracing::field;
 
 impl Account {
     pub(super) fn publish(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
@@ -37,9 +39,26 @@ impl Account {
                 Effect::Reply(token, reply) => self.replies.answer(token, reply),
                 Effect::Count(incident) => self.environment.metrics.count(incident),
                 Effect::View(view) => {
-                    self.view.send_replace(*view);
+                    let before = self.view.send_replace(*view);
+                    log_change(&self.id, &before, &self.view.borrow());
                 }
             }
         }
     }
+}
+
+/// Logs a change of an account's state: linking, outages, log-outs, removed devices.
+fn log_change(account: &AccountId, before: &AccountView, now: &AccountView) {
+    if before.state == now.state && before.reason == now.reason && before.jid == now.jid {
+        return;
+    }
+    tracing::info!(
+        %account,
+        from = before.state.as_str(),
+        state = now.state.as_str(),
+        reason = now.reason,
+        next_attempt = now.next_attempt_at.map(|at| at.rfc3339()),
+        jid = now.jid.as_ref().map(field::debug),
+        "account state changed"
+    );
 }

@@ -1,4 +1,4 @@
-//! What every account's tree shares with the others: the store, the network, settings, clock and randomness.
+//! The environment that all accounts' trees share: store, network, settings, clock and randomness.
 
 use crate::account::{Poison, Settings, StanzaFingerprint};
 use crate::actors::committer::store::Store;
@@ -13,7 +13,7 @@ use crate::storage::Changes;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What every tree needs.
+/// Handles and settings of every tree.
 #[derive(Clone)]
 pub(in crate::actors) struct Environment {
     pub(in crate::actors) store: Store,
@@ -23,9 +23,9 @@ pub(in crate::actors) struct Environment {
     pub(in crate::actors) entropy: Arc<Entropy>,
     pub(in crate::actors) hooks: Arc<dyn Hooks>,
     pub(in crate::actors) metrics: Arc<Metrics>,
-    /// How long events stay in the log.
+    /// Retention of events in the log.
     pub(in crate::actors) keep_events: Duration,
-    /// A tree that does not move for so long is given up.
+    /// A tree without a sign of life for this long is abandoned.
     pub(in crate::actors) patience: Duration,
     pub(in crate::actors) group_cache: GroupCache,
 }
@@ -42,10 +42,10 @@ impl Environment {
             Ok(mut poison) => {
                 let mut changes = Changes::default();
                 changes.absorb(poison.count(stanza, self.clock.now()));
-                // In order before the fence; whether it is durable shows when the next tree loads it.
+                // Ordered before the fence, so the next tree loads it.
                 drop(self.store.commit(account, generation, changes));
             }
-            Err(error) => tracing::error!(%error, "a stanza that blocks an account cannot be counted"),
+            Err(error) => tracing::error!(%error, "poison stanza cannot be counted"),
         }
     }
 }

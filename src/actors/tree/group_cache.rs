@@ -1,4 +1,4 @@
-//! Which groups of an account were used lately: a moka cache of names, whose evictions tell the sender keys what to let go.
+//! Recently used groups of an account: a moka cache of names, whose evictions tell the sender keys which groups to unload.
 
 use crate::account::Recency;
 use crate::wire::Jid;
@@ -20,7 +20,7 @@ impl Default for GroupCache {
     }
 }
 
-/// Made with the first group: most accounts of a server may have none.
+/// The cache is made with the first group: most accounts may have none.
 pub(in crate::actors) struct RecentGroups {
     limits: GroupCache,
     cache: Option<Cache<Jid, ()>>,
@@ -68,7 +68,7 @@ mod tests {
     use crate::wire::Server;
 
     #[test]
-    fn more_groups_than_fit_let_the_others_go() {
+    fn groups_beyond_the_capacity_are_evicted() {
         let mut recent = RecentGroups::new(GroupCache { groups: 10, ..GroupCache::default() });
         let mut gone = 0;
         for number in 0..100 {

@@ -1,4 +1,4 @@
-//! Messages to an account's actor: commands, what its connection brings, and what the fleet asks of the tree.
+//! Messages to an account's actor: commands, inputs from its connection, and requests of the fleet.
 
 use crate::account::{Input, Reply};
 use crate::base::ids::Generation;
@@ -19,12 +19,12 @@ pub(in crate::actors) struct Request(pub(in crate::actors) MakeInput, pub(in cra
 #[rtype(result = "()")]
 pub(in crate::actors) struct Ping;
 
-/// The fleet has started another tree of the account: this one is to end.
+/// The fleet has started another tree of the account: this one ends.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Abandoned;
 
-/// The server stops: accepted commands are finished; what the service sends is left to it, and delivered again.
+/// The server stops: the account finishes accepted commands and drops inbound stanzas, which the service delivers again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Drain(pub(in crate::actors) oneshot::Sender<()>);

@@ -1,4 +1,4 @@
-//! The report of a tree that has ended, for the fleet.
+//! The fleet's report that a tree has ended.
 
 use crate::base::ids::{AccountId, Generation};
 use actix::{Message, Recipient};
@@ -12,7 +12,7 @@ pub(in crate::actors) struct TreeDown {
     pub(in crate::actors) why: String,
 }
 
-/// Reports the end of a tree once. Dropped without a report, as when a panic outside the guarded turn unwinds, it reports that.
+/// Reports the end of a tree once. Dropped before that, it reports an unexpected end: a panic outside the guarded turn.
 pub(in crate::actors) struct DownReport {
     account: AccountId,
     generation: Generation,
@@ -29,20 +29,20 @@ impl DownReport {
         TreeDown { account: self.account.clone(), generation: self.generation, why: why.to_owned() }
     }
 
-    /// Reports the reason; false when there has been a report.
+    /// Sends the report; false when it was sent or withheld before.
     pub(in crate::actors) fn send(&mut self, why: &str) -> bool {
         if self.withhold() {
             return false;
         }
         let (down, fleet) = (self.down(why), self.fleet.clone());
         actix::spawn(async move {
-            // The fleet outlives every account but at shutdown.
+            // The fleet is only gone at shutdown.
             let _ = fleet.send(down).await;
         });
         true
     }
 
-    /// The fleet has ended the tree itself: no report is due. True when that was known already.
+    /// Suppresses the report: the fleet ended the tree itself. True when it was sent or withheld before.
     pub(in crate::actors) fn withhold(&mut self) -> bool {
         std::mem::replace(&mut self.is_sent, true)
     }
@@ -51,7 +51,7 @@ impl DownReport {
 impl Drop for DownReport {
     fn drop(&mut self) {
         if !self.is_sent {
-            // A fleet that is gone, as at shutdown, restarts nothing.
+            // The fleet is only gone at shutdown, when it restarts no trees.
             let _ = self.fleet.try_send(self.down("the account's actor ended unexpectedly"));
         }
     }

@@ -1,4 +1,4 @@
-//! Turns of an account: inputs that wait, the router while none is under way, and effects whose commits are not yet durable.
+//! Turns of an account: waiting inputs, the idle router, and effects whose commits are not yet durable.
 
 use crate::account::{Effect, Input, Router};
 use crate::actors::tree::children::ChildActors;
@@ -7,18 +7,18 @@ use crate::storage::{Changes, Overlay};
 use std::collections::VecDeque;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Turns that may be computed ahead of their commits.
+/// Most turns with commits under way.
 const MAX_IN_FLIGHT: usize = 64;
 
-/// An input, with its credit where it came from the connection.
+/// An input, with its permit if it came from the connection.
 type Waiting = (Input, Option<OwnedSemaphorePermit>);
 
 #[derive(Default)]
 pub(super) struct Turns {
     inputs: VecDeque<Waiting>,
-    /// Away while a turn is under way.
+    /// `None` while a turn is under way.
     machine: Option<(Router, ChildActors)>,
-    /// What the turns in flight have written.
+    /// Writes of the turns in flight.
     overlay: Overlay,
     last: u64,
     /// Effects of turns that are not yet durable.
@@ -34,7 +34,7 @@ impl Turns {
         self.inputs.push_back((input, credit));
     }
 
-    /// Drops inputs that only the service has sent: it delivers them again.
+    /// Drops inbound stanzas, which the service delivers again.
     pub(super) fn keep_commands(&mut self) {
         self.inputs.retain(|(input, _)| matches!(input, Input::Command(..) | Input::Sweep(_) | Input::Erase(..)));
     }
@@ -43,12 +43,12 @@ impl Turns {
         self.inputs.clear();
     }
 
-    /// No input waits, no turn is under way, and all are durable.
+    /// True when no input waits, no turn is under way, and all turns are durable.
     pub(super) fn is_idle(&self) -> bool {
         self.inputs.is_empty() && self.in_flight.is_empty() && self.machine.is_some()
     }
 
-    /// The next input and what carries it out, unless a turn is under way or too many commits are.
+    /// The next input and the router, unless a turn is under way or too many commits are.
     pub(super) fn begin(&mut self) -> Option<(Router, ChildActors, Waiting)> {
         if self.in_flight.len() >= MAX_IN_FLIGHT || self.inputs.is_empty() {
             return None;
@@ -57,17 +57,18 @@ impl Turns {
         Some((router, children, self.inputs.pop_front()?))
     }
 
-    /// Takes the router back after a turn.
+    /// Returns the router after a turn.
     pub(super) fn end(&mut self, router: Router, children: ChildActors) {
         self.machine = Some((router, children));
     }
 
-    /// When the router wants its next tick.
+    /// Time of the router's next tick.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
         self.machine.as_ref().and_then(|(router, _)| router.deadline())
     }
 
-    /// Effects of a turn that wrote nothing. They wait for the turns before, which it has read; returned when there are none.
+    /// Queues the effects of a turn without writes behind the turns in flight, whose writes it has read. Returns them when there are
+    /// none in flight.
     pub(super) fn defer(&mut self, effects: Vec<Effect>) -> Option<Vec<Effect>> {
         match self.in_flight.back_mut() {
             Some((_, waiting)) => {
@@ -78,7 +79,7 @@ impl Turns {
         }
     }
 
-    /// Shows a turn's writes to the turns after it, and holds its effects back. Returns its number.
+    /// Makes a turn's writes visible to later turns and queues its effects. Returns its number.
     pub(super) fn pin(&mut self, changes: &Changes, effects: Vec<Effect>) -> u64 {
         self.last += 1;
         self.overlay.pin(self.last, changes);
@@ -86,7 +87,7 @@ impl Turns {
         self.last
     }
 
-    /// A turn's writes are in the store.
+    /// Drops a durable turn's writes from the overlay.
     pub(super) fn release(&mut self, turn: u64) {
         self.overlay.release(turn);
     }

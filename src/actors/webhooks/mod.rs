@@ -1,3 +1,4 @@
 //! Webhooks: deliveries of events to endpoints.
 
+mod attempt;
 pub(super) mod dispatcher;
