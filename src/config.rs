@@ -13,7 +13,7 @@ const WHATSAPP_URL: &str = "wss://web.whatsapp.com/ws/chat";
 const VERSION_URL: &str = "https://web.whatsapp.com/sw.js";
 const SANDBOX_URL: &str = "ws://127.0.0.1:7070/ws/chat";
 
-/// A setting that cannot be used.
+/// An unusable setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{path} cannot be read: {why}")]
@@ -131,7 +131,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and lays the environment over it.
+    /// Reads the file, if one is named, and overlays the environment.
     pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let text = match path {
             None => String::new(),
@@ -210,7 +210,7 @@ impl Config {
         self.network.allow_private_proxies.unwrap_or(self.network.kind == NetworkKind::Sandbox)
     }
 
-    /// Where the client version is asked for; `None` where it is set, and in a sandbox, which has no such place.
+    /// The URL that the client version is fetched from; `None` where the version is set, and in a sandbox.
     pub fn version_source(&self) -> Option<String> {
         let default = (self.network.kind == NetworkKind::Whatsapp).then(|| VERSION_URL.to_owned());
         self.network.version_url.clone().or(default).filter(|_| self.network.client_version.is_none())
@@ -223,13 +223,13 @@ impl Config {
         })
     }
 
-    /// Where the master key lies: outside the data folder, so that a copy of that is worth nothing.
+    /// The path of the master key file: outside the data folder, so that a copy of the folder is useless.
     pub fn master_key_file(&self) -> String {
         let beside = || format!("{}.key", self.data.trim_end_matches('/'));
         self.storage.master_key_file.clone().unwrap_or_else(beside)
     }
 
-    /// The certificate root; `None` for a sandbox whose root is to be asked of it.
+    /// The certificate root; `None` where it must be fetched from the sandbox.
     pub fn root_key(&self) -> Result<Option<PublicKey>, ConfigError> {
         let text = match (&self.network.root_key, self.network.kind) {
             (Some(text), _) => text,
@@ -266,7 +266,7 @@ pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     Ok(PublicKey::from_bytes(bytes))
 }
 
-/// Lays `over` on `base`, whose keys are all that exist.
+/// Overlays `over` on `base`, which holds every known key.
 fn overlay(base: &mut Value, over: Value, path: &str) -> Result<(), ConfigError> {
     let (Value::Object(base), Value::Object(over)) = (&mut *base, &over) else {
         if base.is_object() && !over.is_null() {
@@ -303,13 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn the_commented_file_is_the_default() {
+    fn config_yaml_equals_the_defaults() {
         assert_eq!(Config::parse(include_str!("../config.yaml"), []), Ok(Config::default()));
         assert_eq!(Config::parse("", []), Ok(Config::default()));
     }
 
     #[test]
-    fn the_environment_overrides_the_file() {
+    fn environment_overrides_the_file() {
         let vars = env(&[("WHARF__NETWORK__KIND", "sandbox"), ("WHARF__ACCOUNTS__PREKEY_BATCH", "30"), ("HOME", "/")]);
         let config = Config::parse("accounts:\n  prekey_batch: 20\n", vars).unwrap();
         assert_eq!((config.network.kind, config.accounts.prekey_batch), (NetworkKind::Sandbox, 30));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_read_from_the_file_and_from_the_environment() {
+    fn cors_origins_are_read_from_the_file_and_from_the_environment() {
         let origins = |text, vars| Config::parse(text, vars).unwrap().http.cors_origins;
         assert_eq!(
             origins("http:\n  cors_origins: ['https://bots.example:8443']\n", vec![]),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_nearest_neighbour() {
+    fn unknown_setting_is_named_with_its_nearest_neighbour() {
         let error = Config::parse("network:\n  roots_key: x\n", []).unwrap_err();
         assert_eq!(error.to_string(), "unknown setting network.roots_key; did you mean network.root_key?");
         let error = Config::parse("", env(&[("WHARF__LISTN", "x")])).unwrap_err();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_used_are_refused() {
+    fn unusable_values_are_refused() {
         for text in [
             "network:\n  root_key: abc\n",
             "network:\n  client_version: latest\n",
