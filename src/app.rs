@@ -25,7 +25,7 @@ mod sandbox;
 
 pub use sandbox::{Sandbox, SandboxOptions, start_sandbox, start_sandbox_with};
 
-/// Errors that keep the server from starting or from going on.
+/// Why the server cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error(transparent)]
@@ -59,28 +59,28 @@ pub enum AppError {
 /// A running server.
 pub struct Running {
     pub address: SocketAddr,
-    /// The admin key that the first start generated, to be shown once.
+    /// Shown once: the admin key that this first start has made.
     pub new_admin_key: Option<String>,
     service: Service,
     server: ServerHandle,
-    /// Time for accounts to finish accepted work.
+    /// How long accounts may take to finish what they have accepted.
     drain: Duration,
 }
 
 impl Running {
-    /// Resolves when the server cannot go on: the process ends, and its supervisor restarts it.
+    /// Resolves when the server cannot go on: the process ends, and its supervisor starts it anew.
     pub async fn failed(&self) -> Failure {
         self.service.failed().await
     }
 
-    /// Shuts down: stops accepting, finishes accepted work, commits.
+    /// Stops accepting, finishes what is under way, writes, and returns.
     pub async fn stop(self) -> Result<(), AppError> {
         self.server.stop(true).await;
         Ok(self.service.shut_down(self.drain).await?)
     }
 }
 
-/// Parts of a server that are not settings.
+/// What a server is started with besides its settings.
 pub struct Parts {
     /// `None` opens the data folder of the settings.
     pub engine: Option<Arc<dyn Engine>>,
@@ -204,7 +204,7 @@ fn listen(address: &str) -> Result<(TcpListener, SocketAddr), AppError> {
     Ok((listener, bound))
 }
 
-/// Fetches the certificate root from the port of the sandbox's WebSocket.
+/// A sandbox tells its root on the port of its WebSocket.
 async fn ask_root_key(url: &str, roots: &[Vec<u8>]) -> Result<PublicKey, AppError> {
     let failed = |why: String| AppError::RootKey { url: url.to_owned(), why };
     let http = url.replacen("ws", "http", 1);
@@ -217,7 +217,7 @@ async fn ask_root_key(url: &str, roots: &[Vec<u8>]) -> Result<PublicKey, AppErro
     let client = client.build();
     let client = client.map_err(|error| failed(error.to_string()))?;
     let mut last = String::new();
-    // Server and sandbox may have been started at the same moment.
+    // Both may have been started at the same moment.
     for _ in 0..20 {
         let answer = async { client.get(http.clone()).send().await?.error_for_status()?.text().await };
         match answer.await {

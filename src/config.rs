@@ -13,7 +13,7 @@ const WHATSAPP_URL: &str = "wss://web.whatsapp.com/ws/chat";
 const VERSION_URL: &str = "https://web.whatsapp.com/sw.js";
 const SANDBOX_URL: &str = "ws://127.0.0.1:7070/ws/chat";
 
-/// An unusable setting.
+/// A setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{path} cannot be read: {why}")]
@@ -131,7 +131,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and overlays the environment.
+    /// Reads the file, if one is named, and lays the environment over it.
     pub fn load(path: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let text = match path {
             None => String::new(),
@@ -210,7 +210,7 @@ impl Config {
         self.network.allow_private_proxies.unwrap_or(self.network.kind == NetworkKind::Sandbox)
     }
 
-    /// The URL that the client version is fetched from; `None` where the version is set, and in a sandbox.
+    /// Where the client version is asked for; `None` where it is set, and in a sandbox, which has no such place.
     pub fn version_source(&self) -> Option<String> {
         let default = (self.network.kind == NetworkKind::Whatsapp).then(|| VERSION_URL.to_owned());
         self.network.version_url.clone().or(default).filter(|_| self.network.client_version.is_none())
@@ -223,13 +223,13 @@ impl Config {
         })
     }
 
-    /// The path of the master key file: outside the data folder, so that a copy of the folder is useless.
+    /// Where the master key lies: outside the data folder, so that a copy of that is worth nothing.
     pub fn master_key_file(&self) -> String {
         let beside = || format!("{}.key", self.data.trim_end_matches('/'));
         self.storage.master_key_file.clone().unwrap_or_else(beside)
     }
 
-    /// The certificate root; `None` where it must be fetched from the sandbox.
+    /// The certificate root; `None` for a sandbox whose root is to be asked of it.
     pub fn root_key(&self) -> Result<Option<PublicKey>, ConfigError> {
         let text = match (&self.network.root_key, self.network.kind) {
             (Some(text), _) => text,
@@ -266,7 +266,7 @@ pub fn parse_root_key(text: &str) -> Result<PublicKey, ConfigError> {
     Ok(PublicKey::from_bytes(bytes))
 }
 
-/// Overlays `over` on `base`, which holds every known key.
+/// Lays `over` on `base`, whose keys are all that exist.
 fn overlay(base: &mut Value, over: Value, path: &str) -> Result<(), ConfigError> {
     let (Value::Object(base), Value::Object(over)) = (&mut *base, &over) else {
         if base.is_object() && !over.is_null() {
