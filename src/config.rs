@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_read_from_the_file_and_from_the_environment() {
+    fn cors_origins_are_read_from_the_file_and_from_the_environment() {
         let origins = |text, vars| Config::parse(text, vars).unwrap().http.cors_origins;
         assert_eq!(
             origins("http:\n  cors_origins: ['https://bots.example:8443']\n", vec![]),

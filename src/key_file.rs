@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Why there is no master key.
+/// Reasons for a missing master key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     #[error(
@@ -25,7 +25,7 @@ pub enum KeyFileError {
     Storage(#[from] StorageError),
 }
 
-/// Reads the key of the settings, or makes it for an empty store.
+/// Reads the key file of the settings, or creates it for an empty store.
 pub fn open(config: &Config, engine: &dyn Engine, rng: &mut StdRng) -> Result<MasterKey, KeyFileError> {
     let path = config.master_key_file();
     match read(&path)? {
@@ -33,10 +33,7 @@ pub fn open(config: &Config, engine: &dyn Engine, rng: &mut StdRng) -> Result<Ma
         None if engine.scan(&[], None, 1)?.is_empty() => {
             let key = MasterKey::generate(rng);
             write(&path, &key)?;
-            tracing::warn!(
-                path,
-                "a master key was made; back it up apart from the data, which cannot be read without it"
-            );
+            tracing::warn!(path, "master key created; back it up apart from the data, which cannot be read without it");
             Ok(key)
         }
         None => Err(KeyFileError::Missing { path }),
@@ -65,7 +62,7 @@ pub fn write(path: &str, key: &MasterKey) -> Result<(), KeyFileError> {
     File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-/// Puts the file `next` in the place of `path`, whose key, `old`, is kept in a file of its own. Returns that file's path.
+/// Replaces the key file by `next`, and keeps the old key in a separate file, whose path is returned.
 pub fn replace(path: &str, next: &str, old: &MasterKey) -> Result<String, KeyFileError> {
     let kept = format!("{path}.old-{}", old.id_hex());
     if !Path::new(&kept).exists() {
@@ -88,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_store_gets_a_key_that_only_its_owner_can_read_and_finds_it_again() {
+    fn new_store_gets_a_key_file_that_only_its_owner_can_read() {
         let folder = tempfile::tempdir().unwrap();
         let (config, engine) = (config(folder.path()), MemoryEngine::default());
         let made = open(&config, &engine, &mut StdRng::seed_from_u64(1)).unwrap();
@@ -99,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_with_data_never_gets_a_new_key() {
+    fn store_with_data_never_gets_a_new_key() {
         let folder = tempfile::tempdir().unwrap();
         let (config, engine) = (config(folder.path()), MemoryEngine::default());
         engine.apply(Batch { writes: [(b"k".to_vec(), Some(b"v".to_vec()))].into(), ..Batch::default() }).unwrap();
@@ -109,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_refused_by_its_path() {
+    fn malformed_key_file_is_named_by_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.key");
         std::fs::write(&path, "not a key").unwrap();

@@ -86,7 +86,7 @@ impl Default for Metrics {
             delivery_oldest_seconds: Gauge::default(),
             backup_timestamp: Gauge::default(),
         };
-        // A series that begins with its first incident hides it: an increase needs a value before.
+        // Start every series at zero: an increase is only visible against an earlier value.
         for incident in AccountCounter::ALL {
             metrics.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc_by(0);
         }

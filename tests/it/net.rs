@@ -28,7 +28,9 @@ pub struct Account {
     pub local: Local,
     engine: Arc<MemoryEngine>,
     link: Option<(ConnectionId, Generation, ClientLink)>,
-    replies: Vec<Reply>,
+    /// Replies by the token of their command.
+    replies: Vec<(u64, Reply)>,
+    last_token: u64,
     seed: u64,
 }
 
@@ -106,7 +108,7 @@ impl Net {
         let engine = Arc::new(MemoryEngine::default());
         let seed = 100 + self.accounts.len() as u64;
         let local = self.load(name, seed, engine.clone());
-        self.accounts.insert(name, Account { local, engine, link: None, replies: Vec::new(), seed });
+        self.accounts.insert(name, Account { local, engine, link: None, replies: Vec::new(), last_token: 0, seed });
     }
 
     /// An account linked to the phone of this number, online.
@@ -131,11 +133,12 @@ impl Net {
 
     /// Hands out the answer of a command that was not answered at once.
     pub fn answer<T: 'static, E: 'static>(&mut self, name: &str) -> Option<Result<T, E>> {
-        let replies = &mut self.accounts.get_mut(name).unwrap().replies;
-        if replies.is_empty() {
-            return None;
-        }
-        match replies.remove(0) {
+        let oldest = self.accounts[name].replies.first()?.0;
+        self.answer_to(name, oldest)
+    }
+
+    fn answer_to<T: 'static, E: 'static>(&mut self, name: &str, token: u64) -> Option<Result<T, E>> {
+        match self.take_reply(name, token)? {
             Reply::Answer(answer) => Some(*answer.downcast().expect("the answer has the command's type")),
             Reply::Repeated(repeated) => panic!("the command was repeated: {repeated}"),
         }
@@ -197,14 +200,27 @@ impl Net {
         }
     }
 
+    fn token(&mut self, name: &str) -> u64 {
+        let account = self.accounts.get_mut(name).unwrap();
+        account.last_token += 1;
+        account.last_token
+    }
+
+    fn take_reply(&mut self, name: &str, token: u64) -> Option<Reply> {
+        let replies = &mut self.accounts.get_mut(name).unwrap().replies;
+        let at = replies.iter().position(|(of, _)| *of == token)?;
+        Some(replies.remove(at).1)
+    }
+
     /// Carries out a command. `None` while it is not answered.
     pub fn call<T: 'static, E: 'static>(
         &mut self,
         name: &str,
         command: impl FnOnce(ReplyTo<T, E>) -> Command,
     ) -> Option<Result<T, E>> {
-        self.input(name, Input::Command(Box::new(command(ReplyTo::new(1))), None));
-        self.answer(name)
+        let token = self.token(name);
+        self.input(name, Input::Command(Box::new(command(ReplyTo::new(token))), None));
+        self.answer_to(name, token)
     }
 
     pub fn start(&mut self, name: &str) -> Option<Result<(), LoggedOut>> {
@@ -225,17 +241,19 @@ impl Net {
 
     /// Sweeps one page of records. True while there are more.
     pub fn sweep(&mut self, name: &str) -> bool {
-        self.input(name, Input::Sweep(ReplyTo::new(1)));
-        matches!(self.answer::<bool, std::convert::Infallible>(name), Some(Ok(true)))
+        let token = self.token(name);
+        self.input(name, Input::Sweep(ReplyTo::new(token)));
+        matches!(self.answer_to::<bool, std::convert::Infallible>(name, token), Some(Ok(true)))
     }
 
     /// Sends under an `Idempotency-Key`.
     pub fn send_once(&mut self, name: &str, request: SendRequest, fingerprint: RequestFingerprint) -> Reply {
-        let reply = ReplyTo::<MessageRecord, SendError>::new(1);
+        let token = self.token(name);
+        let reply = ReplyTo::<MessageRecord, SendError>::new(token);
         let once = Some(Once::new(fingerprint, &reply));
         let command = Messages::Send { request: Box::new(request), reply };
         self.input(name, Input::Command(Box::new(command.into()), once));
-        self.accounts.get_mut(name).unwrap().replies.pop().expect("it is answered at once")
+        self.take_reply(name, token).expect("it is answered at once")
     }
 
     pub fn send(&mut self, name: &str, to: &str, body: &str) -> MessageId {
@@ -360,7 +378,7 @@ impl Net {
                     self.world.received(id, &bytes);
                 }
             }
-            Effect::Reply(_, reply) => account.replies.push(reply),
+            Effect::Reply(token, reply) => account.replies.push((token, reply)),
             Effect::Count(counter) => self.counters.push(counter),
             Effect::View(_) => {}
         }

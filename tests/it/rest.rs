@@ -11,7 +11,7 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
 #[actix_web::test]
-async fn a_text_is_accepted_read_by_a_person_and_its_status_told() {
+async fn text_is_accepted_and_its_status_reaches_read() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;
@@ -30,7 +30,7 @@ async fn a_text_is_accepted_read_by_a_person_and_its_status_told() {
 }
 
 #[actix_web::test]
-async fn the_code_comes_as_json_terminal_text_png_and_svg() {
+async fn qr_code_is_served_as_json_terminal_text_png_and_svg() {
     let it = Served::start().await;
     it.client.post("/v1/accounts", json!({ "id": "alice" })).await;
     it.client.post("/v1/accounts/alice/start", json!({})).await;
@@ -49,7 +49,7 @@ async fn the_code_comes_as_json_terminal_text_png_and_svg() {
 }
 
 #[actix_web::test]
-async fn wrong_input_is_answered_clearly() {
+async fn malformed_request_gets_a_problem_that_names_the_fault() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.post("/v1/accounts", json!({ "id": "idle" })).await;
@@ -93,7 +93,7 @@ async fn wrong_input_is_answered_clearly() {
 }
 
 #[actix_web::test]
-async fn a_body_above_the_limit_is_refused() {
+async fn body_above_the_limit_is_413() {
     let it = Served::start().await;
     let body = json!({ "label": "x".repeat(2 * 1024 * 1024) });
     let answer = it.client.post("/v1/accounts", body).await;
@@ -101,7 +101,7 @@ async fn a_body_above_the_limit_is_refused() {
 }
 
 #[actix_web::test]
-async fn without_the_key_nothing_is_told() {
+async fn request_without_a_valid_key_is_401_except_health_checks() {
     let it = Served::start().await;
     for (header, value) in [("authorization", "Bearer wrong"), ("x-api-key", "wrong"), ("x-other", "")] {
         let request = it.client.http.get(format!("{}/v1/accounts", it.client.wharf)).header(header, value);
@@ -116,7 +116,7 @@ async fn without_the_key_nothing_is_told() {
 }
 
 #[actix_web::test]
-async fn an_idempotency_key_makes_one_message_of_many_requests() {
+async fn repeated_idempotency_key_sends_one_message() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;
@@ -135,7 +135,7 @@ async fn an_idempotency_key_makes_one_message_of_many_requests() {
 }
 
 #[actix_web::test]
-async fn the_same_creation_gives_the_same_answer() {
+async fn repeated_creation_gets_the_answer_of_the_first() {
     let it = Served::start().await;
     for path in ["/v1/accounts", "/v1/webhooks"] {
         let body = if path.ends_with("accounts") { json!({}) } else { json!({ "url": "http://127.0.0.1:1/" }) };
@@ -148,7 +148,7 @@ async fn the_same_creation_gives_the_same_answer() {
 }
 
 #[actix_web::test]
-async fn events_are_read_by_cursor_and_awaited() {
+async fn events_are_read_by_cursor_and_by_long_poll() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;
@@ -171,7 +171,7 @@ async fn events_are_read_by_cursor_and_awaited() {
 }
 
 #[actix_web::test]
-async fn a_stopped_account_stays_stopped_and_a_started_one_comes_back() {
+async fn stopped_account_stays_stopped_until_it_is_started() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.post("/v1/accounts/alice/stop", json!({})).await;
@@ -190,9 +190,9 @@ impl Hooks for Commits {
     }
 }
 
-/// What is made and the answer for a repetition are durable together: no crash can come between.
+/// The record and the answer for a repetition are durable together: no crash can separate them.
 #[actix_web::test]
-async fn a_webhook_and_its_answer_are_one_commit_and_a_repetition_makes_no_second_one() {
+async fn webhook_and_its_idempotent_answer_are_one_commit() {
     let commits = Arc::new(Commits::default());
     let it = Served::with(Parts { hooks: commits.clone(), ..Default::default() }).await;
     let count = || commits.0.load(Ordering::SeqCst);
@@ -210,7 +210,7 @@ async fn a_webhook_and_its_answer_are_one_commit_and_a_repetition_makes_no_secon
 }
 
 #[actix_web::test]
-async fn below_the_free_space_mark_sends_are_refused_and_above_it_taken_again() {
+async fn sends_are_refused_with_507_while_free_space_is_below_the_mark() {
     let free = Arc::new(AtomicU64::new(1 << 40));
     let measured = free.clone();
     let free_space: wharf::actors::Measure = Arc::new(move || Some(measured.load(Ordering::SeqCst)));
@@ -229,7 +229,7 @@ async fn below_the_free_space_mark_sends_are_refused_and_above_it_taken_again() 
 }
 
 #[actix_web::test]
-async fn metrics_tell_of_commits_and_states() {
+async fn metrics_report_commits_and_account_states() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     let answer = it.client.try_send(it.client.request("GET", "/metrics")).await.unwrap();
@@ -253,7 +253,7 @@ const WATCHED: [&str; 2] = [
 ];
 
 #[actix_web::test]
-async fn every_series_that_the_chart_watches_is_there_from_the_first_scrape() {
+async fn every_series_of_alerts_and_panels_is_exported_from_the_first_scrape() {
     let it = Served::start().await;
     let answer = it.client.try_send(it.client.request("GET", "/metrics")).await.unwrap();
     let text = String::from_utf8(answer.bytes).unwrap();
@@ -278,7 +278,7 @@ async fn every_series_that_the_chart_watches_is_there_from_the_first_scrape() {
 }
 
 #[actix_web::test]
-async fn what_alerts_are_made_of_is_measured() {
+async fn pending_deliveries_backup_time_and_store_size_are_exported() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     let dead_end = json!({ "url": "http://127.0.0.1:9/", "events": ["*"] });

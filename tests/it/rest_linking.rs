@@ -1,4 +1,4 @@
-//! Linking and settings of accounts by REST: codes, passkeys, log-out and the link after it, proxies.
+//! Linking and account settings by REST: pairing codes, passkeys, log-out and linking again, proxies.
 
 use crate::served::{Served, until};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn said(it: &Served, text: &str) {
 }
 
 #[actix_web::test]
-async fn an_account_is_linked_by_the_code_of_one_request() {
+async fn pairing_code_links_an_account() {
     let it = Served::start().await;
     account(&it, "alice").await;
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": "nobody" })).await;
@@ -61,7 +61,7 @@ async fn asked_for_passkey() -> Served {
 }
 
 #[actix_web::test]
-async fn a_passkey_is_proved_by_rest() {
+async fn passkey_assertion_links_an_account() {
     let it = asked_for_passkey().await;
     let (status, asked) = call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await;
     assert_eq!((status, &asked["options"]["rpId"]), (200, &json!("whatsapp.com")));
@@ -126,7 +126,7 @@ async fn an_account_that_was_logged_out_is_linked_anew_by_starting_it() {
 }
 
 #[actix_web::test]
-async fn a_device_that_the_phone_removed_is_linked_anew_and_what_waited_has_failed() {
+async fn removed_device_fails_its_queued_messages_and_can_be_linked_again() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;
@@ -140,7 +140,7 @@ async fn a_device_that_the_phone_removed_is_linked_anew_and_what_waited_has_fail
 }
 
 #[actix_web::test]
-async fn what_is_set_for_an_account_is_changed_field_by_field() {
+async fn account_settings_are_changed_field_by_field() {
     let it = Served::start().await;
     account(&it, "alice").await;
     let path = "/v1/accounts/alice";
@@ -221,7 +221,7 @@ async fn socks_target(client: &mut TcpStream) -> String {
 }
 
 #[actix_web::test]
-async fn an_account_connects_through_its_proxy_and_others_do_not() {
+async fn account_connects_through_its_proxy_and_other_accounts_directly() {
     for is_http in [true, false] {
         let it = Served::start().await;
         let (url, tunnels) = proxy(is_http).await;
@@ -240,7 +240,7 @@ async fn an_account_connects_through_its_proxy_and_others_do_not() {
 }
 
 #[actix_web::test]
-async fn a_proxy_that_is_gone_is_named_without_its_password() {
+async fn unreachable_proxy_is_named_in_the_reason_without_its_password() {
     let it = Served::start().await;
     account(&it, "alice").await;
     call(&it, "PATCH", "/v1/accounts/alice", json!({ "proxy": "http://bot:hush@127.0.0.1:1" })).await;
@@ -254,7 +254,7 @@ async fn a_proxy_that_is_gone_is_named_without_its_password() {
 }
 
 #[actix_web::test]
-async fn the_client_version_is_asked_for_and_kept() {
+async fn client_version_is_fetched_and_stored() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/sw.js", listener.local_addr().unwrap());
     actix_web::rt::spawn(async move {
@@ -283,7 +283,7 @@ async fn the_client_version_is_asked_for_and_kept() {
 }
 
 #[actix_web::test]
-async fn a_private_proxy_is_refused_where_that_is_not_allowed() {
+async fn private_proxy_address_is_refused_unless_allowed() {
     let it = Served::configured(Parts::default(), |config| config.network.allow_private_proxies = Some(false)).await;
     account(&it, "alice").await;
     let (status, body) = call(&it, "PATCH", "/v1/accounts/alice", json!({ "proxy": "http://127.0.0.1:3128" })).await;

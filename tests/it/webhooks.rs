@@ -1,4 +1,4 @@
-//! Webhooks, received by a server of one's own.
+//! Webhook deliveries, received by a test server.
 
 use crate::served::{Served, until};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -23,7 +23,7 @@ pub struct Hit {
     body: String,
 }
 
-/// A webhook that answers as told, and remembers.
+/// An endpoint that gives prepared answers and records its requests.
 #[derive(Clone)]
 pub struct Hook {
     pub url: String,
@@ -86,7 +86,7 @@ async fn bob_writes(it: &Served, text: &str) {
 }
 
 #[actix_web::test]
-async fn a_delivery_is_the_event_signed_by_standard_webhooks() {
+async fn delivery_is_the_event_signed_by_standard_webhooks() {
     let it = served().await;
     let hook = Hook::start(&[]);
     let secret = subscribe(&it, &hook).await;
@@ -104,7 +104,7 @@ async fn a_delivery_is_the_event_signed_by_standard_webhooks() {
 }
 
 #[actix_web::test]
-async fn a_failed_delivery_is_repeated_byte_for_byte_and_keeps_its_place_in_the_chat() {
+async fn failed_delivery_is_retried_with_identical_bytes_and_keeps_its_place_in_the_chat() {
     let it = served().await;
     let hook = Hook::start(&[500, 503]);
     subscribe(&it, &hook).await;
@@ -117,7 +117,7 @@ async fn a_failed_delivery_is_repeated_byte_for_byte_and_keeps_its_place_in_the_
 }
 
 #[actix_web::test]
-async fn after_the_last_attempt_the_lane_goes_on_without_the_dead_delivery() {
+async fn dead_delivery_releases_its_lane() {
     let it = served().await;
     let hook = Hook::start(&[500, 500, 500]);
     subscribe(&it, &hook).await;
@@ -129,7 +129,7 @@ async fn after_the_last_attempt_the_lane_goes_on_without_the_dead_delivery() {
 }
 
 #[actix_web::test]
-async fn an_endpoint_that_is_gone_gets_no_more() {
+async fn endpoint_that_answers_410_is_disabled() {
     let it = served().await;
     let hook = Hook::start(&[410]);
     subscribe(&it, &hook).await;

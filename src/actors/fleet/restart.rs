@@ -75,7 +75,7 @@ impl Handler<Reprovision> for Fleet {
         let reprovisioned = async move {
             if let Some(tree) = &tree {
                 let (reply, replied) = oneshot::channel();
-                // What waits to be sent can no longer be: it has failed.
+                // Queued messages fail: the old device is gone.
                 let fail_queue = Box::new(|token| {
                     let command = Messages::FailQueue { reply: ReplyTo::new(token) }.into();
                     Input::Command(Box::new(command), None)

@@ -99,7 +99,7 @@ impl Handler<Delete> for Fleet {
                     Input::Command(Box::new(command), None)
                 });
                 if tree.address.send(Request(log_out, reply)).await == Ok(true) {
-                    // A service that does not answer in time will find the device dead.
+                    // Erase even without the service's answer.
                     let _ = tokio::time::timeout(LOGOUT_WAIT, replied).await;
                 }
                 let _ = tokio::time::timeout(LOGOUT_WAIT, tree.drain()).await;

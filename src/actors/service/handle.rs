@@ -24,7 +24,7 @@ impl AccountHandle {
         Self { id, fleet, store }
     }
 
-    /// Has the account carry out a command. A refusal of the feature becomes an [`ActorError::Refused`].
+    /// Runs a command on the account. A refusal of the feature becomes an [`ActorError::Refused`].
     pub async fn call<T, E>(
         &self,
         command: impl FnOnce(ReplyTo<T, E>) -> Command + Send + 'static,

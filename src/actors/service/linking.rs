@@ -1,4 +1,4 @@
-//! Accounts, from the outside: started and stopped, linked in each way there is, and set.
+//! Life-cycle, linking and settings of an account.
 
 use crate::account::commands::{Assertion, Connection, Linking, LinkingError};
 use crate::account::{AccountState, AccountView, Command, Input, LinkCode};
@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// How long a code for a phone may take: connecting, and asking for it.
+/// Time for a pairing code: the connection and the request.
 const CODE_WAIT: Duration = Duration::from_secs(60);
 const LOGOUT_WAIT: Duration = Duration::from_secs(20);
 
-/// An attempt to link with a passkey, as its one-time link names it.
+/// A passkey ceremony, found by its one-time link.
 #[derive(Debug)]
 pub struct PasskeyLink {
     pub account: AccountId,
@@ -25,7 +25,7 @@ pub struct PasskeyLink {
 }
 
 impl Service {
-    /// Starts an account; one that was logged out gets a new device, to be linked anew.
+    /// Starts an account. A logged-out account gets a new device, to be linked again.
     pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
         let handle = self.handle(id);
         let start = || handle.ask(|reply| input(Connection::Start { reply }.into()), true);
@@ -40,19 +40,19 @@ impl Service {
         self.handle(id).call(|reply| Connection::Stop { reply }.into()).await
     }
 
-    /// Loads an account's tree anew, and releases a quarantine.
+    /// Restarts an account's tree, and releases a quarantine.
     pub async fn restart_account(&self, id: &AccountId) -> Result<(), Error> {
         self.ask(Restart(id.clone())).await?
     }
 
-    /// Has the service remove this device. Without a connection only this side forgets.
+    /// Logs the device out. Without a connection the service is not told.
     pub async fn log_out_account(&self, id: &AccountId) -> Result<(), Error> {
         let handle = self.handle(id);
         let logged_out = handle.call(|reply| Connection::LogOut { reply }.into());
         tokio::time::timeout(LOGOUT_WAIT, logged_out).await.map_err(|_| Error::Restarting)?
     }
 
-    /// Changes what is set for an account. `None` leaves a field as it is; other options load its tree anew.
+    /// Changes an account's settings. `None` leaves a field unchanged; changed options restart its tree.
     pub async fn change_account(
         &self,
         id: &AccountId,
@@ -66,7 +66,7 @@ impl Service {
         self.ask(Change { id: id.clone(), label, metadata, options }).await?
     }
 
-    /// The code to scan; waits until there is one, while the account is on its way to show one.
+    /// The QR code; waits for one while the account is linking or reconnecting.
     pub async fn link_code(&self, id: &AccountId, wait: Duration) -> Result<Option<LinkCode>, Error> {
         let mut view = self.ask(Watch(id.clone())).await??;
         let shown = async {
@@ -86,7 +86,7 @@ impl Service {
         Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
     }
 
-    /// A code to type into the phone with this number.
+    /// The pairing code to type into the phone with this number.
     pub async fn pairing_code(&self, id: &AccountId, phone: &str) -> Result<LinkCode, Error> {
         let bad = |why: String| Error::BadField { field: "phone", why };
         let phone = Jid::parse_recipient(phone).map_err(|error| bad(error.to_string()))?;
@@ -112,18 +112,18 @@ impl Service {
         }
     }
 
-    /// Takes the assertion of a passkey.
+    /// Passes a passkey's assertion to the account.
     pub async fn prove_by_passkey(&self, id: &AccountId, assertion: Assertion) -> Result<(), Error> {
         let assertion = Box::new(assertion);
         self.handle(id).call(|reply| Linking::Passkey { assertion, reply }.into()).await
     }
 
-    /// The person says that both sides show the same code.
+    /// Confirms that phone and browser show the same code.
     pub async fn confirm_passkey(&self, id: &AccountId) -> Result<(), Error> {
         self.handle(id).call(|reply| Linking::ConfirmPasskey { reply }.into()).await
     }
 
-    /// The attempt that a one-time link names; `None` when it is over.
+    /// The passkey ceremony of a one-time link; `None` when it is over.
     pub async fn passkey_link(&self, token: &str) -> Result<Option<PasskeyLink>, Error> {
         let accounts = self.ask(List(None)).await?;
         let is_named = |view: &AccountView| {

@@ -1,4 +1,4 @@
-//! Messages, from the outside: what is to be sent, and how far it has come.
+//! Sending of messages, and their status.
 
 use crate::account::commands::{Groups, MessageRecord, Messages, PreKeyUploads, SendRequest, stored_message};
 use crate::account::{Content, Text};
@@ -7,14 +7,14 @@ use crate::actors::service::state::Service;
 use crate::base::ids::{AccountId, MessageId, RequestFingerprint};
 use crate::wire::Jid;
 
-/// A text to be sent, as a caller writes it.
+/// A text message to send, as a caller writes it.
 #[derive(Debug, Clone)]
 pub struct SendText {
     pub to: String,
     pub body: String,
     pub quoted_id: Option<String>,
     pub mentions: Vec<String>,
-    /// Whom a status is for.
+    /// Recipients of a status.
     pub recipients: Vec<String>,
     pub idempotency: Option<RequestFingerprint>,
 }
@@ -65,7 +65,7 @@ impl Service {
     }
 }
 
-/// A person, as a field of a request names them.
+/// Parses a person's address in a field of a request.
 fn person(field: &'static str, text: &str) -> Result<Jid, Error> {
     Jid::parse_recipient(text).map_err(|error| Error::BadField { field, why: error.to_string() })
 }

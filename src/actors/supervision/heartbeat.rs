@@ -24,7 +24,7 @@ struct Signs {
     turn: AtomicU64,
     /// True while code of the tree runs.
     running: AtomicBool,
-    /// The stanza that the turn is about.
+    /// The stanza of the current turn.
     stanza: Mutex<Option<StanzaFingerprint>>,
 }
 
@@ -74,7 +74,7 @@ impl Heartbeat {
         (watch.rounds >= ROUNDS).then_some(Stuck::Turn)
     }
 
-    /// The stanza that is to blame. Of the trees on a blocked thread only that one whose code runs is.
+    /// The stanza that the tree hangs in. On a blocked thread only the tree whose code runs is suspect.
     pub(in crate::actors) fn suspect(&self, stuck: Stuck) -> Option<StanzaFingerprint> {
         let is_turning = self.0.turn.load(Ordering::Relaxed) % 2 == 1;
         let is_to_blame = is_turning && (stuck == Stuck::Turn || self.0.running.load(Ordering::Relaxed));
@@ -138,17 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn on_a_blocked_thread_only_the_turn_whose_code_runs_is_to_blame() {
+    fn suspect_of_a_blocked_thread_is_the_turn_whose_code_runs() {
         let stanza = StanzaFingerprint::of(&Node::new("message").attr("id", "A"));
-        let (innocent, guilty) = (Heartbeat::default(), Heartbeat::default());
-        innocent.begin_turn(stanza);
-        guilty.begin_turn(stanza);
-        guilty.run(|| {
-            assert_eq!(innocent.suspect(Stuck::Thread), None);
-            assert_eq!(guilty.suspect(Stuck::Thread), stanza);
+        let (idle, running) = (Heartbeat::default(), Heartbeat::default());
+        idle.begin_turn(stanza);
+        running.begin_turn(stanza);
+        running.run(|| {
+            assert_eq!(idle.suspect(Stuck::Thread), None);
+            assert_eq!(running.suspect(Stuck::Thread), stanza);
         });
-        assert_eq!(innocent.suspect(Stuck::Turn), stanza);
-        guilty.end_turn();
-        assert_eq!(guilty.suspect(Stuck::Turn), None);
+        assert_eq!(idle.suspect(Stuck::Turn), stanza);
+        running.end_turn();
+        assert_eq!(running.suspect(Stuck::Turn), None);
     }
 }

@@ -146,7 +146,7 @@ impl Account {
         }));
     }
 
-    /// A stanza that has brought the account down before is only to be set aside.
+    /// Marks a stanza that made earlier turns panic, so that the router skips it.
     fn inspect(&self, input: Input) -> (Input, Option<StanzaFingerprint>) {
         let Input::Stanza(generation, node) = input else { return (input, None) };
         match StanzaFingerprint::of(&node) {
@@ -155,7 +155,7 @@ impl Account {
         }
     }
 
-    /// A turn has panicked. If it was about a stanza, that is counted before the tree is loaded anew.
+    /// Handles a panicked turn: counts its stanza, if it had one, before the fleet reloads the tree.
     fn brought_down(&mut self, print: Option<StanzaFingerprint>, why: String, ctx: &mut Context<Self>) {
         let Some(print) = print else { return self.fail(&why, ctx) };
         let mut changes = Changes::default();

@@ -31,7 +31,7 @@ pub(in crate::actors) struct Environment {
 }
 
 impl Environment {
-    /// Counts a stanza that a tree did not survive, in the tree's own name: before the next one is let in.
+    /// Counts a stanza that blocked a tree, in that tree's generation: before the next tree is fenced in.
     pub(in crate::actors) fn count_poison(
         &self,
         account: AccountKey,

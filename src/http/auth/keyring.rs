@@ -10,13 +10,13 @@ const MIN_ADMIN_KEY: usize = 32;
 
 pub(in crate::http) const ADMIN: &str = "admin";
 
-/// The keys that open the interface.
+/// The keys that the interface accepts.
 pub struct Keyring {
     admin: [u8; 32],
 }
 
 impl Keyring {
-    /// Takes the given admin key, or the stored one, or makes one: that is returned, to be shown once.
+    /// Opens the given admin key, else the stored one. Without either a key is generated, and returned to be shown once.
     pub async fn open(service: &Service, given: Option<String>) -> Result<(Self, Option<String>), ActorError> {
         if let Some(given) = given {
             if given.len() < MIN_ADMIN_KEY {

@@ -8,7 +8,8 @@ use crate::http::state::State;
 use actix_web::{get, web};
 
 /// Shows a webhook.
-#[utoipa::path(tag = "webhooks", security(("key" = [])), params(WebhookPath), responses((status = 200, body = WebhookBody), Problems))]
+#[utoipa::path(tag = "webhooks", security(("key" = [])), params(WebhookPath),
+    responses((status = 200, body = WebhookBody), Problems))]
 #[get("/webhooks/{webhook}")]
 pub(super) async fn show(
     _: Caller,
