@@ -6,6 +6,7 @@
 //!
 //! [`Local`] drives the same machines in one thread, in virtual time.
 
+mod address;
 mod children;
 mod codec;
 mod connection;
@@ -29,6 +30,7 @@ mod settings;
 mod turn;
 mod view;
 
+pub use address::{BadAddress, Contact, GroupOrStatus, Recipient};
 pub use children::asks::{Ask, Asked, Children, Job};
 pub use children::device_sync::DeviceSync;
 pub use children::prekeys::PreKeys;
@@ -59,7 +61,8 @@ pub mod commands {
     pub use super::groups::Command as Groups;
     pub use super::linking::{Assertion, BadAssertion, Command as Linking, LinkingError};
     pub use super::messages::{
-        Command as Messages, MessageRecord, MessageStatus, RecipientStatus, SendError, SendRequest, stored_message,
+        BadReaders, Command as Messages, MessageRecord, MessageStatus, RecipientStatus, SendError, SendRequest,
+        stored_message,
     };
     pub use super::prekeys::{Command as PreKeyUploads, NotLinked};
 }

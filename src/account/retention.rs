@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is still needed is never removed by age: queued messages stay, and so do sessions, identities and keys.
 
+use super::address::Contact;
 use super::error::AccountError;
 use super::features::Features;
 use super::settings::Retention;
@@ -106,8 +107,8 @@ pub struct Erased {
 
 impl ErasePage {
     /// The first step. Events are the committer's to erase, by the addresses of the result.
-    pub fn first(contact: &Jid) -> Self {
-        Self { contact: contact.bare(), cursor: Cursor::default() }
+    pub fn first(contact: &Contact) -> Self {
+        Self { contact: contact.0.bare(), cursor: Cursor::default() }
     }
 
     pub(super) async fn erase(self, features: &mut Features, turn: &mut Turn<'_>) -> Result<Erased, AccountError> {

@@ -11,8 +11,6 @@ pub enum ActorError {
     NoAccount(String),
     #[error("an account {0:?} exists already")]
     AccountExists(String),
-    #[error("there is no message {0:?} of this account")]
-    NoMessage(String),
     #[error("{field}: {why}")]
     BadField { field: &'static str, why: String },
     #[error("there is no webhook {0:?}")]

@@ -34,7 +34,6 @@ pub use service::disk::{Disk, Measure};
 pub use service::events::{EventFilter, EventPage};
 pub use service::handle::AccountHandle;
 pub use service::linking::PasskeyLink;
-pub use service::messages::SendText;
 pub use service::operations::manifest_of;
 pub use service::start::ServiceConfig;
 pub use service::state::{Failure, Service};

@@ -107,7 +107,6 @@ impl From<ActorError> for Problem {
     fn from(error: ActorError) -> Self {
         let (status, code) = match &error {
             ActorError::NoAccount(_) => (404, "account_not_found"),
-            ActorError::NoMessage(_) => (404, "message_not_found"),
             ActorError::NoWebhook(_) => (404, "webhook_not_found"),
             ActorError::AccountExists(_) => (409, "account_exists"),
             ActorError::Refused { status, code, .. } => (*status, *code),

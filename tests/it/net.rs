@@ -232,7 +232,8 @@ impl Net {
     }
 
     pub fn pairing_code(&mut self, name: &str, number: &str) -> Option<Result<LinkCode, LinkingError>> {
-        self.call(name, |reply| Linking::PairingCode { phone: Jid::pn(number), reply }.into())
+        let phone = number.parse().unwrap();
+        self.call(name, |reply| Linking::PairingCode { phone, reply }.into())
     }
 
     pub fn refresh_prekeys(&mut self, name: &str) -> Option<Result<(), NotLinked>> {

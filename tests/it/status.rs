@@ -3,7 +3,6 @@
 use crate::net::Net;
 use wharf::account::commands::{Groups, MessageStatus};
 use wharf::sandbox::world::{FaultKind, NewFault};
-use wharf::wire::Jid;
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -98,7 +97,8 @@ fn a_contact_with_a_new_identity_makes_a_new_status_key() {
 fn on_request_the_next_status_has_a_new_key() {
     let mut net = friends();
     tell(&mut net, "first", &[BOB]);
-    net.call("alice", |reply| Groups::RotateSenderKey { group: Jid::status(), reply }.into());
+    let group = "status@broadcast".parse().unwrap();
+    net.call("alice", |reply| Groups::RotateSenderKey { group, reply }.into());
     tell(&mut net, "second", &[BOB]);
     assert_eq!(last_stanza(&net), (4, 3, false));
     assert_eq!(seen_by_bob(&net), ["first", "second"]);

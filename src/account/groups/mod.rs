@@ -3,6 +3,7 @@
 pub(in crate::account) mod metadata;
 mod notifications;
 
+use crate::account::address::GroupOrStatus;
 use crate::account::directory::mapping;
 use crate::account::error::AccountError;
 use crate::account::turn::Turn;
@@ -17,7 +18,7 @@ use metadata::GroupMeta;
 #[derive(Debug)]
 pub enum Command {
     /// Drops our sender key for a group, or for status: the next message distributes a new one.
-    RotateSenderKey { group: Jid, reply: ReplyTo<()> },
+    RotateSenderKey { group: GroupOrStatus, reply: ReplyTo<()> },
 }
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Feature for Groups {
     async fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), AccountError> {
         let Command::RotateSenderKey { group, reply } = command;
         turn.sender_keys(move |keys| {
-            keys.forget_ours(&group);
+            keys.forget_ours(&group.0);
             Ok(())
         })
         .await?;

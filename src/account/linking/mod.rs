@@ -10,6 +10,7 @@ mod passkey;
 
 pub use passkey::{Assertion, BadAssertion};
 
+use crate::account::address::Contact;
 use crate::account::error::{AccountError, Refusal};
 use crate::account::turn::Turn;
 use crate::account::turn::context::Context;
@@ -56,7 +57,7 @@ impl Refusal for LinkingError {
 #[derive(Debug)]
 pub enum Command {
     /// Shows a code to type into this phone.
-    PairingCode { phone: Jid, reply: ReplyTo<LinkCode, LinkingError> },
+    PairingCode { phone: Contact, reply: ReplyTo<LinkCode, LinkingError> },
     /// A person's assertion by passkey.
     Passkey { assertion: Box<Assertion>, reply: ReplyTo<(), LinkingError> },
     /// The person has compared the codes.
@@ -112,7 +113,7 @@ impl Feature for Linking {
 
     async fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), AccountError> {
         match command {
-            Command::PairingCode { phone, reply } => self.request_code(turn, phone, reply),
+            Command::PairingCode { phone, reply } => self.request_code(turn, phone.0, reply),
             Command::Passkey { assertion, reply } => {
                 let answer = self.take_assertion(turn, *assertion);
                 turn.reply(&reply, answer);

@@ -10,7 +10,7 @@ mod resend_budget;
 mod sent;
 mod status;
 
-pub use outbound::{SendError, SendRequest};
+pub use outbound::{BadReaders, SendError, SendRequest};
 pub use record::{MessageRecord, MessageStatus, RecipientStatus, stored_message};
 
 use crate::account::error::AccountError;

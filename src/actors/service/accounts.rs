@@ -28,10 +28,6 @@ impl Service {
         self.ask(List(None)).await
     }
 
-    pub async fn account(&self, id: &AccountId) -> Result<AccountInfo, Error> {
-        self.ask(List(Some(id.clone()))).await?.pop().ok_or_else(|| Error::NoAccount(id.to_string()))
-    }
-
     /// A page of events after the cursor; waits for the first one when there is none yet.
     pub async fn events(
         &self,

@@ -3,7 +3,8 @@
 use crate::account::{AccountError, AccountView, Command, Input, Once, Refusal, Reply, ReplyTo};
 use crate::actors::committer::store::Store;
 use crate::actors::error::ActorError;
-use crate::actors::fleet::calls::{Call, KeyOf, Watch};
+use crate::actors::fleet::calls::{Call, KeyOf, List, Watch};
+use crate::actors::fleet::record::AccountInfo;
 use crate::actors::fleet::registry::Fleet;
 use crate::base::ids::{AccountId, RequestFingerprint};
 use crate::storage::AccountStore;
@@ -70,6 +71,16 @@ impl AccountHandle {
             Reply::Answer(answer) => answer.downcast().map(|answer| *answer).map_err(|_| ActorError::Restarting),
             Reply::Repeated(repeated) => Err(ActorError::Repeated(repeated)),
         }
+    }
+
+    pub fn id(&self) -> &AccountId {
+        &self.id
+    }
+
+    /// The account as it is now.
+    pub async fn info(&self) -> Result<AccountInfo, ActorError> {
+        let found = self.fleet.send(List(Some(self.id.clone()))).await.map_err(|_| ActorError::ShuttingDown)?.pop();
+        found.ok_or_else(|| ActorError::NoAccount(self.id.to_string()))
     }
 
     /// Reads committed records.

@@ -1,14 +1,13 @@
 //! Life-cycle, linking and settings of an account.
 
-use crate::account::commands::{Assertion, Connection, Linking, LinkingError};
-use crate::account::{AccountState, AccountView, Command, Input, LinkCode};
+use crate::account::commands::{Connection, Linking, LinkingError};
+use crate::account::{AccountState, AccountView, Command, Contact, Input, LinkCode};
 use crate::actors::error::ActorError as Error;
 use crate::actors::fleet::calls::{List, Watch};
 use crate::actors::fleet::restart::{Change, Reprovision, Restart};
 use crate::actors::service::state::Service;
 use crate::actors::tree::options::AccountOptions;
 use crate::base::ids::AccountId;
-use crate::wire::Jid;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -27,7 +26,7 @@ pub struct PasskeyLink {
 impl Service {
     /// Starts an account. A logged-out account gets a new device, to be linked again.
     pub async fn start_account(&self, id: &AccountId) -> Result<(), Error> {
-        let handle = self.handle(id);
+        let handle = self.account(id);
         let start = || handle.ask(|reply| input(Connection::Start { reply }.into()), true);
         if start().await?.is_err() {
             self.ask(Reprovision(id.clone())).await??;
@@ -37,7 +36,7 @@ impl Service {
     }
 
     pub async fn stop_account(&self, id: &AccountId) -> Result<(), Error> {
-        self.handle(id).call(|reply| Connection::Stop { reply }.into()).await
+        self.account(id).call(|reply| Connection::Stop { reply }.into()).await
     }
 
     /// Restarts an account's tree, and releases a quarantine.
@@ -47,7 +46,7 @@ impl Service {
 
     /// Logs the device out. Without a connection the service is not told.
     pub async fn log_out_account(&self, id: &AccountId) -> Result<(), Error> {
-        let handle = self.handle(id);
+        let handle = self.account(id);
         let logged_out = handle.call(|reply| Connection::LogOut { reply }.into());
         tokio::time::timeout(LOGOUT_WAIT, logged_out).await.map_err(|_| Error::Restarting)?
     }
@@ -86,18 +85,13 @@ impl Service {
         Ok(tokio::time::timeout(wait, shown).await.unwrap_or(None))
     }
 
-    /// The pairing code to type into the phone with this number.
-    pub async fn pairing_code(&self, id: &AccountId, phone: &str) -> Result<LinkCode, Error> {
-        let bad = |why: String| Error::BadField { field: "phone", why };
-        let phone = Jid::parse_recipient(phone).map_err(|error| bad(error.to_string()))?;
-        if !phone.is_user() {
-            return Err(bad("must be a phone number".to_owned()));
-        }
+    /// A pairing code to type into this phone.
+    pub async fn pairing_code(&self, id: &AccountId, phone: Contact) -> Result<LinkCode, Error> {
         tokio::time::timeout(CODE_WAIT, self.request_code(id, phone)).await.map_err(|_| Error::Restarting)?
     }
 
-    async fn request_code(&self, id: &AccountId, phone: Jid) -> Result<LinkCode, Error> {
-        let handle = self.handle(id);
+    async fn request_code(&self, id: &AccountId, phone: Contact) -> Result<LinkCode, Error> {
+        let handle = self.account(id);
         let ask = || {
             let phone = phone.clone();
             handle.ask(|reply| input(Linking::PairingCode { phone, reply }.into()), false)
@@ -110,17 +104,6 @@ impl Service {
             }
             answer => answer.map_err(Error::refused),
         }
-    }
-
-    /// Passes a passkey's assertion to the account.
-    pub async fn prove_by_passkey(&self, id: &AccountId, assertion: Assertion) -> Result<(), Error> {
-        let assertion = Box::new(assertion);
-        self.handle(id).call(|reply| Linking::Passkey { assertion, reply }.into()).await
-    }
-
-    /// Confirms that phone and browser show the same code.
-    pub async fn confirm_passkey(&self, id: &AccountId) -> Result<(), Error> {
-        self.handle(id).call(|reply| Linking::ConfirmPasskey { reply }.into()).await
     }
 
     /// The passkey ceremony of a one-time link; `None` when it is over.

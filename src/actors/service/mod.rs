@@ -8,7 +8,6 @@ pub(super) mod handle;
 pub(super) mod keys;
 pub(super) mod linking;
 pub(super) mod measure;
-pub(super) mod messages;
 pub(super) mod operations;
 pub(super) mod start;
 pub(super) mod state;

@@ -1,6 +1,6 @@
 //! What operators ask for: metrics, whether there is room for more, backups while the server runs.
 
-use crate::account::{ErasePage, Erased, Input};
+use crate::account::{Contact, ErasePage, Erased, Input};
 use crate::actors::error::ActorError as Error;
 use crate::actors::fleet::calls::KeyOf;
 use crate::actors::fleet::record::stored_accounts;
@@ -10,7 +10,6 @@ use crate::base::counts::Counts;
 use crate::base::ids::AccountId;
 use crate::base::time::Timestamp;
 use crate::storage::{ChangeSet, DATA_FORMAT, Manifest, Records, format_of, kind, owner, write_backup};
-use crate::wire::{Jid, WireError};
 use std::convert::Infallible;
 use std::io::{self, Write};
 use tokio::sync::mpsc;
@@ -47,11 +46,9 @@ impl Service {
     }
 
     /// Erases what is known of a contact: messages, events, sessions, identities. Returns what went.
-    pub async fn erase_contact(&self, id: &AccountId, contact: &str) -> Result<Counts, Error> {
-        let bad = |error: WireError| Error::BadField { field: "contact", why: error.to_string() };
-        let contact = Jid::parse_recipient(contact).map_err(bad)?;
-        let (mut counts, handle) = (Counts::default(), self.handle(id));
-        let mut page = Some(Box::new(ErasePage::first(&contact)));
+    pub async fn erase_contact(&self, id: &AccountId, contact: &Contact) -> Result<Counts, Error> {
+        let (mut counts, handle) = (Counts::default(), self.account(id));
+        let mut page = Some(Box::new(ErasePage::first(contact)));
         let mut addresses = Vec::new();
         while let Some(step) = page.take() {
             let erased: Result<Erased, Infallible> = handle.ask(|reply| Input::Erase(step, reply), false).await?;

@@ -61,7 +61,7 @@ impl Service {
     }
 
     /// The handle to an account; whether it exists shows with the first use.
-    pub fn handle(&self, id: &AccountId) -> AccountHandle {
+    pub fn account(&self, id: &AccountId) -> AccountHandle {
         AccountHandle::new(id.clone(), self.fleet.clone(), self.store.clone())
     }
 
@@ -72,6 +72,11 @@ impl Service {
         Fleet: actix::Handler<M>,
     {
         self.fleet.send(message).await.map_err(|_| Error::ShuttingDown)
+    }
+
+    /// Refuses what would make the store grow while the disk is nearly full.
+    pub fn check_space(&self) -> Result<(), Error> {
+        self.disk.check_space()
     }
 
     /// Resolves with the failure that ends the server.

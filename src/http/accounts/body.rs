@@ -1,8 +1,7 @@
 //! An account as a JSON body, and the limits of what a caller may write into it.
 
 use crate::account::AccountState;
-use crate::actors::{AccountInfo, Proxy, Service};
-use crate::base::ids::AccountId;
+use crate::actors::{AccountHandle, AccountInfo, Proxy};
 use crate::http::problem::Problem;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -76,8 +75,8 @@ impl AccountBody {
     }
 
     /// The account as it is now.
-    pub(in crate::http) async fn of(service: &Service, id: &AccountId) -> Result<Self, Problem> {
-        Ok(service.account(id).await?.into())
+    pub(in crate::http) async fn of(account: &AccountHandle) -> Result<Self, Problem> {
+        Ok(account.info().await?.into())
     }
 }
 

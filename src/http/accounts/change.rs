@@ -43,7 +43,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<O
 pub(super) async fn change(
     _: Caller,
     state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     Json(change): Json<AccountChange>,
 ) -> Result<Answer<AccountBody>, Problem> {
     let AccountChange { label, metadata, device_name, proxy } = change;
@@ -55,12 +55,12 @@ pub(super) async fn change(
     let options = if device_name.is_none() && proxy.is_none() {
         None
     } else {
-        let known = state.service.account(&id).await?.options;
+        let known = account.info().await?.options;
         Some(AccountOptions {
             device_name: device_name.unwrap_or(known.device_name),
             proxy: proxy.unwrap_or(known.proxy),
         })
     };
-    state.service.change_account(&id, label, metadata, options).await?;
-    Ok(Answer::ok(AccountBody::of(&state.service, &id).await?))
+    state.service.change_account(account.id(), label, metadata, options).await?;
+    Ok(Answer::ok(AccountBody::of(&account).await?))
 }

@@ -15,8 +15,8 @@ use actix_web::{delete, web};
 pub(super) async fn remove(
     _: Caller,
     state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
 ) -> Result<Answer<Erased>, Problem> {
-    let erased = state.service.delete_account(&id).await?;
+    let erased = state.service.delete_account(account.id()).await?;
     Ok(Answer::ok(Erased { erased }))
 }

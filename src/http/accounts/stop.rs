@@ -15,8 +15,8 @@ use actix_web::{post, web};
 pub(super) async fn stop(
     _: Caller,
     state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
 ) -> Result<Answer<AccountBody>, Problem> {
-    state.service.stop_account(&id).await?;
-    Ok(Answer::ok(AccountBody::of(&state.service, &id).await?))
+    state.service.stop_account(account.id()).await?;
+    Ok(Answer::ok(AccountBody::of(&account).await?))
 }

@@ -1,6 +1,7 @@
 //! `DELETE /v1/accounts/{account}/contacts/{contact}`.
 
 use super::erased::Erased;
+use crate::account::Contact;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
@@ -25,9 +26,10 @@ struct ContactPath {
 pub(super) async fn erase(
     _: Caller,
     state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     path: web::Path<ContactPath>,
 ) -> Result<Answer<Erased>, Problem> {
-    let erased = state.service.erase_contact(&id, &path.contact).await?;
+    let contact: Contact = path.contact.parse().map_err(|error| Problem::field("contact", error))?;
+    let erased = state.service.erase_contact(account.id(), &contact).await?;
     Ok(Answer::ok(Erased { erased }))
 }

@@ -1,13 +1,12 @@
 //! `POST /v1/accounts/{account}/passkey`.
 
-use crate::account::commands::Assertion;
+use crate::account::commands::{Assertion, Linking};
 use crate::http::accounts::body::AccountBody;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
 use crate::http::extract::body::Body;
 use crate::http::problem::{Problem, Problems};
-use crate::http::state::State;
 use actix_web::{post, web};
 
 /// Parses a browser's `PublicKeyCredential.toJSON()`, whose text is passed on unchanged.
@@ -23,10 +22,10 @@ pub(super) fn parse_assertion(bytes: &web::Bytes) -> Result<Assertion, Problem> 
 #[post("/accounts/{account}/passkey")]
 pub(super) async fn prove(
     _: Caller,
-    state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     Body(bytes): Body,
 ) -> Result<Answer<AccountBody>, Problem> {
-    state.service.prove_by_passkey(&id, parse_assertion(&bytes)?).await?;
-    Ok(Answer::accepted(AccountBody::of(&state.service, &id).await?))
+    let assertion = Box::new(parse_assertion(&bytes)?);
+    account.call(|reply| Linking::Passkey { assertion, reply }.into()).await?;
+    Ok(Answer::accepted(AccountBody::of(&account).await?))
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/accounts/{account}/pairing-code`.
 
 use super::code::CodeBody;
+use crate::account::Contact;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
@@ -26,9 +27,10 @@ struct PairingPhone {
 pub(super) async fn pairing_code(
     _: Caller,
     state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     Json(PairingPhone { phone }): Json<PairingPhone>,
 ) -> Result<Answer<CodeBody>, Problem> {
-    let code = state.service.pairing_code(&id, &phone).await?;
+    let phone: Contact = phone.parse().map_err(|error| Problem::field("phone", error))?;
+    let code = state.service.pairing_code(account.id(), phone).await?;
     Ok(Answer::ok(code.into()).secret())
 }

@@ -4,8 +4,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
 use crate::http::problem::{Problem, Problems};
-use crate::http::state::State;
-use actix_web::{HttpRequest, get, web};
+use actix_web::{HttpRequest, get};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -33,11 +32,10 @@ struct PasskeyBody {
 #[get("/accounts/{account}/passkey")]
 pub(super) async fn passkey(
     _: Caller,
-    state: web::Data<State>,
     request: HttpRequest,
-    Account(id): Account,
+    Account(account): Account,
 ) -> Result<Answer<PasskeyBody>, Problem> {
-    let passkey = state.service.account(&id).await?.view.passkey.ok_or_else(no_passkey)?;
+    let passkey = account.info().await?.view.passkey.ok_or_else(no_passkey)?;
     let expires_at = passkey.expires_at.rfc3339();
     let body = match (passkey.options, passkey.code) {
         (Some(options), _) => {

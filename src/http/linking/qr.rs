@@ -45,10 +45,10 @@ pub(super) async fn qr(
     _: Caller,
     state: web::Data<State>,
     accept: web::Header<Accept>,
-    Account(id): Account,
+    Account(account): Account,
 ) -> Result<HttpResponse, Problem> {
-    let info = state.service.account(&id).await?;
-    let Some(code) = state.service.link_code(&id, WAIT).await? else {
+    let info = account.info().await?;
+    let Some(code) = state.service.link_code(account.id(), WAIT).await? else {
         let (state, reason) = (info.view.state.as_str(), info.view.reason.unwrap_or_default());
         let hint = if info.view.jid.is_some() { "it is linked already" } else { "start the account to get a code" };
         let detail = format!("the account shows no code: it is {state} {reason}; {hint}");

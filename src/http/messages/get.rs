@@ -1,12 +1,12 @@
 //! `GET /v1/accounts/{account}/messages/{message}`.
 
 use super::status::status_schema;
-use crate::account::commands::{MessageRecord, MessageStatus};
+use crate::account::commands::{MessageRecord, MessageStatus, stored_message};
+use crate::base::ids::MessageId;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
 use crate::http::problem::{Problem, Problems};
-use crate::http::state::State;
 use actix_web::{get, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -83,10 +83,13 @@ impl From<MessageRecord> for MessageBody {
 #[get("/accounts/{account}/messages/{message}")]
 pub(super) async fn show(
     _: Caller,
-    state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     path: web::Path<MessagePath>,
 ) -> Result<Answer<MessageBody>, Problem> {
-    let record = state.service.message(&id, &path.message).await?;
+    let id = MessageId::new(path.message.as_str());
+    let record = account.read(|store| stored_message(store, &id)).await?;
+    let unknown =
+        || Problem::new(404, "message_not_found", format!("there is no message {:?} of this account", id.as_str()));
+    let record = record.ok_or_else(unknown)?;
     Ok(Answer::ok(record.into()))
 }

@@ -1,9 +1,8 @@
 //! `POST /v1/accounts/{account}/messages`: the shape of the official Cloud API's message object.
 
 use super::status::status_schema;
-use crate::account::commands::{MessageRecord, MessageStatus};
-use crate::actors::SendText;
-use crate::base::ids::RequestFingerprint;
+use crate::account::commands::{MessageRecord, MessageStatus, Messages, SendRequest};
+use crate::account::{Contact, Content, Recipient, Text};
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
@@ -67,7 +66,7 @@ struct NewContext {
 
 impl NewMessage {
     /// Checks the limits that the schema states.
-    fn into_text(self, idempotency: Option<RequestFingerprint>) -> Result<SendText, Problem> {
+    fn into_request(self) -> Result<SendRequest, Problem> {
         if self.kind != "text" {
             return Err(Problem::field("type", format!("{:?} cannot be sent yet; only \"text\" can", self.kind)));
         }
@@ -81,10 +80,18 @@ impl NewMessage {
         if self.recipients.len() > MAX_RECIPIENTS {
             return Err(Problem::field("recipients", format!("must be {MAX_RECIPIENTS} or fewer")));
         }
+        let to: Recipient = self.to.parse().map_err(|error| Problem::field("to", error))?;
+        let mentions = contacts("mentions", &self.mentions)?.iter().map(Contact::to_string).collect();
         let quoted_id = self.context.map(|context| context.message_id);
-        let (to, mentions, recipients) = (self.to, self.mentions, self.recipients);
-        Ok(SendText { to, body: text.body, quoted_id, mentions, recipients, idempotency })
+        // The account knows the author of the quoted message.
+        let text = Text { body: text.body, quoted_id, quoted_participant: None, mentions };
+        SendRequest::new(to, contacts("recipients", &self.recipients)?, Content::Text(text))
+            .map_err(|error| Problem::field("recipients", error))
     }
+}
+
+fn contacts(field: &str, texts: &[String]) -> Result<Vec<Contact>, Problem> {
+    texts.iter().map(|text| text.parse().map_err(|error| Problem::field(field, error))).collect()
 }
 
 #[derive(Serialize, ToSchema)]
@@ -114,11 +121,13 @@ impl From<MessageRecord> for AcceptedMessage {
 pub(super) async fn send(
     _: Caller,
     state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     once: Once,
     Json(message): Json<NewMessage>,
 ) -> Result<Answer<AcceptedMessage>, Problem> {
-    let text = message.into_text(once.fingerprint())?;
-    let record = state.service.send(&id, text).await?;
+    state.service.check_space()?;
+    let request = Box::new(message.into_request()?);
+    let send = |reply| Messages::Send { request, reply }.into();
+    let record = account.call_once(once.fingerprint(), send).await?;
     Ok(Answer::accepted(record.into()))
 }

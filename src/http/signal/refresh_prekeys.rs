@@ -1,11 +1,11 @@
 //! `POST /v1/accounts/{account}/signal/prekeys/refresh`.
 
+use crate::account::commands::PreKeyUploads;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
 use crate::http::problem::{Problem, Problems};
-use crate::http::state::State;
-use actix_web::{post, web};
+use actix_web::post;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,11 +19,7 @@ struct PreKeyRefresh {
 #[utoipa::path(tag = "signal", security(("key" = [])), params(AccountPath),
     responses((status = 202, body = PreKeyRefresh), Problems))]
 #[post("/accounts/{account}/signal/prekeys/refresh")]
-pub(super) async fn refresh_prekeys(
-    _: Caller,
-    state: web::Data<State>,
-    Account(id): Account,
-) -> Result<Answer<PreKeyRefresh>, Problem> {
-    state.service.refresh_prekeys(&id).await?;
+pub(super) async fn refresh_prekeys(_: Caller, Account(account): Account) -> Result<Answer<PreKeyRefresh>, Problem> {
+    account.call(|reply| PreKeyUploads::Refresh { reply }.into()).await?;
     Ok(Answer::accepted(PreKeyRefresh { status: "refreshing" }))
 }

@@ -1,12 +1,13 @@
 //! `POST /v1/accounts/{account}/signal/rotate`.
 
+use crate::account::GroupOrStatus;
+use crate::account::commands::Groups;
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
 use crate::http::extract::json::Json;
 use crate::http::problem::{Problem, Problems};
-use crate::http::state::State;
-use actix_web::{post, web};
+use actix_web::post;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -29,10 +30,10 @@ struct RotatedSenderKey {
 #[post("/accounts/{account}/signal/rotate")]
 pub(super) async fn rotate(
     _: Caller,
-    state: web::Data<State>,
-    Account(id): Account,
+    Account(account): Account,
     Json(SenderKeyRotation { group }): Json<SenderKeyRotation>,
 ) -> Result<Answer<RotatedSenderKey>, Problem> {
-    state.service.rotate_sender_key(&id, &group).await?;
+    let named: GroupOrStatus = group.parse().map_err(|error| Problem::field("group", error))?;
+    account.call(|reply| Groups::RotateSenderKey { group: named, reply }.into()).await?;
     Ok(Answer::ok(RotatedSenderKey { group, rotated: true }))
 }

@@ -81,7 +81,7 @@ pub const WIRE_FROM_SIGNAL: &str = "IdentityKey IdentityKeyPair KeyPair PreKeyBu
                                     SignedPreKeyId SignedPreKeyPair keys testing xeddsa";
 
 /// What every room of `account` may name. Of `children` only the types.
-pub const FLOOR: &str = "turn content children own_device settings view codec error";
+pub const FLOOR: &str = "address turn content children own_device settings view codec error";
 
 /// A room of `account` (a folder, or a file at its top), and the other rooms or files of rooms that it may name.
 pub struct Room {
@@ -101,6 +101,7 @@ const fn floor(name: &'static str, may_name: &'static str) -> Room {
 
 /// Which room may name which.
 pub const ROOMS: &[Room] = &[
+    floor("address", ""),
     floor("codec", "error own_device settings view"),
     floor("error", "codec own_device settings view"),
     floor("own_device", "codec error settings view"),

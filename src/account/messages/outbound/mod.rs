@@ -17,6 +17,7 @@ use super::inbound::authors;
 use super::record;
 use super::record::{MessageRecord, MessageStatus};
 use super::requests::Request;
+use crate::account::address::{Contact, Recipient};
 use crate::account::content::Content;
 use crate::account::directory::addresses;
 use crate::account::error::{AccountError, Refusal};
@@ -44,6 +45,21 @@ pub struct SendRequest {
     pub recipients: Vec<Jid>,
     pub content: Content,
 }
+
+impl SendRequest {
+    /// A status needs readers, and nothing else has them.
+    pub fn new(to: Recipient, recipients: Vec<Contact>, content: Content) -> Result<Self, BadReaders> {
+        if recipients.is_empty() == (to.0 == Jid::status()) {
+            return Err(BadReaders);
+        }
+        Ok(Self { to: to.0, recipients: recipients.into_iter().map(|reader| reader.0).collect(), content })
+    }
+}
+
+/// A status without readers, or readers of something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("are the readers of a status: required with status@broadcast, and only there")]
+pub struct BadReaders;
 
 /// Why a message is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use super::tab::allow_tab;
 use super::token::{Accepted, TokenPath, attempt};
+use crate::account::commands::Linking;
 use crate::http::extract::body::Body;
 use crate::http::linking::assertion::parse_assertion;
 use crate::http::problem::{Problem, Problems};
@@ -17,6 +18,7 @@ pub(super) async fn prove(
     Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
     let link = attempt(&state, &path).await?;
-    state.service.prove_by_passkey(&link.account, parse_assertion(&bytes)?).await?;
+    let (account, assertion) = (state.service.account(&link.account), Box::new(parse_assertion(&bytes)?));
+    account.call(|reply| Linking::Passkey { assertion, reply }.into()).await?;
     Ok(allow_tab(&mut HttpResponse::Accepted()).json(Accepted::new()))
 }

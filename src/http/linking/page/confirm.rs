@@ -1,6 +1,7 @@
 //! `POST /link/passkey/{token}/confirm`.
 
 use super::token::{Accepted, TokenPath, attempt};
+use crate::account::commands::Linking;
 use crate::http::answer::Answer;
 use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
@@ -11,6 +12,7 @@ use actix_web::{post, web};
 #[post("/link/passkey/{token}/confirm")]
 pub(super) async fn confirm(state: web::Data<State>, path: web::Path<TokenPath>) -> Result<Answer<Accepted>, Problem> {
     let link = attempt(&state, &path).await?;
-    state.service.confirm_passkey(&link.account).await?;
+    let account = state.service.account(&link.account);
+    account.call(|reply| Linking::ConfirmPasskey { reply }.into()).await?;
     Ok(Answer::accepted(Accepted::new()))
 }
