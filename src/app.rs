@@ -143,6 +143,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             prekey_batch: config.accounts.prekey_batch,
             jump_limit: JumpLimit(config.accounts.forward_jumps),
             jump_limit_own: JumpLimit(config.accounts.forward_jumps_own),
+            reject_calls: config.accounts.reject_calls,
             connect_rate: Arc::new(ConnectRate::new(config.network.connects_per_second)),
             retention: Retention {
                 messages: days(config.retention.messages_days),

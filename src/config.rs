@@ -102,6 +102,7 @@ pub struct NetworkConfig {
 pub struct AccountsConfig {
     pub device_name: String,
     pub prekey_batch: u32,
+    pub reject_calls: bool,
     pub forward_jumps: u32,
     pub forward_jumps_own: u32,
     pub threads: usize,
@@ -138,6 +139,7 @@ impl Default for Config {
             accounts: AccountsConfig {
                 device_name: "Wharf".into(),
                 prekey_batch: PREKEY_BATCH,
+                reject_calls: false,
                 forward_jumps: MAX_FORWARD_JUMPS,
                 forward_jumps_own: MAX_FORWARD_JUMPS,
                 threads: 2,

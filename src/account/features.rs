@@ -17,10 +17,18 @@ use super::turn::Turn;
 use super::turn::context::Context;
 use super::turn::feature::{Ack, AgingKind, Feature};
 use super::turn::requests::Response;
+use super::turn::view_events;
 use super::view::AccountView;
 use crate::base::counts::Counts;
 use crate::base::time::{Monotonic, Timestamp};
 use crate::wire::{Jid, Node};
+
+/// The type of every event that an account makes, sorted.
+pub fn event_types() -> Vec<&'static str> {
+    let mut types: Vec<_> = Features::event_types().chain(view_events::TYPES).collect();
+    types.sort_unstable();
+    types
+}
 
 /// Rounds of notices and `settle` within one turn.
 const MAX_ROUNDS: usize = 16;
@@ -133,6 +141,11 @@ macro_rules! features {
             pub(in crate::account) fn aging() -> impl Iterator<Item = AgingKind> {
                 let kinds: [&[AgingKind]; _] = [$($feature::AGING,)*];
                 kinds.into_iter().flatten().copied()
+            }
+
+            pub(in crate::account) fn event_types() -> impl Iterator<Item = &'static str> {
+                let types: [&[&'static str]; _] = [$($feature::EVENTS,)*];
+                types.into_iter().flatten().copied()
             }
 
             pub(in crate::account) fn expires(&self, kind: AgingKind, value: &[u8], limits: &Retention) -> Result<Option<Timestamp>, AccountError> {

@@ -39,7 +39,7 @@ pub use children::sender_keys::{KeepAll, Recency, SenderKeys};
 pub use children::session_cipher::SessionCipher;
 pub use content::{Content, text::Text};
 pub use error::{AccountError, ChildDown, Refusal};
-pub use features::Command;
+pub use features::{Command, event_types};
 pub use local::{Local, Machines};
 pub use own_device::{Linked, OwnDevice};
 pub use poison::{Poison, StanzaFingerprint};

@@ -21,7 +21,6 @@ mod state;
 mod webhooks;
 
 pub use auth::keyring::Keyring;
-pub use events::types::EVENT_TYPES;
 pub use problem::Problem;
 pub use router::serve;
 pub use state::State;

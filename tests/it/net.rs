@@ -67,6 +67,7 @@ impl Net {
             jump_limit: JumpLimit(2000),
             jump_limit_own: JumpLimit::default(),
             retention: Retention::default(),
+            reject_calls: false,
             connect_rate: Arc::new(ConnectRate::new(1000)),
         };
         let rng = StdRng::seed_from_u64(2);

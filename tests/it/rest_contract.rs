@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use syn::visit::{self, Visit};
+use wharf::account::event_types;
 use wharf::app::Parts;
-use wharf::http::EVENT_TYPES;
 
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "options", "patch"];
 
@@ -154,9 +154,9 @@ async fn unknown_event_types_are_refused_with_the_list_of_known_ones() {
         assert_eq!((answer.status, &problem["code"]), (400, &json!("invalid_field")), "{path} {body}: {problem}");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.starts_with(said), "{path} {body}: {detail}");
-        assert!(EVENT_TYPES.iter().all(|known| detail.contains(known)), "{detail}");
+        assert!(event_types().iter().all(|known| detail.contains(known)), "{detail}");
     }
-    for known in EVENT_TYPES.iter().chain(&["*", "message.*", "account.*"]) {
+    for known in event_types().iter().chain(&["*", "message.*", "account.*"]) {
         assert_eq!(it.client.post("/v1/webhooks", webhook(json!([known]))).await.status, 201, "{known}");
         it.client.get(&format!("/v1/events?type={known}")).await;
     }
@@ -199,7 +199,7 @@ fn collect(folder: &Path, found: &mut Literals) {
 fn known_event_types_are_those_that_accounts_emit() {
     let mut found = Literals::default();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/account"), &mut found);
-    assert_eq!(found.0, EVENT_TYPES.iter().map(|&known| known.to_owned()).collect());
+    assert_eq!(found.0, event_types().iter().map(|&known| known.to_owned()).collect());
 }
 
 const PAGE: &str = "https://bots.example";

@@ -49,6 +49,7 @@ impl Feature for Directory {
         Route::child("notification", "account_sync", "devices"),
         Route::child("notification", "encrypt", "identity"),
     ];
+    const EVENTS: &'static [&'static str] = &[trust::CHANGED];
 
     fn load(_: &Context) -> Result<Self, AccountError> {
         Ok(Self::default())

@@ -10,6 +10,8 @@ use crate::signal::{IdentityKey, PreKeyBundle, VerifiedBundle};
 use crate::wire::{Jid, Node, WireError, adv};
 use serde::Serialize;
 
+pub(super) const CHANGED: &str = IdentityChanged::TYPE;
+
 #[derive(Serialize)]
 struct IdentityChanged {
     contact: String,

@@ -35,6 +35,7 @@ impl Feature for Groups {
     type Command = Command;
     type Request = Request;
     const ROUTES: &'static [Route] = &[Route::kind("notification", "w:gp2")];
+    const EVENTS: &'static [&'static str] = &notifications::EVENTS;
 
     fn load(_: &Context) -> Result<Self, AccountError> {
         Ok(Self::default())

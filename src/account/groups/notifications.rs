@@ -10,6 +10,8 @@ use crate::account::turn::inbox::{Inbox, InboxKey};
 use crate::wire::{Jid, Node};
 use serde::Serialize;
 
+pub(super) const EVENTS: [&str; 2] = [ParticipantsChanged::TYPE, GroupUpdated::TYPE];
+
 #[derive(Serialize)]
 struct ParticipantsChanged {
     group: String,

@@ -59,6 +59,8 @@ impl Feature for Messages {
     type Command = Command;
     type Request = Request;
     const ROUTES: &'static [Route] = &[Route::tag("message"), Route::tag("receipt"), Route::tag("ack")];
+    const EVENTS: &'static [&'static str] =
+        &[inbound::RECEIVED, inbound::SENT, inbound::UNDECRYPTABLE, status::CHANGED];
     const AGING: &'static [AgingKind] = &[kind::MESSAGE.aging(), kind::SENT.aging(), kind::AUTHOR.aging()];
 
     fn load(ctx: &Context) -> Result<Self, AccountError> {

@@ -4,6 +4,8 @@ use super::record::{MessageRecord, MessageStatus};
 use crate::account::turn::event::Event;
 use serde::Serialize;
 
+pub(super) const CHANGED: &str = StatusChanged::TYPE;
+
 #[derive(Serialize)]
 pub(super) struct StatusChanged<'a> {
     id: &'a str,

@@ -23,6 +23,8 @@ pub struct Settings {
     pub jump_limit: JumpLimit,
     pub jump_limit_own: JumpLimit,
     pub retention: Retention,
+    /// Incoming calls are rejected.
+    pub reject_calls: bool,
     /// How often accounts may connect, all together.
     pub connect_rate: Arc<ConnectRate>,
 }

@@ -64,6 +64,9 @@ pub(in crate::account) trait Feature: Sized {
     /// Kinds of its records that retention and erasure read.
     const AGING: &'static [AgingKind] = &[];
 
+    /// Types of the events that it makes (`api.md`, "Events").
+    const EVENTS: &'static [&'static str] = &[];
+
     fn load(ctx: &Context) -> Result<Self, AccountError>;
 
     fn requests(&mut self) -> &mut Requests<Self::Request>;

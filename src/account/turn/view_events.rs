@@ -6,19 +6,21 @@ use crate::base::time::Timestamp;
 use crate::wire::Jid;
 use serde::Serialize;
 
+pub(in crate::account) const TYPES: [&str; 2] = [QrShown::TYPE, StateChanged::TYPE];
+
+/// A QR code is shown. The code itself links the account, so the log never has it.
 #[derive(Serialize)]
-pub(in crate::account) struct QrShown<'a> {
-    code: &'a str,
+pub(in crate::account) struct QrShown {
     expires_at: String,
 }
 
-impl Event for QrShown<'_> {
+impl Event for QrShown {
     const TYPE: &'static str = "account.qr";
 }
 
-impl<'a> QrShown<'a> {
-    pub(in crate::account) fn of(code: &'a LinkCode) -> Self {
-        Self { code: &code.text, expires_at: code.expires_at.rfc3339() }
+impl QrShown {
+    pub(in crate::account) fn of(code: &LinkCode) -> Self {
+        Self { expires_at: code.expires_at.rfc3339() }
     }
 }
 

@@ -9,6 +9,8 @@ mod report;
 mod retry_receipt;
 mod unreadable;
 
+pub(super) use report::{RECEIVED, SENT, UNDECRYPTABLE};
+
 use super::receipts::PendingReceipts;
 use crate::account::content::{self, Incoming};
 use crate::account::directory::{addresses, mapping};

@@ -16,6 +16,10 @@ use serde::Serialize;
 /// The event of a longer stanza has this many bytes of it.
 const MAX_BYTES: usize = 64 * 1024;
 
+pub(in crate::account::messages) const RECEIVED: &str = Received::TYPE;
+pub(in crate::account::messages) const SENT: &str = SentElsewhere::TYPE;
+pub(in crate::account::messages) const UNDECRYPTABLE: &str = Undecryptable::TYPE;
+
 #[derive(Serialize)]
 struct MessageData {
     id: String,
