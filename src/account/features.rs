@@ -2,16 +2,7 @@
 //!
 //! Order is the order of the list: notices go round, and `settle` is called, in it.
 
-use super::connection::Connection;
-use super::directory::Directory;
 use super::error::AccountError;
-use super::groups::Groups;
-use super::history::History;
-use super::linking::Linking;
-use super::messages::Messages;
-use super::prekeys::PreKeyUploads;
-use super::privacy::Privacy;
-use super::restore::Restore;
 use super::settings::Retention;
 use super::turn::Turn;
 use super::turn::context::Context;
@@ -36,7 +27,7 @@ const MAX_ROUNDS: usize = 16;
 macro_rules! features {
     ($($room:ident :: $feature:ident),* $(,)?) => {
         pub(in crate::account) struct Features {
-            $($room: $feature,)*
+            $($room: super::$room::$feature,)*
         }
 
         /// What an account can be asked to do.
@@ -53,7 +44,7 @@ macro_rules! features {
 
         impl Features {
             pub(in crate::account) fn load(ctx: &Context) -> Result<Self, AccountError> {
-                Ok(Self { $($room: $feature::load(ctx)?,)* })
+                Ok(Self { $($room: super::$room::$feature::load(ctx)?,)* })
             }
 
             pub(in crate::account) async fn command(&mut self, turn: &mut Turn<'_>, command: Command) -> Result<(), AccountError> {
@@ -69,7 +60,7 @@ macro_rules! features {
             /// Gives the stanza to the feature with the most specific route; `None` when no feature claims it.
             pub(in crate::account) async fn stanza(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<Option<Ack>, AccountError> {
                 let mut best = (0, None);
-                $(for route in $feature::ROUTES {
+                $(for route in super::$room::$feature::ROUTES {
                     if let Some(rank) = route.matches(node) && (best.1.is_none() || rank > best.0) {
                         best = (rank, Some(stringify!($room)));
                     }
@@ -139,24 +130,24 @@ macro_rules! features {
             }
 
             pub(in crate::account) fn aging() -> impl Iterator<Item = AgingKind> {
-                let kinds: [&[AgingKind]; _] = [$($feature::AGING,)*];
+                let kinds: [&[AgingKind]; _] = [$(super::$room::$feature::AGING,)*];
                 kinds.into_iter().flatten().copied()
             }
 
             pub(in crate::account) fn event_types() -> impl Iterator<Item = &'static str> {
-                let types: [&[&'static str]; _] = [$($feature::EVENTS,)*];
+                let types: [&[&'static str]; _] = [$(super::$room::$feature::EVENTS,)*];
                 types.into_iter().flatten().copied()
             }
 
             pub(in crate::account) fn expires(&self, kind: AgingKind, value: &[u8], limits: &Retention) -> Result<Option<Timestamp>, AccountError> {
-                $(if $feature::AGING.contains(&kind) {
+                $(if super::$room::$feature::AGING.contains(&kind) {
                     return self.$room.expires(kind, value, limits);
                 })*
                 Ok(None)
             }
 
             pub(in crate::account) fn concerns(&self, kind: AgingKind, value: &[u8], names: &[String]) -> Result<Option<&'static str>, AccountError> {
-                $(if $feature::AGING.contains(&kind) {
+                $(if super::$room::$feature::AGING.contains(&kind) {
                     return self.$room.concerns(kind, value, names);
                 })*
                 Ok(None)

@@ -110,15 +110,16 @@ fn rooms_name_only_what_their_table_allows() {
 
 #[test]
 fn features_are_private_to_their_rooms() {
-    let list = ("account/features.rs", "features! { groups::Groups, } use super::groups;");
+    let account = ("account/mod.rs", "mod features; mod groups;");
+    let list = ("account/features.rs", "features! { groups::Groups, }");
     let groups = ("account/groups/mod.rs", "pub struct Groups { asked: u8 } impl Groups {}");
-    assert_eq!(found(&[list, groups]), Vec::<String>::new());
+    assert_eq!(found(&[account, list, groups]), Vec::<String>::new());
     one(
-        &[list, groups, ("actors/x.rs", "use crate::account::groups::Groups;")],
+        &[account, list, groups, ("actors/x.rs", "use crate::account::groups::Groups;")],
         "actors/x.rs: names the feature Groups",
     );
     let open = ("account/groups/mod.rs", "pub struct Groups { pub(super) asked: u8 }");
-    one(&[list, open], "account/groups/mod.rs: the feature Groups has a pub field");
+    one(&[account, list, open], "account/groups/mod.rs: the feature Groups has a pub field");
 }
 
 #[test]

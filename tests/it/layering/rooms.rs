@@ -91,7 +91,9 @@ fn listed_features(tree: &Tree) -> Vec<Declared> {
         for item in items(&source.syntax) {
             let syn::Item::Macro(item) = item else { continue };
             if item.mac.path.is_ident("features") {
-                let listed = Paths::of_macro(&source.module, &item.mac);
+                // The macro names the rooms, which stand beside its file.
+                let beside = &source.module[..source.module.len() - 1];
+                let listed = Paths::of_macro(beside, &item.mac);
                 features.extend(listed.iter().filter(|it| it.path.len() > 1).filter_map(|it| tree.declared(it)));
             }
         }
