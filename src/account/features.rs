@@ -171,6 +171,7 @@ features! {
     messages::Messages,
     history::History,
     restore::Restore,
+    calls::Calls,
 }
 
 impl Features {

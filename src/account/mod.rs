@@ -7,6 +7,7 @@
 //! [`Local`] drives the same machines in one thread, in virtual time.
 
 mod address;
+mod calls;
 mod children;
 mod codec;
 mod connection;

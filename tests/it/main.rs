@@ -1,6 +1,7 @@
 //! Wharf's integration tests, one binary.
 
 mod backup;
+mod calls;
 mod connection;
 mod conversations;
 mod coverage;
