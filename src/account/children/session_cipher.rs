@@ -247,6 +247,11 @@ impl SessionCipher {
         Ok(Some(identity))
     }
 
+    /// The identities we know for these addresses, in their order.
+    pub fn identities(&mut self, addresses: &[ProtocolAddress]) -> Result<Vec<Option<IdentityKey>>, AccountError> {
+        addresses.iter().map(|address| self.identity(address)).collect()
+    }
+
     /// Stores the identity where it is new; true when it replaces another.
     fn remember(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<bool, AccountError> {
         let known = self.identity(address)?;

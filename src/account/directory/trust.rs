@@ -1,6 +1,6 @@
 //! Trust in identities: companions are believed by their phone's signature, and a changed identity is an event.
 
-use super::addresses::{addresses_of, display_address, forget_devices, protocol_address};
+use super::addresses::{addresses_of, display_address, forget_devices, protocol_address, protocol_addresses};
 use crate::account::error::AccountError;
 use crate::account::turn::Turn;
 use crate::account::turn::counter::Counter;
@@ -57,27 +57,37 @@ async fn phone_identity(turn: &mut Turn<'_>, device: &Jid) -> Result<Option<Iden
     turn.sessions(move |sessions| sessions.identity(&phone)).await
 }
 
-/// Verifies a bundle: its signed prekey's signature and, for companions, the phone's signature. `Err` says what is wrong.
-pub(in crate::account) async fn verify_bundle(
+/// A bundle to be verified, with the device identity that came with it.
+pub(in crate::account) struct Offered {
+    pub(in crate::account) device: Jid,
+    pub(in crate::account) bundle: PreKeyBundle,
+    pub(in crate::account) device_identity: Option<Vec<u8>>,
+}
+
+/// Verifies bundles: their signed prekeys' signatures and, for companions, their phones' signatures. `Err` says what is wrong.
+pub(in crate::account) async fn verify_bundles(
     turn: &mut Turn<'_>,
-    device: &Jid,
-    bundle: PreKeyBundle,
-    device_identity: Option<&[u8]>,
-) -> Result<Result<VerifiedBundle, String>, AccountError> {
-    let key = bundle.identity;
-    let bundle = match bundle.verify() {
-        Ok(bundle) => bundle,
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    if device.device() == 0 {
-        return Ok(Ok(bundle));
+    offered: Vec<Offered>,
+) -> Result<Vec<(Jid, Result<VerifiedBundle, String>)>, AccountError> {
+    let phones: Vec<Jid> = offered.iter().map(|offered| offered.device.bare()).collect();
+    let phones = protocol_addresses(turn, &phones).await?;
+    let identities = turn.sessions(move |sessions| sessions.identities(&phones)).await?;
+    let verified = offered.into_iter().zip(identities).map(|(offered, phone)| {
+        let verified = verify(&offered, phone.as_ref());
+        (offered.device, verified)
+    });
+    Ok(verified.collect())
+}
+
+fn verify(offered: &Offered, phone: Option<&IdentityKey>) -> Result<VerifiedBundle, String> {
+    let key = offered.bundle.identity;
+    let bundle = offered.bundle.clone().verify().map_err(|error| error.to_string())?;
+    if offered.device.device() == 0 {
+        return Ok(bundle);
     }
-    let Some(blob) = device_identity else {
-        return Ok(Err("the companion's device identity is missing".to_owned()));
-    };
-    let known = phone_identity(turn, device).await?;
-    let verified = adv::verify_companion(blob, &key, known.as_ref());
-    Ok(verified.map(|_| bundle).map_err(|error| error.to_string()))
+    let blob = offered.device_identity.as_deref().ok_or("the companion's device identity is missing")?;
+    adv::verify_companion(blob, &key, phone).map_err(|error| error.to_string())?;
+    Ok(bundle)
 }
 
 /// Verifies the device identity of a companion's prekey message by the identity that we know its phone by.

@@ -8,7 +8,8 @@ use super::outbound::queue::{self, Outbox, Outgoing, Payload, Stage};
 use super::requests::{Request, Resend};
 use super::resend_budget::Budget;
 use super::sent::{self, Sent};
-use crate::account::directory::{addresses, trust};
+use crate::account::directory::addresses;
+use crate::account::directory::trust::{self, Offered};
 use crate::account::error::AccountError;
 use crate::account::groups::metadata;
 use crate::account::turn::Turn;
@@ -140,7 +141,7 @@ impl Resends {
             return Ok(());
         }
         if let Some((bundle, identity)) = keys
-            && begin_session(turn, &device, bundle, identity.as_deref()).await?
+            && begin_session(turn, &device, bundle, identity).await?
         {
             return resend_now(turn, tables.outbox, &resend).await;
         }
@@ -181,7 +182,7 @@ pub(super) async fn on_bundle(
                 refuse(turn, resend, NO_PREKEYS);
                 return Ok(());
             };
-            if begin_session(turn, &resend.device, bundle, identity.as_deref()).await? {
+            if begin_session(turn, &resend.device, bundle, identity).await? {
                 return resend_now(turn, outbox, resend).await;
             }
             refuse(turn, resend, "its prekeys make no session");
@@ -240,14 +241,16 @@ async fn begin_session(
     turn: &mut Turn<'_>,
     device: &Jid,
     bundle: PreKeyBundle,
-    identity: Option<&[u8]>,
+    device_identity: Option<Vec<u8>>,
 ) -> Result<bool, AccountError> {
-    let bundle = match trust::verify_bundle(turn, device, bundle, identity).await? {
-        Ok(bundle) => bundle,
-        Err(reason) => {
+    let offered = Offered { device: device.clone(), bundle, device_identity };
+    let bundle = match trust::verify_bundles(turn, vec![offered]).await?.pop() {
+        Some((_, Ok(bundle))) => bundle,
+        Some((_, Err(reason))) => {
             tracing::warn!(account = %turn.ctx.id, device = %device.redacted(), reason, "keys of a retry receipt refused");
             return Ok(false);
         }
+        None => return Ok(false),
     };
     let (address, now) = (addresses::protocol_address(turn, device).await?, turn.now);
     let done = turn.sessions(move |sessions| sessions.establish(vec![(address, bundle)], now)).await?;

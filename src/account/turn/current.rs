@@ -180,8 +180,11 @@ impl<'a> Turn<'a> {
                     let record = IdempotencyRecord::begun(&fingerprint, self.now).answered(chat, value);
                     self.put(kind::IDEMPOTENCY, fingerprint.request, codec::encode_json(&record));
                 }
-                // A refused request may be repeated under its key.
-                None => self.delete(kind::IDEMPOTENCY, fingerprint.request),
+                // A refused request may be repeated under its key. Only one of an earlier turn has a row.
+                None if self.ctx.store.get(kind::IDEMPOTENCY, &fingerprint.request).is_ok_and(|row| row.is_some()) => {
+                    self.delete(kind::IDEMPOTENCY, fingerprint.request);
+                }
+                None => {}
             }
         }
         self.effects.push(Effect::Reply(to.token(), Reply::Answer(Box::new(answer))));

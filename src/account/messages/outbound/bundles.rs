@@ -3,7 +3,7 @@
 use super::fanout::without_session;
 use super::queue::{Outbox, Stage};
 use crate::account::directory::addresses::protocol_addresses;
-use crate::account::directory::trust;
+use crate::account::directory::trust::{self, Offered};
 use crate::account::error::AccountError;
 use crate::account::messages::requests::Request;
 use crate::account::turn::Turn;
@@ -42,16 +42,18 @@ pub(in crate::account::messages) async fn on_fetched(
     iq: &Node,
 ) -> Result<(), AccountError> {
     let fetched: Vec<FetchedBundle> = iq.require_child("list")?.all("user").map(read_user).collect::<Result<_, _>>()?;
-    let (mut usable, mut devices) = (Vec::new(), Vec::new());
-    let mut unreachable: HashSet<Jid> = asked.iter().cloned().collect();
+    let mut offered = Vec::new();
     for FetchedBundle { device, result } in fetched {
-        let verified = match result {
+        match result {
+            Ok((bundle, device_identity)) => offered.push(Offered { device, bundle, device_identity }),
             Err(why) => {
                 tracing::debug!(account = %turn.ctx.id, device = %device.redacted(), %why, "no prekeys");
-                continue;
             }
-            Ok((bundle, identity)) => trust::verify_bundle(turn, &device, bundle, identity.as_deref()).await?,
-        };
+        }
+    }
+    let (mut usable, mut devices) = (Vec::new(), Vec::new());
+    let mut unreachable: HashSet<Jid> = asked.iter().cloned().collect();
+    for (device, verified) in trust::verify_bundles(turn, offered).await? {
         match verified {
             Ok(bundle) => {
                 unreachable.remove(&device);
