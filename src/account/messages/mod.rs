@@ -140,7 +140,7 @@ impl Feature for Messages {
             Notice::Devices { users, lookup: Lookup::Unanswered | Lookup::Refused } => {
                 outbound::unanswered(turn, outbox, |_, entry| entry.stage.waits_for_any(users))?;
             }
-            Notice::DeviceListForgotten => outbox.entries.values_mut().for_each(|entry| entry.looked_up = false),
+            Notice::DeviceListForgotten => outbound::devices_forgotten(outbox),
             Notice::Group { group, lookup: Lookup::Known } => outbound::group_known(outbox, group),
             Notice::Group { group, lookup: Lookup::Refused } => {
                 outbound::group_refused(turn, outbox, group, NO_GROUP)?;
