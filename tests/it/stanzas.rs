@@ -100,3 +100,19 @@ fn a_device_list_that_changes_while_another_is_queried_is_queried_too() {
     assert_eq!(net.message("alice", &id).failure, None);
     assert_eq!(net.message("alice", &id).status, MessageStatus::Read);
 }
+
+#[test]
+fn a_pairing_code_that_a_passkey_replaces_before_it_is_shown_is_refused() {
+    let mut net = Net::new();
+    net.account("alice");
+    net.world.create_phone(ALICE, None).unwrap();
+    net.start("alice");
+    net.until("a code is shown", |net| net.code("alice").is_some());
+    assert_eq!(net.pairing_code("alice", ALICE), None, "the service is asked");
+    let required = Node::new("notification").attr("id", "1").attr("type", "passkey_prologue_request");
+    let options = Node::new("passkey_request_options").bytes(&b"{\"a\":1}"[..]);
+    net.stanza("alice", required.attr("from", Jid::service()).child(options));
+    net.settle();
+    assert_eq!(net.state("alice"), AccountState::PasskeyRequired);
+    assert_eq!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(0))));
+}

@@ -136,8 +136,10 @@ impl Feature for Linking {
                 let answer = iq.require_child("link_code_companion_reg")?;
                 let reference = answer.require_child("link_code_pairing_ref")?.content_bytes().to_vec();
                 let code = self.attempt.as_mut().and_then(|attempt| attempt.code.as_mut());
-                if let (Some(code), Some(reply)) = (code.map(|code| code.accepted(turn, reference)), reply) {
-                    turn.reply(reply, Ok(code));
+                let shown = code.map(|code| code.accepted(turn, reference));
+                if let Some(reply) = reply {
+                    // Another way of linking may have begun meanwhile.
+                    turn.reply(reply, shown.ok_or(LinkingError::NoCode(0)));
                 }
             }
             (Request::CodeHello(reply), Response::Refused(code)) => self.code_refused(turn, reply.as_ref(), code),
@@ -309,7 +311,8 @@ impl Linking {
                 }
             }
             Some("refresh_code") => {
-                self.wanted = attempt.code.take().map(|code| CodeRequest { phone: code.phone, reply: None });
+                let refreshed = attempt.code.take().map(|code| CodeRequest { phone: code.phone, reply: None });
+                self.wanted = self.wanted.take().or(refreshed);
                 self.begin_wanted_code(turn);
             }
             _ => {}
