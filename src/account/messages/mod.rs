@@ -199,10 +199,15 @@ impl Feature for Messages {
     }
 
     async fn erase(&mut self, turn: &mut Turn<'_>, contact: &[Jid], counts: &mut Counts) -> Result<(), AccountError> {
-        let queued: Vec<u64> =
-            self.outbox.entries.extract_if(.., |_, entry| contact.contains(&entry.to)).map(|(seq, _)| seq).collect();
-        counts.add("queued_messages", queued.len() as u64);
-        queued.into_iter().for_each(|seq| turn.delete(kind::OUTBOX, seq.to_be_bytes()));
+        for (seq, entry) in self.outbox.entries.extract_if(.., |_, entry| contact.contains(&entry.to)) {
+            counts.add("queued_messages", 1);
+            turn.delete(kind::OUTBOX, seq.to_be_bytes());
+            // A message that was accepted behind the pages that were walked.
+            if record::of(turn, &entry.id)?.is_some() {
+                counts.add("messages", 1);
+                turn.delete(kind::MESSAGE, entry.id.as_str());
+            }
+        }
         Ok(())
     }
 }
