@@ -204,3 +204,15 @@ fn every_notification_is_acknowledged_even_unknown_and_malformed_ones() {
     }
     assert_eq!(net.state("alice"), AccountState::Online);
 }
+
+#[test]
+fn an_account_that_logs_in_after_a_log_out_in_error_can_send_again() {
+    let mut net = online();
+    net.stanza("alice", failure(401));
+    assert_eq!(net.state("alice"), AccountState::LoggedOut);
+    net.stop("alice");
+    net.start("alice");
+    net.until("it is back", |net| net.state("alice") == AccountState::Online);
+    net.world.create_phone("15550002222", None).unwrap();
+    net.send("alice", "15550002222", "hello");
+}

@@ -2,6 +2,7 @@
 
 use crate::net::Net;
 use std::time::Duration;
+use wharf::account::Counter;
 use wharf::sandbox::world::{FaultKind, MemberChange, NewFault};
 use wharf::wire::{Jid, Node};
 
@@ -377,4 +378,19 @@ fn a_bot_is_told_once_of_each_change_in_its_groups() {
         (made.len(), made[0]["change"].clone(), made[0]["subject"].clone()),
         (1, change("create"), change("crew"))
     );
+}
+
+#[test]
+fn a_member_who_is_added_while_device_lists_are_queried_gets_the_key_at_once() {
+    const DAVE: &str = "15550004444";
+    let (mut net, group) = crew();
+    send(&mut net, "alice", &group, "before");
+    net.world.create_phone(DAVE, Some("Dave")).unwrap();
+    let changed = Node::new("notification").attr("id", "1").attr("type", "devices").attr("from", Jid::pn(BOB));
+    net.stanza("alice", changed);
+    net.world.change_participants(&group, None, MemberChange::Add, &[DAVE.into()]).unwrap();
+    net.send("alice", &group, "after");
+    net.settle();
+    assert_eq!(phone_read(&net, DAVE), ["after"]);
+    assert!(!net.counters.contains(&Counter::Resent), "it was readable at once");
 }

@@ -161,3 +161,18 @@ fn a_phone_that_does_not_vouch_in_time_ends_the_attempt() {
     net.pass(Duration::from_secs(61));
     assert_ne!(net.state("alice"), AccountState::Online);
 }
+
+#[test]
+fn a_caller_who_waits_for_a_code_is_answered_though_the_phone_asks_for_a_fresh_one() {
+    let mut net = with_phone();
+    let code = code(&mut net);
+    net.world.enter_code(ALICE, &code).unwrap();
+    // The typed code came; the service's next stanzas do not.
+    net.carry_one();
+    assert_eq!(net.pairing_code("alice", ALICE), None, "the phone is signing");
+    let step = Node::new("link_code_companion_reg").attr("stage", "refresh_code");
+    let refresh = Node::new("notification").attr("id", "1").attr("type", "link_code_companion_reg");
+    net.stanza("alice", refresh.attr("from", Jid::service()).child(step));
+    net.stop("alice");
+    assert!(matches!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(_)))));
+}

@@ -12,8 +12,8 @@ use wharf::account::commands::{
     SendRequest, stored_message,
 };
 use wharf::account::{
-    AccountError, AccountState, AccountView, Command, ConnectRate, Content, Counter, Effect, Input, LinkCode, Local,
-    Once, Reply, ReplyTo, Retention, Settings, SharedVersion, Text, prepare_restored,
+    AccountError, AccountState, AccountView, Command, ConnectRate, Content, Counter, Effect, ErasePage, Erased, Input,
+    LinkCode, Local, Once, Reply, ReplyTo, Retention, Settings, SharedVersion, Text, prepare_restored,
 };
 use wharf::base::ids::{AccountId, AccountKey, Generation, MessageId, RequestFingerprint};
 use wharf::base::time::{Moment, Timestamp};
@@ -246,6 +246,16 @@ impl Net {
         let token = self.token(name);
         self.input(name, Input::Sweep(ReplyTo::new(token)));
         matches!(self.answer_to::<bool, std::convert::Infallible>(name, token), Some(Ok(true)))
+    }
+
+    /// Erases one page of what is known of a contact.
+    pub fn erase(&mut self, name: &str, page: Box<ErasePage>) -> Erased {
+        let token = self.token(name);
+        self.input(name, Input::Erase(page, ReplyTo::new(token)));
+        let Some(Ok(erased)) = self.answer_to::<Erased, std::convert::Infallible>(name, token) else {
+            panic!("an erasure is not refused")
+        };
+        erased
     }
 
     /// Sends under an `Idempotency-Key`.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use wharf::account::AccountState;
 use wharf::account::commands::{Assertion, Linking, LinkingError};
 use wharf::sandbox::world::{PasskeyFault, PasskeyPolicy, PasskeyStep};
+use wharf::signal::PublicKey;
+use wharf::wire::passkey::PhoneIdentity;
 use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
@@ -249,4 +251,26 @@ fn nothing_of_the_ceremony_is_printed() {
     let challenge = view.passkey.as_ref().unwrap().options.as_ref().unwrap()["challenge"].as_str().unwrap().to_owned();
     let printed = format!("{view:?} {:?}", net.events("alice", "account.state"));
     assert!(!printed.contains(&challenge) && !printed.contains(&view.passkey.unwrap().token));
+}
+
+/// A key of zeros agrees on no secret.
+#[test]
+fn a_phone_with_an_unusable_key_ends_the_attempt() {
+    for proven in [true, false] {
+        let mut net = scanned(fault(PasskeyFault::Silence));
+        asked(&mut net);
+        if !proven {
+            net.pass(Duration::from_secs(310));
+        }
+        prove(&mut net);
+        net.settle();
+        let phone = PhoneIdentity { key: PublicKey::from_bytes([0; 32]), nonce: [1; 32] };
+        let identity = Node::new("primary_ephemeral_identity").bytes(phone.to_bytes());
+        let going_on = Node::new("notification").attr("id", "1").attr("type", "crsc_continuation");
+        net.stanza("alice", going_on.attr("from", Jid::service()).child(identity));
+        if !proven {
+            assert_eq!(confirm(&mut net), Some(Err(LinkingError::NoPasskey)));
+        }
+        stopped_with(&mut net, "passkey_unusable_key");
+    }
 }

@@ -5,6 +5,7 @@ use crate::served::{KEY, MASTER_KEY, Served, config, until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use wharf::account::ErasePage;
 use wharf::account::commands::MessageStatus;
 use wharf::app::{Parts, start};
 use wharf::storage::{Engine, MasterKey, MemoryEngine};
@@ -81,6 +82,27 @@ fn a_sweep_of_many_records_takes_several_turns() {
         turns += 1;
     }
     assert!(turns >= 3 + 4, "{turns}");
+}
+
+#[test]
+fn an_erasure_counts_each_row_once_and_takes_messages_queued_meanwhile_along() {
+    let mut net = Net::new();
+    net.linked("alice", ALICE);
+    net.world.create_phone(BOB, None).unwrap();
+    net.send("alice", BOB, "hello");
+    net.settle();
+    net.stop("alice");
+    let mut erased = net.erase("alice", Box::new(ErasePage::first(&BOB.parse().unwrap())));
+    let mut counts = std::mem::take(&mut erased.counts);
+    // The page of messages is done.
+    net.send("alice", BOB, "meanwhile");
+    while let Some(page) = erased.next.take() {
+        erased = net.erase("alice", page);
+        counts.merge(std::mem::take(&mut erased.counts));
+    }
+    let counts = serde_json::to_value(&counts).unwrap();
+    assert_eq!((&counts["device_lists"], &counts["messages"]), (&json!(1), &json!(2)), "{counts}");
+    assert_eq!(stored(&net, MESSAGES), 0);
 }
 
 /// The number of rows that contain this text; the store must not be sealed.

@@ -1,7 +1,7 @@
 //! Stanzas that are malformed, unknown, or meet a corrupt record; and commands under way when the connection drops.
 
 use crate::net::Net;
-use wharf::account::commands::{Connection, LinkingError};
+use wharf::account::commands::{Connection, LinkingError, MessageStatus};
 use wharf::account::{AccountError, AccountState, Counter, LinkCode};
 use wharf::storage::kind;
 use wharf::wire::{Jid, Node};
@@ -82,4 +82,37 @@ fn stanzas_that_no_feature_claims_are_counted() {
     assert_eq!(counted(&net, Counter::Unclaimed), 2);
     let acks = net.world.stanzas().filter(|log| log.stanza.contains("class=\"notification\"")).count();
     assert!(acks > 0, "the notification is acknowledged");
+}
+
+#[test]
+fn a_device_list_that_changes_while_another_is_queried_is_queried_too() {
+    let mut net = online();
+    net.send("alice", BOB, "hello");
+    net.settle();
+    let changed = |id: &'static str, kind: &'static str, from: &str| {
+        let notification = Node::new("notification").attr("id", id).attr("type", kind).attr("from", Jid::pn(from));
+        notification.child(Node::new("devices"))
+    };
+    net.stanza("alice", changed("1", "account_sync", ALICE));
+    let id = net.send("alice", BOB, "to the new device as well");
+    net.stanza("alice", changed("2", "devices", BOB));
+    net.settle();
+    assert_eq!(net.message("alice", &id).failure, None);
+    assert_eq!(net.message("alice", &id).status, MessageStatus::Read);
+}
+
+#[test]
+fn a_pairing_code_that_a_passkey_replaces_before_it_is_shown_is_refused() {
+    let mut net = Net::new();
+    net.account("alice");
+    net.world.create_phone(ALICE, None).unwrap();
+    net.start("alice");
+    net.until("a code is shown", |net| net.code("alice").is_some());
+    assert_eq!(net.pairing_code("alice", ALICE), None, "the service is asked");
+    let required = Node::new("notification").attr("id", "1").attr("type", "passkey_prologue_request");
+    let options = Node::new("passkey_request_options").bytes(&b"{\"a\":1}"[..]);
+    net.stanza("alice", required.attr("from", Jid::service()).child(options));
+    net.settle();
+    assert_eq!(net.state("alice"), AccountState::PasskeyRequired);
+    assert_eq!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(0))));
 }

@@ -216,9 +216,9 @@ impl Lifecycle {
     /// Closes the connection for good, with a state and a reason.
     pub(super) fn stop(&mut self, turn: &mut Turn<'_>, state: AccountState, reason: Option<&str>) {
         self.close(turn);
-        if state == AccountState::LoggedOut {
+        turn.ctx.link.logged_out = state == AccountState::LoggedOut;
+        if turn.ctx.link.logged_out {
             turn.put(kind::DESIRED_STATE, "", LOGGED_OUT);
-            turn.ctx.link.logged_out = true;
         }
         self.phase = Phase::Idle;
         self.attempts = 0;

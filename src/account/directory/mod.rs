@@ -129,8 +129,7 @@ impl Feature for Directory {
     async fn erase(&mut self, turn: &mut Turn<'_>, contact: &[Jid], counts: &mut Counts) -> Result<(), AccountError> {
         let users = contact.to_vec();
         counts.merge(turn.sessions(move |sessions| sessions.forget_users(&users)).await?);
-        for user in contact {
-            let user = user.clone();
+        if let Some(user) = contact.first().cloned() {
             let (_, lists) = turn.devices(move |devices| devices.forget_user(&user)).await?;
             counts.add("device_lists", lists);
         }

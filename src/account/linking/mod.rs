@@ -27,6 +27,9 @@ use attempt::{Attempt, Expired};
 use pairing_code::{CodeLinking, Hello};
 use passkey::{Ceremony, OtherStep, Outgoing, PasskeyRequest, Sealed};
 
+/// The phone's key agrees on no secret with ours.
+const UNUSABLE_KEY: &str = "passkey_unusable_key";
+
 /// Why a command of linking is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkingError {
@@ -119,7 +122,7 @@ impl Feature for Linking {
                 turn.reply(&reply, answer);
             }
             Command::ConfirmPasskey { reply } => {
-                let answer = self.confirm_passkey(turn)?;
+                let answer = self.confirm_passkey(turn);
                 turn.reply(&reply, answer);
             }
         }
@@ -137,8 +140,10 @@ impl Feature for Linking {
                 let answer = iq.require_child("link_code_companion_reg")?;
                 let reference = answer.require_child("link_code_pairing_ref")?.content_bytes().to_vec();
                 let code = self.attempt.as_mut().and_then(|attempt| attempt.code.as_mut());
-                if let (Some(code), Some(reply)) = (code.map(|code| code.accepted(turn, reference)), reply) {
-                    turn.reply(reply, Ok(code));
+                let shown = code.map(|code| code.accepted(turn, reference));
+                if let Some(reply) = reply {
+                    // Another way of linking may have begun meanwhile.
+                    turn.reply(reply, shown.ok_or(LinkingError::NoCode(0)));
                 }
             }
             (Request::CodeHello(reply), Response::Refused(code)) => self.code_refused(turn, reply.as_ref(), code),
@@ -310,7 +315,8 @@ impl Linking {
                 }
             }
             Some("refresh_code") => {
-                self.wanted = attempt.code.take().map(|code| CodeRequest { phone: code.phone, reply: None });
+                let refreshed = attempt.code.take().map(|code| CodeRequest { phone: code.phone, reply: None });
+                self.wanted = self.wanted.take().or(refreshed);
                 self.begin_wanted_code(turn);
             }
             _ => {}
@@ -357,9 +363,16 @@ impl Linking {
         let Some(identity) = node.find("primary_ephemeral_identity") else { return Ok(()) };
         let phone = PhoneIdentity::read(identity.content_bytes())?;
         let Ok(ceremony) = self.ceremony() else { return Ok(()) };
-        let Some(continued) = ceremony.continuation(turn, phone)? else {
-            tracing::warn!(account = %turn.ctx.id, "unexpected passkey continuation");
-            return Ok(());
+        let continued = match ceremony.continuation(turn, phone) {
+            Ok(Some(continued)) => continued,
+            Ok(None) => {
+                tracing::warn!(account = %turn.ctx.id, "unexpected passkey continuation");
+                return Ok(());
+            }
+            Err(_) => {
+                self.fail(turn, UNUSABLE_KEY);
+                return Ok(());
+            }
         };
         self.send(turn, continued.nonce);
         if let Some(sealed) = continued.sealed {
@@ -368,18 +381,14 @@ impl Linking {
         Ok(())
     }
 
-    fn confirm_passkey(&mut self, turn: &mut Turn<'_>) -> Result<Result<(), LinkingError>, AccountError> {
-        let ceremony = match self.ceremony() {
-            Ok(ceremony) => ceremony,
-            Err(error) => return Ok(Err(error)),
+    fn confirm_passkey(&mut self, turn: &mut Turn<'_>) -> Result<(), LinkingError> {
+        let Ok(confirmed) = self.ceremony()?.confirm(turn) else {
+            self.fail(turn, UNUSABLE_KEY);
+            return Err(LinkingError::NoPasskey);
         };
-        Ok(match ceremony.confirm(turn)? {
-            Ok(sealed) => {
-                self.request_pairing(turn, sealed);
-                Ok(())
-            }
-            Err(OtherStep) => Err(LinkingError::PasskeyUnderWay),
-        })
+        let sealed = confirmed.map_err(|OtherStep| LinkingError::PasskeyUnderWay)?;
+        self.request_pairing(turn, sealed);
+        Ok(())
     }
 
     fn request_pairing(&mut self, turn: &mut Turn<'_>, sealed: Sealed) {

@@ -142,7 +142,7 @@ impl Feature for Messages {
             Notice::Devices { users, lookup: Lookup::Unanswered | Lookup::Refused } => {
                 outbound::unanswered(turn, outbox, |_, entry| entry.stage.waits_for_any(users))?;
             }
-            Notice::DeviceListForgotten => outbox.entries.values_mut().for_each(|entry| entry.looked_up = false),
+            Notice::DeviceListForgotten => outbound::devices_forgotten(outbox),
             Notice::Group { group, lookup: Lookup::Known } => outbound::group_known(outbox, group),
             Notice::Group { group, lookup: Lookup::Refused } => {
                 outbound::group_refused(turn, outbox, group, NO_GROUP)?;
@@ -201,10 +201,15 @@ impl Feature for Messages {
     }
 
     async fn erase(&mut self, turn: &mut Turn<'_>, contact: &[Jid], counts: &mut Counts) -> Result<(), AccountError> {
-        let queued: Vec<u64> =
-            self.outbox.entries.extract_if(.., |_, entry| contact.contains(&entry.to)).map(|(seq, _)| seq).collect();
-        counts.add("queued_messages", queued.len() as u64);
-        queued.into_iter().for_each(|seq| turn.delete(kind::OUTBOX, seq.to_be_bytes()));
+        for (seq, entry) in self.outbox.entries.extract_if(.., |_, entry| contact.contains(&entry.to)) {
+            counts.add("queued_messages", 1);
+            turn.delete(kind::OUTBOX, seq.to_be_bytes());
+            // A message that was accepted behind the pages that were walked.
+            if record::of(turn, &entry.id)?.is_some() {
+                counts.add("messages", 1);
+                turn.delete(kind::MESSAGE, entry.id.as_str());
+            }
+        }
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::account::error::AccountError;
 use crate::base::ids::RequestFingerprint;
 use crate::base::time::Timestamp;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::any::Any;
 
@@ -47,8 +47,13 @@ pub(in crate::account) struct IdempotencyRecord {
     /// The chat that the answer is about, for erasure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chat: Option<String>,
-    #[serde(default)]
+    /// Absent while the request is not answered; `null` is the answer of a command that answers nothing.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     answer: Option<Value>,
+}
+
+fn present<'de, D: Deserializer<'de>>(answer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(answer).map(Some)
 }
 
 impl IdempotencyRecord {
@@ -118,6 +123,15 @@ mod tests {
         assert_eq!(answer(stored().reply(&once([3; 32]), false, Timestamp(6))), Err(Repeated::OtherBody));
         assert_eq!(stored().chat(), Some("a chat"));
         assert!(stored().reply(&once([2; 32]), false, stored().expires()).is_none(), "after a day");
+    }
+
+    #[test]
+    fn an_answer_without_content_is_an_answer() {
+        let stored = IdempotencyRecord::begun(&FINGERPRINT, Timestamp(5)).answered(None, Value::Null);
+        let stored = IdempotencyRecord::decode(&codec::encode_json(&stored)).unwrap();
+        let once = Once::new(FINGERPRINT, &ReplyTo::<(), ()>::new(1));
+        let reply = stored.reply(&once, false, Timestamp(6)).unwrap();
+        assert!(matches!(reply, Reply::Answer(_)), "{reply:?}");
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) async fn prepare(
 pub(super) fn look_up(turn: &mut Turn<'_>, users: Vec<Jid>) -> Step {
     let waits = users.iter().cloned().collect();
     turn.announce(Notice::Devices { users, lookup: Lookup::Wanted });
-    Step::Waiting(Wait::Devices(waits))
+    Step::Waiting(Wait::Devices { users: waits, outdated: false })
 }
 
 /// Encrypts for every device and builds the stanza.

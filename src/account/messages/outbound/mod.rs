@@ -172,15 +172,19 @@ async fn prepare(
 /// Device lists are known: entries that waited for these users go on.
 pub(super) fn devices_known(outbox: &mut Outbox, users: &[Jid]) {
     for entry in outbox.entries.values_mut() {
-        if let Stage::Waiting(Wait::Devices(waits)) = &mut entry.stage {
-            let before = waits.len();
+        if let Stage::Waiting(Wait::Devices { users: waits, outdated }) = &mut entry.stage {
             waits.retain(|user| !users.contains(user));
-            if waits.is_empty() && before > 0 {
-                entry.looked_up = true;
+            if waits.is_empty() {
+                entry.looked_up = !*outdated;
                 entry.stage = Stage::Queued;
             }
         }
     }
+}
+
+/// A device list was forgotten: it is queried before a message goes to its user.
+pub(super) fn devices_forgotten(outbox: &mut Outbox) {
+    outbox.entries.values_mut().for_each(Outgoing::expire_lookup);
 }
 
 /// The metadata of a group is known: entries that waited for it go on.
@@ -192,7 +196,8 @@ pub(super) fn group_known(outbox: &mut Outbox, group: &Jid) {
 /// A group has changed: entries for it ask again.
 pub(super) fn group_changed(outbox: &mut Outbox, group: &Jid) {
     for entry in outbox.entries.values_mut().filter(|entry| entry.to == *group) {
-        (entry.tries, entry.looked_up) = (0, false);
+        entry.tries = 0;
+        entry.expire_lookup();
     }
 }
 

@@ -22,8 +22,8 @@ const WHAT: &str = "outgoing message";
 /// What an entry waits for.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::account::messages) enum Wait {
-    /// Device lists of these users.
-    Devices(BTreeSet<Jid>),
+    /// Device lists of these users. `outdated` when other lists may be missing by now: they are queried too.
+    Devices { users: BTreeSet<Jid>, outdated: bool },
     /// Prekeys of devices.
     Bundles,
     /// The metadata of its group.
@@ -53,7 +53,7 @@ impl Stage {
     }
 
     pub(in crate::account::messages) fn waits_for_any(&self, users: &[Jid]) -> bool {
-        matches!(self, Self::Waiting(Wait::Devices(waits)) if users.iter().any(|user| waits.contains(user)))
+        matches!(self, Self::Waiting(Wait::Devices { users: waits, .. }) if users.iter().any(|user| waits.contains(user)))
     }
 }
 
@@ -103,6 +103,14 @@ impl Outgoing {
             unreachable: HashSet::new(),
             key: None,
             resend_to: None,
+        }
+    }
+
+    /// Device lists may be missing though they were queried: a list was forgotten, or the group has other members.
+    pub(in crate::account::messages) fn expire_lookup(&mut self) {
+        self.looked_up = false;
+        if let Stage::Waiting(Wait::Devices { outdated, .. }) = &mut self.stage {
+            *outdated = true;
         }
     }
 
