@@ -4,14 +4,15 @@
 //! Invariant: the link is stored before the service hears that we accept it. An attempt ends with its connection.
 
 mod attempt;
+mod command;
 mod pairing;
 mod pairing_code;
 mod passkey;
 
+pub use command::{Command, LinkingError};
 pub use passkey::{Assertion, BadAssertion};
 
-use crate::account::address::Contact;
-use crate::account::error::{AccountError, Refusal};
+use crate::account::error::AccountError;
 use crate::account::turn::Turn;
 use crate::account::turn::context::Context;
 use crate::account::turn::feature::{Ack, Feature, Route};
@@ -29,43 +30,6 @@ use passkey::{Ceremony, OtherStep, Outgoing, PasskeyRequest, Sealed};
 
 /// The phone's key agrees on no secret with ours.
 const UNUSABLE_KEY: &str = "passkey_unusable_key";
-
-/// Why a command of linking is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LinkingError {
-    #[error("the device was logged out; start the account again to link a new one")]
-    LoggedOut,
-    #[error("the account is linked already; log it out first")]
-    AlreadyLinked,
-    #[error("the service gives no code for this phone ({0}); check the number, and try again later")]
-    NoCode(u64),
-    #[error("no passkey is required; it is while the account is passkey_required or passkey_confirmation")]
-    NoPasskey,
-    #[error("another step of linking with the passkey is under way")]
-    PasskeyUnderWay,
-}
-
-impl Refusal for LinkingError {
-    fn problem(&self) -> (u16, &'static str) {
-        match self {
-            Self::LoggedOut => (409, "logged_out"),
-            Self::AlreadyLinked => (409, "already_linked"),
-            Self::NoCode(_) => (409, "no_code"),
-            Self::NoPasskey => (409, "no_passkey"),
-            Self::PasskeyUnderWay => (409, "passkey_under_way"),
-        }
-    }
-}
-
-#[derive(Debug)]
-pub enum Command {
-    /// Shows a code to type into this phone.
-    PairingCode { phone: Contact, reply: ReplyTo<LinkCode, LinkingError> },
-    /// A person's assertion by passkey.
-    Passkey { assertion: Box<Assertion>, reply: ReplyTo<(), LinkingError> },
-    /// The person has compared the codes.
-    ConfirmPasskey { reply: ReplyTo<(), LinkingError> },
-}
 
 /// A code is wanted for this phone. No reply where the phone asked for a fresh one.
 #[derive(Debug)]
