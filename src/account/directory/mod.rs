@@ -71,7 +71,9 @@ impl Feature for Directory {
         response: Response<'_>,
     ) -> Result<(), AccountError> {
         let Request::Devices(users) = request;
-        users.iter().for_each(|user| drop(self.asked.remove(user)));
+        for user in users {
+            self.asked.remove(user);
+        }
         let lookup = match response {
             Response::Result(iq) => {
                 let answered = read_usync(iq)?;
