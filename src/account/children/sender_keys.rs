@@ -51,6 +51,8 @@ pub struct SenderKeys {
     buffer: Buffer,
     theirs: HashMap<SenderKeyName, TheirSenderKeys>,
     ours: HashMap<Jid, Ours>,
+    /// Groups whose key was dropped: its deletion may not be stored yet.
+    dropped: HashSet<Jid>,
     resets: MemberResets,
     writes: Writes,
 }
@@ -94,6 +96,7 @@ impl SenderKeys {
             buffer: Buffer::new(),
             theirs,
             ours,
+            dropped: HashSet::new(),
             resets: MemberResets::default(),
             writes: Writes::default(),
         }
@@ -122,6 +125,7 @@ impl SenderKeys {
                 self.writes.put(kind::OWN_SENDER_KEY, group.to_string(), key.encode().to_vec());
                 self.writes.delete(kind::KEY_HOLDERS, group.to_string());
                 self.ours.insert(group.clone(), Ours { key, holders: BTreeSet::new() });
+                self.dropped.remove(group);
                 HashSet::new()
             }
         };
@@ -174,6 +178,7 @@ impl SenderKeys {
     /// Drops our key: the next message to the group makes a new one.
     pub fn forget_ours(&mut self, group: &Jid) {
         self.ours.remove(group);
+        self.dropped.insert(group.clone());
         self.writes.delete(kind::OWN_SENDER_KEY, group.to_string());
         self.writes.delete(kind::KEY_HOLDERS, group.to_string());
     }
@@ -230,12 +235,15 @@ impl SenderKeys {
     }
 
     fn load_ours(&mut self, group: &Jid) -> Result<Option<&mut Ours>, AccountError> {
-        // What was written is in the store, or pinned on its way there.
         for idle in self.recency.idle() {
-            self.ours.remove(&idle);
+            if self.is_stored(&idle)? {
+                self.ours.remove(&idle);
+            } else {
+                self.recency.used(&idle);
+            }
         }
         self.recency.used(group);
-        if !self.ours.contains_key(group) {
+        if !self.ours.contains_key(group) && !self.dropped.contains(group) {
             let name = group.to_string();
             let Some(stored) = self.store.get(kind::OWN_SENDER_KEY, name.as_bytes())? else { return Ok(None) };
             let stored = OurSenderKey::decode(&stored)?;
@@ -243,6 +251,15 @@ impl SenderKeys {
             self.ours.insert(group.clone(), Ours { key: stored, holders });
         }
         Ok(self.ours.get_mut(group))
+    }
+
+    /// False while what this turn wrote of a group is in memory alone: reloaded, the key would be an old one.
+    fn is_stored(&mut self, group: &Jid) -> Result<bool, AccountError> {
+        let name = group.to_string();
+        let stored = self.store.get(kind::OWN_SENDER_KEY, name.as_bytes())?;
+        let holders = self.load_holders(&name)?;
+        let is_same = |ours: &Ours| stored.as_deref() == Some(&ours.key.encode()) && holders == ours.holders;
+        Ok(self.ours.get(group).is_none_or(is_same))
     }
 
     fn load_holders(&mut self, name: &str) -> Result<BTreeSet<Jid>, AccountError> {

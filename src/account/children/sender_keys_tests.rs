@@ -115,6 +115,35 @@ fn a_key_is_replaced_when_a_holder_has_left_and_after_a_thousand_messages() {
 }
 
 #[test]
+fn a_dropped_key_is_not_used_again_before_its_deletion_is_stored() {
+    let mut it = Fixture::new();
+    let (first, _) = it.prepare(&devices(1), &[]);
+    it.mark(first, &devices(1));
+    it.keys.forget_ours(&group());
+    assert_eq!(it.keys.distribution(&group()).unwrap(), None);
+    let (second, fresh) = it.prepare(&devices(1), &[]);
+    assert_ne!(first, second);
+    assert_eq!(fresh, devices(1));
+    assert_eq!(it.reloaded().prepare(&devices(1), &[]).0, second);
+}
+
+#[test]
+fn a_key_stays_in_memory_until_its_writes_are_stored_however_idle_its_group_is() {
+    let mut it = Fixture::new();
+    let chain = it.keys.prepare(&group(), &devices(1), &[]).unwrap().chain;
+    let mut iterations = Vec::new();
+    for _ in 0..2 {
+        let encrypted = it.keys.encrypt(&group(), b"x").unwrap().expect("the new key is there");
+        let message = SenderKeyMessage::parse(encrypted).unwrap();
+        assert_eq!(message.chain_id, chain);
+        iterations.push(message.iteration);
+    }
+    assert_eq!(iterations, [0, 1], "no message key is used twice");
+    it.commit();
+    assert!(it.keys.is_stored(&group()).unwrap());
+}
+
+#[test]
 fn a_members_messages_are_read_once_their_key_is_known_and_after_a_restart() {
     let (mut ours, mut theirs) = (Fixture::new(), Fixture::new());
     theirs.prepare(&devices(1), &[]);

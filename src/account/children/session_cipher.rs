@@ -12,7 +12,7 @@ use crate::signal::{
     RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
-use crate::wire::Jid;
+use crate::wire::{Jid, Server};
 use rand::rngs::StdRng;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -313,6 +313,11 @@ impl SessionCipher {
     /// Forgets these users: their sessions and identities, of every device they may have.
     pub fn forget_users(&mut self, users: &[Jid]) -> Result<Counts, AccountError> {
         let mut counts = Counts::default();
+        for user in users.iter().filter(|user| user.server() == Server::Pn) {
+            if self.store.get(kind::PN_PEER, user.user().as_bytes())?.is_some() {
+                self.writes.delete(kind::PN_PEER, user.user());
+            }
+        }
         let devices = users.iter().flat_map(|user| (0..=MAX_DEVICE).map(|device| user.with_device(device)));
         for address in devices.map(|device| device.protocol_address()) {
             let parts = self.store.scan(kind::SESSION, &part_key(&address, &[]))?;

@@ -235,6 +235,19 @@ fn a_session_with_an_identity_that_is_not_trusted_any_more_is_missing() {
 }
 
 #[test]
+fn no_row_names_a_forgotten_phone_number() {
+    let (mut alice, bob) = (Device::new(1), Device::new(2));
+    let user = Jid::pn("15550002222");
+    alice.cipher.trust(&user.protocol_address(), bob.local.identity.public()).unwrap();
+    alice.commit();
+    let stored = |alice: &Device| alice.store.get(kind::PN_PEER, user.user().as_bytes()).unwrap();
+    assert_eq!(stored(&alice), Some(vec![1]));
+    alice.cipher.forget_users(std::slice::from_ref(&user)).unwrap();
+    alice.commit();
+    assert_eq!(stored(&alice), None);
+}
+
+#[test]
 fn no_record_of_a_session_is_larger_than_a_row_of_the_store() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);

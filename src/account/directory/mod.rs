@@ -19,7 +19,7 @@ use crate::base::ids::random_hex;
 use crate::wire::proto::HistorySync;
 use crate::wire::usync::{read_usync, usync_query};
 use crate::wire::{Jid, Node};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Users of one query for device lists that are refreshed.
 const MAX_REFRESHED: usize = 256;
@@ -37,6 +37,8 @@ pub(in crate::account) enum Request {
 #[derive(Debug, Default)]
 pub(in crate::account) struct Directory {
     requests: Requests<Request>,
+    /// The users of all requests under way.
+    asked: HashSet<Jid>,
     /// Users whose device list must be refreshed: a message came from a device that it lacks.
     unlisted: BTreeSet<Jid>,
 }
@@ -70,6 +72,9 @@ impl Feature for Directory {
         response: Response<'_>,
     ) -> Result<(), AccountError> {
         let Request::Devices(users) = request;
+        for user in users {
+            self.asked.remove(user);
+        }
         let lookup = match response {
             Response::Result(iq) => {
                 let answered = read_usync(iq)?;
@@ -109,18 +114,21 @@ impl Feature for Directory {
             Notice::Online | Notice::BacklogEnded => self.refresh_unlisted(turn),
             Notice::UnlistedDevice { device, from_backlog } => {
                 let user = device.bare();
-                if !self.is_asked(&user) && self.unlisted.insert(user) && !from_backlog {
+                if !self.asked.contains(&user) && self.unlisted.insert(user) && !from_backlog {
                     self.refresh_unlisted(turn);
                 }
             }
             Notice::Devices { users, lookup: Lookup::Wanted } => {
-                let missing: Vec<Jid> = users.iter().filter(|user| !self.is_asked(user)).cloned().collect();
+                let missing: Vec<Jid> = users.iter().filter(|user| !self.asked.contains(*user)).cloned().collect();
                 if !missing.is_empty() {
                     self.ask(turn, missing);
                 }
             }
             Notice::HistoryPage(history) => mapping::learn(turn, history_pairs(history)).await?,
-            Notice::Disconnected => drop(self.requests.drain()),
+            Notice::Disconnected => {
+                self.requests.drain();
+                self.asked.clear();
+            }
             _ => {}
         }
         Ok(())
@@ -138,13 +146,10 @@ impl Feature for Directory {
 }
 
 impl Directory {
-    fn is_asked(&self, user: &Jid) -> bool {
-        self.requests.any(|Request::Devices(users)| users.contains(user))
-    }
-
     fn ask(&mut self, turn: &mut Turn<'_>, users: Vec<Jid>) {
         let sid = random_hex::<8>(&mut turn.ctx.rng);
         let query = usync_query(&sid, &users);
+        self.asked.extend(users.iter().cloned());
         self.requests.send(turn, Request::Devices(users), query);
     }
 

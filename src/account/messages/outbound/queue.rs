@@ -247,7 +247,8 @@ fn read(value: &[u8]) -> Result<Outgoing, AccountError> {
     let payload = match (&record.message, &record.text) {
         (Some(message), _) => Payload::Encoded { kind: record.kind().to_owned(), message: message.clone() },
         (None, Some(text)) => Payload::Text(serde_json::from_str(text).map_err(|_| corrupt())?),
-        (None, None) => Payload::None,
+        (None, None) if record.stanza.is_some() => Payload::None,
+        (None, None) => return Err(corrupt()),
     };
     let stage = match &record.stanza {
         Some(bytes) => Stage::encrypted(decode_frame(bytes).map_err(|_| corrupt())?),
@@ -322,6 +323,16 @@ mod tests {
         let bytes = stored(Jid::pn("15550002222"), payload.clone(), None);
         crate::golden::check("outgoing-v2.hex", &bytes);
         assert_eq!(read(&bytes).unwrap().payload, payload);
+    }
+
+    #[test]
+    fn queue_record_with_nothing_to_send_is_corrupt() {
+        let bob = Jid::pn("15550002222");
+        let entry = |payload| Outgoing::new(MessageId::new("3EB0AA"), bob.clone(), bob.clone(), payload);
+        let stanza = Node::new("message").attr("id", "3EB0AA");
+        assert!(read(&encode(&entry(Payload::None), Some(&stanza))).is_ok(), "a resend");
+        assert!(read(&encode(&entry(text()), None)).is_ok(), "a message that waits");
+        assert!(read(&encode(&entry(Payload::None), None)).is_err());
     }
 
     #[test]
