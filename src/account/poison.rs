@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_survives_a_restart_and_the_second_time_is_the_last() {
+    fn poison_count_survives_a_restart_and_the_second_panic_is_the_last() {
         let overlay = Overlay::default();
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());

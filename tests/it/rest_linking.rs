@@ -77,7 +77,7 @@ async fn passkey_assertion_links_an_account() {
 }
 
 #[actix_web::test]
-async fn the_one_time_link_has_a_page_and_takes_the_proof_without_a_key() {
+async fn one_time_link_serves_a_page_and_accepts_the_assertion_without_a_key() {
     let it = asked_for_passkey().await;
     let (_, asked) = call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await;
     let url = asked["url"].as_str().unwrap().to_owned();
@@ -101,7 +101,7 @@ async fn the_one_time_link_has_a_page_and_takes_the_proof_without_a_key() {
 }
 
 #[actix_web::test]
-async fn an_account_that_was_logged_out_is_linked_anew_by_starting_it() {
+async fn start_of_a_logged_out_account_links_a_new_device() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     said(&it, "before").await;

@@ -126,7 +126,7 @@ fn rows(net: &Net, name: &str, kind: u8) -> usize {
 }
 
 #[test]
-fn a_week_leaves_nothing_unread_and_nothing_that_grows() {
+fn every_message_of_a_week_is_read_once_and_no_record_accumulates() {
     let (days, seed) = (setting("WHARF_DAYS", 7), setting("WHARF_SEED", 1));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut net = Net::new();

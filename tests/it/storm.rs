@@ -54,7 +54,7 @@ impl Ledger {
 }
 
 #[test]
-fn in_a_storm_of_faults_every_message_is_read_once_by_everyone_it_was_for() {
+fn every_message_is_read_once_by_each_recipient_amid_faults() {
     let (messages, seed) = (setting("WHARF_MESSAGES", 400), setting("WHARF_SEED", 1));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut net = Net::new();

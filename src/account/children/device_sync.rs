@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_with_another_raw_id_has_registered_anew() {
+    fn changed_raw_id_of_a_user_is_a_reinstall() {
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let mut devices =
             DeviceSync::new(AccountStore::new(records, AccountKey::from_bytes([1; 16]), Overlay::default()));

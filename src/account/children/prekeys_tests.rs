@@ -39,7 +39,7 @@ impl Fixture {
 }
 
 #[test]
-fn ids_go_on_where_the_last_batch_ended_and_wrap_after_the_last() {
+fn prekey_ids_continue_after_the_last_batch_and_wrap() {
     let mut it = Fixture::new();
     assert_eq!(it.generate(3), [1, 2, 3]);
     assert_eq!(it.generate(2), [4, 5]);
@@ -62,7 +62,7 @@ fn prekey_records_have_the_golden_form() {
 }
 
 #[test]
-fn the_signed_prekey_is_replaced_every_27_days_and_the_last_three_are_kept() {
+fn signed_prekey_is_rotated_every_27_days_and_the_last_three_are_kept() {
     let mut it = Fixture::new();
     let identity = IdentityKeyPair::generate(&mut rng(2));
     let first = it.keys.create_signed(&identity);
@@ -110,7 +110,7 @@ fn the_newest_signed_prekey_is_known_across_the_wrap_of_its_id() {
 }
 
 #[test]
-fn a_consumed_prekey_is_gone_and_its_neighbours_stay() {
+fn consumed_prekey_is_deleted_and_its_neighbours_stay() {
     let mut it = Fixture::new();
     let identity = IdentityKeyPair::generate(&mut rng(2));
     let signed = it.keys.create_signed(&identity);

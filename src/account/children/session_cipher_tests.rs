@@ -112,7 +112,7 @@ fn lid() -> Jid {
 }
 
 #[test]
-fn a_session_under_a_phone_number_goes_on_under_the_lid_with_all_it_has_skipped() {
+fn session_migrates_from_phone_number_to_lid_with_its_skipped_keys() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let late = alice.seal(b"late");
@@ -131,7 +131,7 @@ fn a_session_under_a_phone_number_goes_on_under_the_lid_with_all_it_has_skipped(
 }
 
 #[test]
-fn a_session_under_the_lid_takes_precedence_over_a_stale_one() {
+fn session_under_the_lid_takes_precedence_over_one_under_the_phone_number() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let sent = alice.seal(b"by phone number");
@@ -151,7 +151,7 @@ fn a_session_under_the_lid_takes_precedence_over_a_stale_one() {
 }
 
 #[test]
-fn an_identity_without_a_session_moves_by_itself_and_nothing_moves_where_nothing_is() {
+fn identity_without_a_session_migrates_by_itself() {
     let mut bob = Device::new(2);
     let moved = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
     assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "looking changes nothing");
@@ -164,7 +164,7 @@ fn an_identity_without_a_session_moves_by_itself_and_nothing_moves_where_nothing
 }
 
 #[test]
-fn a_conversation_goes_on_after_every_restart() {
+fn conversation_continues_after_every_restart() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let mut late = Vec::new();
@@ -182,7 +182,7 @@ fn a_conversation_goes_on_after_every_restart() {
 }
 
 #[test]
-fn an_identity_that_changes_while_we_send_is_trusted_anew_and_reported() {
+fn identity_changed_in_a_bundle_is_trusted_and_reported() {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
     assert!(alice.establish(&bob).changed.is_empty(), "the first is trusted");
     let anew = Device::new(3);
@@ -194,7 +194,7 @@ fn an_identity_that_changes_while_we_send_is_trusted_anew_and_reported() {
 }
 
 #[test]
-fn an_identity_that_changes_while_we_receive_is_trusted_once_it_has_proved_itself() {
+fn identity_changed_in_a_message_is_trusted_once_it_decrypts() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     bob.establish(&alice);
     let hello = bob.seal(b"hello");
@@ -223,7 +223,7 @@ fn an_identity_that_changes_while_we_receive_is_trusted_once_it_has_proved_itsel
 }
 
 #[test]
-fn a_session_with_an_identity_that_is_not_trusted_any_more_is_missing() {
+fn session_with_a_replaced_identity_counts_as_missing() {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let other = Device::new(3).local.identity.public();

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_given_out_evenly_and_none_is_saved_up() {
+    fn connects_are_spread_evenly_and_unused_places_are_not_saved() {
         let rate = ConnectRate::new(4);
         let at = |ms: u64| rate.reserve(Monotonic(ms)).as_millis();
         assert_eq!([at(1000), at(1000), at(1000)], [0, 250, 500]);
