@@ -1,5 +1,6 @@
 //! Wharf's integration tests, one binary.
 
+mod backlog;
 mod backup;
 mod connection;
 mod conversations;
@@ -9,7 +10,6 @@ mod direct_messages;
 mod faults;
 mod full_disk;
 mod groups;
-mod hearing;
 mod layering;
 mod linking;
 mod logs;
