@@ -225,7 +225,7 @@ async fn poison_message_is_skipped_after_two_panics_and_reported_with_its_bytes(
     .await;
     assert_eq!((events.len(), hooks.panics.load(Ordering::SeqCst)), (1, 2));
     let data = &events[0];
-    assert_eq!(data["reason"], "it has brought the account down twice");
+    assert_eq!(data["reason"], "the stanza brought the account down twice");
     assert!(data["stanza"].as_str().unwrap().len() > 100 && data["id"].is_string(), "{data}");
 
     hooks.armed.store(false, Ordering::SeqCst);

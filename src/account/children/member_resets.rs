@@ -1,4 +1,4 @@
-//! Resets of group members: a user who reinstalls loses every sender key, in groups that need not be read for it.
+//! Resets of group members: a reinstalled user lacks every sender key, without a read of each group.
 //!
 //! Each reset has a number. A group's list of holders is stored with the number of the last reset that it takes into account, and
 //! loses later ones when it is loaded.

@@ -75,11 +75,11 @@ fn signed_prekey_is_rotated_every_27_days_and_the_last_three_are_kept() {
             Ok(pair.id.get())
         }
     };
-    assert_eq!(rotate(&mut it, now), Ok(1), "what the service never took is uploaded again");
+    assert_eq!(rotate(&mut it, now), Ok(1), "a signed prekey that the service never accepted is uploaded again");
     for id in 2..=5 {
         let newest = it.keys.current_signed().unwrap().id;
         it.keys.confirm_signed(newest.next(), now).unwrap();
-        assert!(it.keys.take_writes().is_empty(), "the answer to another upload says nothing of this one");
+        assert!(it.keys.take_writes().is_empty(), "the response to another upload does not confirm this one");
         it.keys.confirm_signed(newest, now).unwrap();
         it.taken();
         let due = now.plus(ROTATION_PERIOD);
@@ -92,7 +92,7 @@ fn signed_prekey_is_rotated_every_27_days_and_the_last_three_are_kept() {
     assert_eq!(kept, [3, 4, 5]);
     assert!(it.keys.lookup(first.id, None).unwrap().is_err());
     let old = SignedPreKeyId::new(3).unwrap();
-    assert!(it.keys.lookup(old, None).unwrap().is_ok(), "messages under it may still be on their way");
+    assert!(it.keys.lookup(old, None).unwrap().is_ok(), "messages under the old one may be under way");
 }
 
 #[test]

@@ -100,9 +100,9 @@ fn sender_key_is_rotated_when_a_holder_has_left_and_after_a_thousand_messages() 
     it.mark(first, &devices(3));
     let (second, fresh) = it.prepare(&devices(2), &[]);
     assert_ne!(first, second);
-    assert_eq!(fresh, devices(2), "everybody who stays gets the new one");
+    assert_eq!(fresh, devices(2), "each remaining device gets the new one");
     it.mark(first, &devices(3));
-    assert_eq!(it.prepare(&devices(2), &[]).1, devices(2), "an old acknowledgement makes no holder of the new key");
+    assert_eq!(it.prepare(&devices(2), &[]).1, devices(2), "a late acknowledgement makes no holder of the new key");
     it.mark(second, &devices(2));
     for _ in 0..MAX_MESSAGES {
         it.keys.encrypt(&group(), b"x").unwrap().unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-/// A device with its prekeys, its session cipher and what that has stored.
+/// A device with its prekeys, its session cipher and its store.
 struct Device {
     local: LocalParty,
     signed: SignedPreKeyPair,
@@ -42,7 +42,7 @@ impl Device {
         self.overlay.pin(self.turn, &changes);
     }
 
-    /// Everything is read back from the store.
+    /// Reloads everything from the store.
     fn restart(&mut self) {
         self.cipher = SessionCipher::new(self.store.clone(), self.local.clone(), rng(1000 * self.seed + self.turn));
     }
@@ -127,7 +127,7 @@ fn session_migrates_from_phone_number_to_lid_with_its_skipped_keys() {
     assert_eq!(bob.open_from(&lid().protocol_address(), &late), Ok((b"late".to_vec(), false)));
     let answer = bob.seal_for(&lid().protocol_address(), b"answer");
     assert_eq!(alice.open(&answer), Ok((b"answer".to_vec(), false)));
-    assert_eq!(bob.migrate(), 0, "there is nothing left to move");
+    assert_eq!(bob.migrate(), 0, "no session is left to migrate");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn session_under_the_lid_takes_precedence_over_one_under_the_phone_number() {
 fn identity_without_a_session_migrates_by_itself() {
     let mut bob = Device::new(2);
     let moved = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
-    assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "looking changes nothing");
+    assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "a read-only check writes nothing");
     let known = Device::new(3).local.identity.public();
     bob.cipher.trust(&peer(), known).unwrap();
     bob.commit();
@@ -210,7 +210,7 @@ fn identity_changed_in_a_message_is_trusted_once_it_decrypts() {
     let Ciphertext::PreKey(message) = &mut hello else { panic!("the session is new") };
     let honest = message.identity_key;
     message.identity_key = Device::new(5).local.identity.public();
-    assert!(alice.open(&hello).is_err(), "whoever only claims it changes nothing");
+    assert!(alice.open(&hello).is_err(), "a claimed identity that does not decrypt changes nothing");
     assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(bob.local.identity.public()));
 
     let Ciphertext::PreKey(message) = &mut hello else { panic!("the session is new") };

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Why a connection is closed before a reconnect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DisconnectReason {
-    /// As the service or the socket says.
+    /// Lost for the reason that the service or the socket gave.
     Lost(String),
     /// The service ends the stream as a step of the protocol, as after linking: reconnect at once.
     Expected,
@@ -28,7 +28,7 @@ pub(super) enum Ending {
         reason: &'static str,
         lasts: Option<Duration>,
     },
-    /// The service misses an acknowledgement of ours.
+    /// The service lacks an acknowledgement of ours.
     MissingAck,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn of_stream_error(node: &Node) -> Ending {
         Some(409) => stop(AccountState::Replaced, REPLACED),
         Some(429) => Ending::Reconnect(DisconnectReason::Slower("the service asks for fewer connections (429)")),
         Some(code) => lost(format!("the service ended the stream ({code})")),
-        None if node.find("xml-not-well-formed").is_some() => lost("the service did not understand a stanza of ours"),
+        None if node.find("xml-not-well-formed").is_some() => lost("the service found a stanza of ours malformed"),
         None => lost("the service ended the stream"),
     }
 }

@@ -1,4 +1,4 @@
-//! Groups: their metadata, asked for when a message needs it, and the events of their changes (`wire-protocol.md` 1.15).
+//! Groups: metadata, queried when a message needs it, and events of changes (`wire-protocol.md` 1.15).
 
 pub(in crate::account) mod metadata;
 mod notifications;
@@ -16,7 +16,7 @@ use metadata::GroupMeta;
 
 #[derive(Debug)]
 pub enum Command {
-    /// Drops our sender key for a group, or for status: the next message distributes a new one.
+    /// Rotates our sender key for a group, or for status: the next message distributes a new one.
     RotateSenderKey { group: Jid, reply: ReplyTo<()> },
 }
 
@@ -91,7 +91,7 @@ impl Feature for Groups {
 }
 
 impl Groups {
-    /// Asks for the metadata of a group, unless it is asked for already.
+    /// Queries the metadata of a group, unless a query is under way.
     fn look_up(&mut self, turn: &mut Turn<'_>, group: &Jid) {
         if self.requests.any(|Request::Metadata(asked)| asked == group) {
             return;
