@@ -26,7 +26,7 @@ pub(super) fn learn(turn: &mut Turn<'_>, contact: &Jid, told: PrivacyToken) -> R
     Ok(())
 }
 
-/// True when there was a token.
+/// Deletes a contact's tokens. True when there was one.
 pub(super) fn erase(turn: &mut Turn<'_>, address: &Jid) -> Result<bool, AccountError> {
     let key = address.to_string();
     let is_known = turn.get(kind::PRIVACY_TOKEN, key.as_bytes())?.is_some();

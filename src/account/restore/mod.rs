@@ -32,7 +32,7 @@ enum Outstanding {
     Nothing,
     /// The account was just restored.
     Everything,
-    /// Prekeys are to be replaced.
+    /// The prekeys must be replaced.
     PreKeys,
 }
 
