@@ -40,13 +40,13 @@ pub struct Net {
     pub clock_set_ahead: Duration,
     pub world: World,
     pub accounts: BTreeMap<&'static str, Account>,
-    /// Questions that accounts have asked the service, in order.
+    /// Requests that accounts have sent to the service, in order.
     pub asked: Vec<Node>,
-    /// The last message that an account was sent.
-    pub heard: Option<Node>,
+    /// The last message stanza that an account received.
+    pub last_message: Option<Node>,
     /// Receipts that accounts have written.
     pub receipts: Vec<Node>,
-    /// What accounts have counted.
+    /// Counters that accounts have incremented.
     pub counters: Vec<Counter>,
     /// Runs every turn of an account: benches measure it.
     pub around_turn: fn(&mut dyn FnMut()),
@@ -79,7 +79,7 @@ impl Net {
             world,
             accounts: BTreeMap::new(),
             asked: Vec::new(),
-            heard: None,
+            last_message: None,
             receipts: Vec::new(),
             counters: Vec::new(),
             around_turn,
@@ -425,7 +425,7 @@ impl Net {
             if let ClientEvent::Stanza(node) = &event
                 && node.tag == "message"
             {
-                self.heard = Some(node.clone());
+                self.last_message = Some(node.clone());
             }
             self.input(
                 name,

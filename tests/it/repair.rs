@@ -77,8 +77,8 @@ fn phone_read(net: &Net, number: &str, text: &str) -> usize {
     net.world.phone_messages(number).unwrap().iter().filter(|message| message.text.as_deref() == Some(text)).count()
 }
 
-fn counted(net: &Net, incident: Counter) -> usize {
-    net.counters.iter().filter(|counted| **counted == incident).count()
+fn counted(net: &Net, counter: Counter) -> usize {
+    net.counters.iter().filter(|counted| **counted == counter).count()
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn new_message_with_the_counter_of_an_old_one_gets_a_retry_receipt() {
     let mut net = talking();
     net.world.write_text(CAROL, ALICE, "earlier").unwrap();
     net.settle();
-    let earlier = net.heard.clone().unwrap();
+    let earlier = net.last_message.clone().unwrap();
     let damaged = Node::new("message")
         .attr("from", earlier.require_jid("from").unwrap())
         .attr("id", "3EB0DAMAGED")

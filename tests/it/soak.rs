@@ -171,7 +171,7 @@ fn every_message_of_a_week_is_read_once_and_no_record_accumulates() {
         assert!(rows(&net, name, kind::PREKEY_BLOCK.code()) < 40, "{name}: used prekeys are gone");
         assert!(rows(&net, name, kind::SESSION.code()) < 400, "{name}: old states are dropped");
     }
-    let count = |wanted| net.counters.iter().filter(|incident| **incident == wanted).count();
+    let count = |wanted| net.counters.iter().filter(|counter| **counter == wanted).count();
     let rotated = net.asked.iter().filter(|iq| iq.find("rotate").is_some()).count();
     assert!(rotated >= ACCOUNTS.len() || days < 5, "the signed prekeys were replaced");
     let asked = count(Counter::RetrySent);

@@ -140,12 +140,12 @@ impl SenderKeys {
             return Ok(Err(SignalError::NoSession));
         }
         let Some(ours) = self.ours.get_mut(group) else { return Ok(Err(SignalError::NoSession)) };
-        let sealed = match ours.key.encrypt(plaintext, &mut self.rng, &mut self.buffer) {
-            Ok(sealed) => sealed.to_vec(),
+        let ciphertext = match ours.key.encrypt(plaintext, &mut self.rng, &mut self.buffer) {
+            Ok(ciphertext) => ciphertext.to_vec(),
             Err(error) => return Ok(Err(error)),
         };
         self.writes.put(kind::OWN_SENDER_KEY, group.to_string(), ours.key.encode().to_vec());
-        Ok(Ok(sealed))
+        Ok(Ok(ciphertext))
     }
 
     /// Makes these devices holders: the service acknowledged the message that brought them the key.

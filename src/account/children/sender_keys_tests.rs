@@ -119,10 +119,10 @@ fn messages_of_a_member_decrypt_once_its_sender_key_is_known_and_after_a_restart
     let (mut ours, mut theirs) = (Fixture::new(), Fixture::new());
     theirs.prepare(&devices(1), &[]);
     let name = devices(1)[0].sender_key_name(&group());
-    let mut seal =
+    let mut encrypt =
         |text: &[u8]| SenderKeyMessage::parse(theirs.keys.encrypt(&group(), text).unwrap().unwrap()).unwrap();
     let limit = JumpLimit::default();
-    let first = seal(b"first");
+    let first = encrypt(b"first");
     let unknown = ours.keys.decrypt(&name, &first, limit).unwrap();
     assert!(matches!(unknown, Err(SignalError::UnknownSenderKey { .. })));
     let key = theirs.keys.distribution(&group()).unwrap().unwrap();
@@ -130,9 +130,9 @@ fn messages_of_a_member_decrypt_once_its_sender_key_is_known_and_after_a_restart
     ours.keys.process_distribution(&name, &key).unwrap().unwrap();
     ours.commit();
     let mut ours = ours.reloaded();
-    let mut seal =
+    let mut encrypt =
         |text: &[u8]| SenderKeyMessage::parse(theirs.keys.encrypt(&group(), text).unwrap().unwrap()).unwrap();
-    let second = seal(b"second");
+    let second = encrypt(b"second");
     let plaintext = ours.keys.decrypt(&name, &second, limit).unwrap().unwrap();
     assert_eq!(plaintext, b"second");
     ours.commit();

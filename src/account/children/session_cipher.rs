@@ -141,27 +141,27 @@ impl SessionCipher {
         plaintexts: Vec<(ProtocolAddress, Vec<u8>)>,
         now: Timestamp,
     ) -> Result<Vec<Result<Encrypted, SignalError>>, AccountError> {
-        let mut sealed = Vec::with_capacity(plaintexts.len());
+        let mut encrypted = Vec::with_capacity(plaintexts.len());
         for (address, plaintext) in plaintexts {
             let remote = self.remote(&address)?;
             let session = load(&mut self.sessions, &self.store, &address)?;
             let limit = JumpLimit::default();
             let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut self.buffer };
-            let result = session.encrypt(&plaintext, ctx).map(|sealed| match sealed {
+            let result = session.encrypt(&plaintext, ctx).map(|ciphertext| match ciphertext {
                 crate::signal::Ciphertext::Signal(bytes) => Encrypted { kind: "msg", bytes: bytes.to_vec() },
                 crate::signal::Ciphertext::PreKey(bytes) => Encrypted { kind: "pkmsg", bytes: bytes.to_vec() },
             });
             if result.is_ok() {
                 put_session(&mut self.writes, &address, session);
             }
-            sealed.push(result);
+            encrypted.push(result);
         }
-        Ok(sealed)
+        Ok(encrypted)
     }
 
     /// True when a message begins a session that is not stored yet, so that decrypting it needs our prekeys.
-    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, sealed: &Ciphertext) -> Result<bool, AccountError> {
-        match sealed {
+    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, ciphertext: &Ciphertext) -> Result<bool, AccountError> {
+        match ciphertext {
             Ciphertext::Signal(_) => Ok(false),
             Ciphertext::PreKey(message) => Ok(!self.session(address)?.knows(message)),
         }
@@ -172,21 +172,21 @@ impl SessionCipher {
     pub fn decrypt(
         &mut self,
         address: &ProtocolAddress,
-        sealed: &Ciphertext,
-        opening: &DecryptContext,
+        ciphertext: &Ciphertext,
+        context: &DecryptContext,
     ) -> Result<Result<Decrypted, SignalError>, AccountError> {
         let mut remote = self.remote(address)?;
-        let mut opened = self.try_decrypt(&remote, sealed, opening)?;
-        if let (Err(SignalError::UntrustedIdentity { .. }), Ciphertext::PreKey(message)) = (&opened, sealed) {
+        let mut decrypted = self.try_decrypt(&remote, ciphertext, context)?;
+        if let (Err(SignalError::UntrustedIdentity { .. }), Ciphertext::PreKey(message)) = (&decrypted, ciphertext) {
             remote.identity = Some(message.identity_key);
-            opened = self.try_decrypt(&remote, sealed, opening)?;
+            decrypted = self.try_decrypt(&remote, ciphertext, context)?;
         }
-        let (plaintext, used_prekey) = match opened {
-            Ok(opened) => opened,
+        let (plaintext, used_prekey) = match decrypted {
+            Ok(decrypted) => decrypted,
             Err(error) => return Ok(Err(error)),
         };
         put_session(&mut self.writes, address, load(&mut self.sessions, &self.store, address)?);
-        let identity_changed = match sealed {
+        let identity_changed = match ciphertext {
             Ciphertext::PreKey(message) => self.remember(address, message.identity_key)?,
             Ciphertext::Signal(_) => false,
         };
@@ -196,13 +196,13 @@ impl SessionCipher {
     fn try_decrypt(
         &mut self,
         remote: &RemoteParty,
-        sealed: &Ciphertext,
-        opening: &DecryptContext,
+        ciphertext: &Ciphertext,
+        context: &DecryptContext,
     ) -> Result<Result<Plaintext, SignalError>, AccountError> {
         let session = load(&mut self.sessions, &self.store, &remote.address)?;
-        let DecryptContext { prekeys, limit, now } = opening;
+        let DecryptContext { prekeys, limit, now } = context;
         let ctx = Context { remote, limit: *limit, now: *now, rng: &mut self.rng, buffer: &mut self.buffer };
-        let opened = match (sealed, prekeys) {
+        let decrypted = match (ciphertext, prekeys) {
             (Ciphertext::Signal(message), _) => session.decrypt(message, ctx).map(|plaintext| (plaintext, None)),
             (Ciphertext::PreKey(message), None) => {
                 session.decrypt_known(message, ctx).map(|plaintext| (plaintext, None))
@@ -211,7 +211,7 @@ impl SessionCipher {
                 session.accept(&self.local, signed, one_time.as_ref(), message, ctx)
             }
         };
-        Ok(opened.map(|(plaintext, used)| (plaintext.to_vec(), used)))
+        Ok(decrypted.map(|(plaintext, used)| (plaintext.to_vec(), used)))
     }
 
     /// The registration id of the session with this address.
@@ -220,8 +220,8 @@ impl SessionCipher {
     }
 
     /// A report of the session states that were tried for a message that did not decrypt.
-    pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Ciphertext) -> Result<String, AccountError> {
-        let message = match sealed {
+    pub fn explain(&mut self, address: &ProtocolAddress, ciphertext: &Ciphertext) -> Result<String, AccountError> {
+        let message = match ciphertext {
             Ciphertext::Signal(message) => message,
             Ciphertext::PreKey(message) => &message.message,
         };

@@ -35,7 +35,7 @@ enum Phase {
     #[default]
     Idle,
     /// Handshake, then login, until the deadline.
-    Opening {
+    Connecting {
         deadline: Monotonic,
     },
     Open {
@@ -95,7 +95,7 @@ impl Lifecycle {
     pub(super) fn deadline(&self, ctx: &Context) -> Option<Monotonic> {
         match self.phase {
             Phase::Idle => None,
-            Phase::Opening { deadline } => Some(deadline),
+            Phase::Connecting { deadline } => Some(deadline),
             Phase::Open { ping_at, .. } => {
                 let dead_at = ctx.link.unanswered.map(|since| since.plus(DEAD_AFTER));
                 Some(dead_at.map_or(ping_at, |dead_at| dead_at.min(ping_at)))
@@ -159,7 +159,7 @@ impl Lifecycle {
             self.reason = None;
         }
         self.next_attempt_at = None;
-        self.phase = Phase::Opening { deadline: turn.steady.plus(CONNECT_TIMEOUT) };
+        self.phase = Phase::Connecting { deadline: turn.steady.plus(CONNECT_TIMEOUT) };
         turn.ctx.link.generation = turn.ctx.link.generation.next();
         turn.ctx.link.online = false;
         turn.ctx.link.unanswered = None;
@@ -270,7 +270,7 @@ impl Lifecycle {
 
     /// Closes the connection and clears all per-connection state.
     fn close(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.phase, Phase::Opening { .. } | Phase::Open { .. }) {
+        if matches!(self.phase, Phase::Connecting { .. } | Phase::Open { .. }) {
             turn.effect(Effect::Disconnect(turn.ctx.link.generation));
         }
         turn.ctx.link.generation = turn.ctx.link.generation.next();
@@ -284,7 +284,7 @@ impl Lifecycle {
         match self.phase {
             Phase::Waiting { until } if until <= now => self.connect(turn).await?,
             Phase::RateLimited { until } if until <= now => self.open(turn).await?,
-            Phase::Opening { deadline } if deadline <= now => {
+            Phase::Connecting { deadline } if deadline <= now => {
                 self.reconnect(turn, DisconnectReason::Lost("connecting timed out".to_owned()));
             }
             Phase::Open { .. } if unanswered.is_some_and(|since| since.plus(DEAD_AFTER) <= now) => {

@@ -24,7 +24,7 @@ use crate::wire::passkey::PhoneIdentity;
 use crate::wire::{Jid, Node};
 use attempt::{Attempt, Expired};
 use pairing_code::{CodeLinking, Hello};
-use passkey::{Ceremony, OtherStep, Outgoing, PasskeyRequest, Sealed};
+use passkey::{Ceremony, EncryptedRequest, OtherStep, Outgoing, PasskeyRequest};
 
 /// The refusal of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -361,8 +361,8 @@ impl Linking {
             return Ok(());
         };
         self.send(turn, continued.nonce);
-        if let Some(sealed) = continued.sealed {
-            self.request_pairing(turn, sealed);
+        if let Some(pairing) = continued.pairing {
+            self.request_pairing(turn, pairing);
         }
         Ok(())
     }
@@ -373,19 +373,19 @@ impl Linking {
             Err(error) => return Ok(Err(error)),
         };
         Ok(match ceremony.confirm(turn)? {
-            Ok(sealed) => {
-                self.request_pairing(turn, sealed);
+            Ok(pairing) => {
+                self.request_pairing(turn, pairing);
                 Ok(())
             }
             Err(OtherStep) => Err(LinkingError::PasskeyUnderWay),
         })
     }
 
-    fn request_pairing(&mut self, turn: &mut Turn<'_>, sealed: Sealed) {
+    fn request_pairing(&mut self, turn: &mut Turn<'_>, pairing: EncryptedRequest) {
         // The phone may sign with the new secret before the response arrives.
         if let Some(attempt) = &mut self.attempt {
-            attempt.await_success(turn, sealed.adv_secret);
+            attempt.await_success(turn, pairing.adv_secret);
         }
-        self.send(turn, sealed.request);
+        self.send(turn, pairing.request);
     }
 }

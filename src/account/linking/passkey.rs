@@ -130,7 +130,7 @@ pub(super) struct Ceremony {
 }
 
 /// The encrypted pairing request, and the secret that the phone will sign with.
-pub(super) struct Sealed {
+pub(super) struct EncryptedRequest {
     pub(super) adv_secret: Secret<32>,
     pub(super) request: Outgoing,
 }
@@ -138,7 +138,7 @@ pub(super) struct Sealed {
 /// The phone continued: the nonce is sent, and the pairing request too when no comparison is needed.
 pub(super) struct Continued {
     pub(super) nonce: Outgoing,
-    pub(super) sealed: Option<Sealed>,
+    pub(super) pairing: Option<EncryptedRequest>,
 }
 
 /// The refusal of a step of the ceremony.
@@ -272,19 +272,19 @@ impl Ceremony {
         };
         let (nonce, code) = (*attempt.nonce(), attempt.code(&phone).to_string());
         let nonce = (PasskeyRequest::Nonce, "set", Node::new("companion_nonce").bytes(nonce));
-        let sealed = if proven {
-            Some(self.seal(turn, &attempt, &phone)?)
+        let pairing = if proven {
+            Some(self.encrypt_request(turn, &attempt, &phone)?)
         } else {
             self.stage = Stage::Comparison { attempt, phone, view: PasskeyView { code: Some(code), ..view } };
             None
         };
-        Ok(Some(Continued { nonce, sealed }))
+        Ok(Some(Continued { nonce, pairing }))
     }
 
     /// The person confirms that the codes are equal. Ignored before they can be compared.
-    pub(super) fn confirm(&mut self, turn: &mut Turn<'_>) -> Result<Result<Sealed, OtherStep>, WireError> {
+    pub(super) fn confirm(&mut self, turn: &mut Turn<'_>) -> Result<Result<EncryptedRequest, OtherStep>, WireError> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Comparison { attempt, phone, .. } => Ok(Ok(self.seal(turn, &attempt, &phone)?)),
+            Stage::Comparison { attempt, phone, .. } => Ok(Ok(self.encrypt_request(turn, &attempt, &phone)?)),
             other => {
                 self.stage = other;
                 Ok(Err(OtherStep))
@@ -292,14 +292,19 @@ impl Ceremony {
         }
     }
 
-    fn seal(&mut self, turn: &mut Turn<'_>, attempt: &Attempt, phone: &PhoneIdentity) -> Result<Sealed, WireError> {
+    fn encrypt_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        attempt: &Attempt,
+        phone: &PhoneIdentity,
+    ) -> Result<EncryptedRequest, WireError> {
         let adv_secret = Secret::generate(&mut turn.ctx.rng);
         let mut iv = [0; 12];
         turn.ctx.rng.fill_bytes(&mut iv);
         let (noise, identity) = (turn.ctx.device.noise.public(), turn.ctx.device.local.identity.public());
-        let sealed = attempt.seal(phone, noise, &identity, &adv_secret, iv)?;
-        let request = (PasskeyRequest::Request, "set", Node::new("encrypted_pairing_request").bytes(sealed));
-        Ok(Sealed { adv_secret, request })
+        let bytes = attempt.seal(phone, noise, &identity, &adv_secret, iv)?;
+        let request = (PasskeyRequest::Request, "set", Node::new("encrypted_pairing_request").bytes(bytes));
+        Ok(EncryptedRequest { adv_secret, request })
     }
 }
 
