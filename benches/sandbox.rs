@@ -20,9 +20,9 @@ use wharf::base::secret::Secret;
 use wharf::sandbox::serve::WorldHost;
 use wharf::signal::{IdentityKeyPair, KeyPair, PublicKey, SignedPreKeyId, SignedPreKeyPair};
 use wharf::wire::adv::verify_pairing;
-use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
 use wharf::wire::qr::QrCode;
+use wharf::wire::transport::{ClientEvent, ClientLink};
 use wharf::wire::{Jid, Node};
 
 const MESSAGES: usize = 50_000;

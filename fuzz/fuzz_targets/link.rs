@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wharf::signal::KeyPair;
-use wharf::wire::link::{ClientLink, ServerLink};
+use wharf::wire::transport::{ClientLink, ServerLink};
 use wharf::wire::payload::NoiseKeys;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -20,8 +20,8 @@ use wharf::base::time::{Moment, Timestamp};
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Batch, ChangeSet, Engine, Kind, MemoryEngine, Owner, Records, Rows};
-use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::ClientVersion;
+use wharf::wire::transport::{ClientEvent, ClientLink};
 use wharf::wire::{Jid, Node};
 
 pub struct Account {

@@ -9,10 +9,10 @@ use wharf::base::time::Timestamp;
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair};
 use wharf::wire::adv::verify_pairing;
-use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
 use wharf::wire::prekeys::{key_node, skey_node};
 use wharf::wire::qr::QrCode;
+use wharf::wire::transport::{ClientEvent, ClientLink};
 use wharf::wire::{Jid, Node};
 
 struct Device {

@@ -2,7 +2,7 @@
 
 use crate::sandbox::world::ids::{ConnectionId, DeviceId};
 use crate::sandbox::world::linking::request::LinkRequest;
-use crate::wire::link::{ServerEvent, ServerLink};
+use crate::wire::transport::{ServerEvent, ServerLink};
 use crate::wire::{Node, WireError};
 use std::collections::{HashMap, VecDeque};
 

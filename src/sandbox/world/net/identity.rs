@@ -3,7 +3,7 @@
 use crate::base::time::Timestamp;
 use crate::signal::{KeyPair, PublicKey};
 use crate::wire::CertAuthority;
-use crate::wire::link::ServerLink;
+use crate::wire::transport::ServerLink;
 use rand::rngs::StdRng;
 
 /// Key pairs of the service, as they are stored.
