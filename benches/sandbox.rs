@@ -22,7 +22,7 @@ use wharf::signal::{IdentityKeyPair, KeyPair, PublicKey, SignedPreKeyId, SignedP
 use wharf::wire::adv::verify_pairing;
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
 use wharf::wire::qr::QrCode;
-use wharf::wire::transport::{ClientEvent, ClientLink};
+use wharf::wire::transport::{ClientEvent, ClientTransport};
 use wharf::wire::{Jid, Node};
 
 const MESSAGES: usize = 50_000;
@@ -89,7 +89,7 @@ fn weight() {
 /// A device with a socket.
 struct Client {
     jid: Jid,
-    link: ClientLink,
+    link: ClientTransport,
     socket: WebSocketStream<TcpStream>,
 }
 
@@ -104,18 +104,22 @@ async fn connect(
     keys: &Keys,
     payload: Vec<u8>,
     rng: &mut StdRng,
-) -> (ClientLink, WebSocketStream<TcpStream>) {
+) -> (ClientTransport, WebSocketStream<TcpStream>) {
     let address = url.trim_start_matches("ws://").split('/').next().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut socket, _) = client_async(url, stream).await.unwrap();
-    let mut link = ClientLink::connect(keys.noise.clone(), payload, KeyPair::generate(rng), None).unwrap();
+    let mut link = ClientTransport::connect(keys.noise.clone(), payload, KeyPair::generate(rng), None).unwrap();
     socket.send(Frame::binary(link.take_output())).await.unwrap();
     (link, socket)
 }
 
 /// Reads until a stanza fits.
-async fn expect(link: &mut ClientLink, socket: &mut WebSocketStream<TcpStream>, fits: impl Fn(&Node) -> bool) -> Node {
+async fn expect(
+    link: &mut ClientTransport,
+    socket: &mut WebSocketStream<TcpStream>,
+    fits: impl Fn(&Node) -> bool,
+) -> Node {
     loop {
         let Some(Ok(Frame::Binary(bytes))) = socket.next().await else { panic!("the sandbox has closed") };
         let events = link.receive(&bytes).unwrap();

@@ -21,13 +21,13 @@ use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Batch, ChangeSet, Engine, Kind, MemoryEngine, Owner, Records, Rows};
 use wharf::wire::payload::ClientVersion;
-use wharf::wire::transport::{ClientEvent, ClientLink};
+use wharf::wire::transport::{ClientEvent, ClientTransport};
 use wharf::wire::{Jid, Node};
 
 pub struct Account {
     pub local: Local,
     engine: Arc<MemoryEngine>,
-    link: Option<(ConnectionId, Generation, ClientLink)>,
+    link: Option<(ConnectionId, Generation, ClientTransport)>,
     /// Replies by the token of their command.
     replies: Vec<(u64, Reply)>,
     last_token: u64,
@@ -351,7 +351,7 @@ impl Net {
         match effect {
             Effect::Connect { generation, keys, payload, routing_info } => {
                 let ephemeral = KeyPair::generate(&mut self.rng);
-                let mut link = ClientLink::connect(keys, payload, ephemeral, routing_info.as_deref()).unwrap();
+                let mut link = ClientTransport::connect(keys, payload, ephemeral, routing_info.as_deref()).unwrap();
                 self.next_connection += 1;
                 let id = ConnectionId(self.next_connection);
                 self.world.connected(id);

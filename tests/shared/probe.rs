@@ -12,7 +12,7 @@ use wharf::wire::adv::verify_pairing;
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
 use wharf::wire::prekeys::{key_node, skey_node};
 use wharf::wire::qr::QrCode;
-use wharf::wire::transport::{ClientEvent, ClientLink};
+use wharf::wire::transport::{ClientEvent, ClientTransport};
 use wharf::wire::{Jid, Node};
 
 struct Device {
@@ -20,7 +20,7 @@ struct Device {
     identity: IdentityKeyPair,
     adv_secret: Secret<32>,
     jid: Jid,
-    link: Option<(ConnectionId, ClientLink)>,
+    link: Option<(ConnectionId, ClientTransport)>,
     inbox: Vec<Node>,
     /// Whether it acknowledges what it gets.
     polite: bool,
@@ -128,7 +128,7 @@ impl Probes {
 
     fn connect(&mut self, device: usize, payload: Vec<u8>) {
         let ephemeral = KeyPair::generate(&mut self.rng);
-        let mut link = ClientLink::connect(self.devices[device].keys.clone(), payload, ephemeral, None).unwrap();
+        let mut link = ClientTransport::connect(self.devices[device].keys.clone(), payload, ephemeral, None).unwrap();
         self.connections += 1;
         let id = ConnectionId(self.connections);
         self.world.connected(id);
