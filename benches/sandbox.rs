@@ -1,5 +1,5 @@
-//! The sandbox network: `cargo bench --bench sandbox`. Messages of devices that are really connected (Noise, frames, stanzas),
-//! through the world alone and through its sockets, with the clients in the same process; and what phones and devices weigh.
+//! The sandbox network: `cargo bench --bench sandbox`. Messages of really connected devices (Noise, frames, stanzas), through the world
+//! alone and through its sockets, with the clients in the same process; and the memory of phones and devices.
 
 #[allow(dead_code)]
 #[path = "../tests/shared/probe.rs"]
@@ -27,7 +27,7 @@ use wharf::wire::{Jid, Node};
 
 const MESSAGES: usize = 50_000;
 const DEVICES: usize = 1000;
-/// As many as Baileys and WhatsApp Web upload.
+/// Prekeys of an upload, as many as Baileys and WhatsApp Web upload.
 const PREKEYS: u32 = 812;
 const PAIRS: usize = 50;
 
@@ -172,7 +172,7 @@ async fn linked(url: &str, world: &WorldHost, root: PublicKey, number: String, s
     Client { jid, link, socket }
 }
 
-/// Sends its share, a window at a time; answers what it gets; ends when it has got as many.
+/// Sends its share, a window at a time, and answers received messages. Ends when it has received as many.
 async fn talk(mut client: Client, peer: Jid, share: usize, done: Arc<AtomicUsize>) {
     const WINDOW: usize = 20;
     let (mut sent, mut got, mut acknowledged) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! What waited while an account was away, and accounts of whose connection nothing comes.
+//! Offline backlog, aggregated receipts, and the watchdogs for an unresponsive service.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-/// Alice's account, and Bob's phone, who have talked before.
+/// Alice's account and Bob's phone, with a session between them.
 fn talking() -> Net {
     let mut net = Net::new();
     net.linked("alice", ALICE);
@@ -50,13 +50,13 @@ fn backlog_is_pulled_in_batches_to_its_end() {
     net.start("alice");
     net.settle();
     assert_eq!(received(&net), 230);
-    assert!(batch_requests(&net) - before >= 3, "five come unasked, then at most 200 for each request");
+    assert!(batch_requests(&net) - before >= 3, "five come without a request, then at most 200 for each");
     net.world.write_text(BOB, ALICE, "live").unwrap();
     net.settle();
     assert_eq!(received(&net), 231);
 }
 
-/// How many messages each receipt of the account is for.
+/// The number of messages of each receipt that the account has sent.
 fn told(net: &Net) -> Vec<usize> {
     let items = |receipt: &Node| receipt.find("list").map_or(0, |list| list.nodes().len());
     net.receipts.iter().map(|receipt| 1 + items(receipt)).collect()

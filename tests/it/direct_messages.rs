@@ -315,10 +315,10 @@ fn undecryptable_message_is_one_event_and_gets_a_retry_receipt() {
         assert_eq!(net.events("alice", "message.undecryptable").len(), 1, "copy {copy}");
     }
     let asked = net.world.stanzas().filter(|log| log.stanza.contains("<retry ")).count();
-    assert_eq!(asked, 5, "it is asked for five times");
+    assert_eq!(asked, 5, "five retry receipts are sent");
 }
 
-/// The stanzas without what differs from run to run: ids, numbers, times.
+/// The stanzas without parts that differ from run to run: ids, numbers, times.
 fn story(net: &Net, device: &str) -> String {
     let mut lines = Vec::new();
     for log in net.world.stanzas().filter(|log| log.device.as_deref() == Some(device)) {
@@ -371,7 +371,7 @@ fn the_stanzas_of_a_login_and_a_first_message_are_the_golden_ones() {
     assert_eq!(story, golden.trim_end());
 }
 
-/// The id of the last question of this kind that the account has put to the service.
+/// The id of the account's last request of this kind.
 fn last_request(net: &Net, xmlns: &str) -> String {
     let xmlns = format!("xmlns=\"{xmlns}\"");
     let asked = net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.contains(&xmlns));
@@ -488,7 +488,7 @@ fn messages_to_one_contact_keep_their_order_across_phone_number_and_lid() {
     let asked = net.world.stanzas().filter(|log| log.stanza.contains("xmlns=\"usync\"")).last().unwrap();
     let id = asked.stanza.split_once(" id=\"").unwrap().1.split('"').next().unwrap().to_owned();
     net.send("alice", &lid, "2");
-    // The first is held up: the service has no answer for it this time.
+    // The first message is held up: its lookup gets no response.
     net.stanza("alice", Node::new("iq").attr("type", "error").attr("id", id));
     net.settle();
     assert_eq!(received(&net, "bob"), ["0", "1", "2"]);

@@ -1,4 +1,4 @@
-//! Accounts in groups, with phones and with each other; what could not be read, and what the service knows better.
+//! Accounts in groups, with phones and with each other: sender keys, retry receipts and resends, phash mismatches.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn phone_read(net: &Net, number: &str) -> Vec<String> {
     read.iter().map(|message| message.text.clone().unwrap_or_default()).collect()
 }
 
-/// How many devices the last message of this account to the group brought our key.
+/// The number of devices that got our sender key with this account's last message to the group.
 fn keys_in_last(net: &Net, number: &str, group: &str) -> usize {
     let of_account = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(number));
     let sent = net.world.stanzas().filter(|log| log.direction == "received" && of_account(&log.device));
@@ -269,7 +269,7 @@ fn message_from_an_unlisted_device_is_delivered_and_its_device_list_is_queried_o
     assert_eq!(received(&net, "second"), ["to the new one, too"]);
 }
 
-/// Carries what is under way until this account has asked for prekeys.
+/// Delivers outputs until this account has fetched prekeys.
 fn until_prekeys_are_fetched(net: &mut Net, number: &str) {
     let asked = |net: &Net| {
         let of_account = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(number));
@@ -277,7 +277,7 @@ fn until_prekeys_are_fetched(net: &mut Net, number: &str) {
         last.is_some_and(|log| log.stanza.contains("<key><user"))
     };
     while !asked(net) {
-        assert!(net.carry_one(), "prekeys were never asked for");
+        assert!(net.carry_one(), "prekeys were never fetched");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Linking by an eight-character code, and what else can happen while a device is being linked.
+//! Linking by an eight-character code, registration refresh, and a phone that does not sign.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn with_phone() -> Net {
     net
 }
 
-/// Asks for a code to type into Alice's phone.
+/// Requests a code to type into Alice's phone.
 fn code(net: &mut Net) -> String {
     net.pairing_code("alice", ALICE);
     net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
@@ -147,7 +147,7 @@ fn linking_fails_if_the_phone_does_not_sign_in_time() {
     let mut net = with_phone();
     let code = code(&mut net);
     net.world.enter_code(ALICE, &code).unwrap();
-    // The notification of the phone has come; what the service would send after it does not.
+    // The notification of the phone has arrived; the pair-success that should follow does not.
     net.carry_one();
     let proof = |net: &Net| {
         net.asked

@@ -36,7 +36,7 @@ pub struct Account {
 
 pub struct Net {
     pub now: Timestamp,
-    /// How far the wall clock of accounts is ahead: somebody has set it.
+    /// How far the system clock of accounts was set ahead.
     pub clock_set_ahead: Duration,
     pub world: World,
     pub accounts: BTreeMap<&'static str, Account>,
@@ -131,7 +131,7 @@ impl Net {
         self.accounts[name].local.router.view()
     }
 
-    /// Hands out the answer of a command that was not answered at once.
+    /// Takes the answer of a command that was not answered at once.
     pub fn answer<T: 'static, E: 'static>(&mut self, name: &str) -> Option<Result<T, E>> {
         let oldest = self.accounts[name].replies.first()?.0;
         self.answer_to(name, oldest)
@@ -148,7 +148,7 @@ impl Net {
         self.accounts[name].local.router.view().state
     }
 
-    /// Loads the account anew from what it committed, as after a crash.
+    /// Reloads the account from its committed records, as after a crash.
     pub fn restart(&mut self, name: &'static str) {
         self.cut(name);
         let (engine, seed) = (self.accounts[name].engine.clone(), self.accounts[name].seed + 1000);
@@ -158,7 +158,7 @@ impl Net {
         self.call(name, |reply| Connection::Resume { reply }.into());
     }
 
-    /// All that the account has stored.
+    /// All records of the account.
     pub fn backup(&self, name: &str) -> Rows {
         self.accounts[name].engine.copy(&[]).unwrap()
     }
@@ -171,7 +171,7 @@ impl Net {
         });
     }
 
-    /// Loads the account from an earlier copy of its records, as nobody should.
+    /// Loads the account from an earlier copy of its records without the preparation of a restore, which is unsafe.
     pub fn start_copy(&mut self, name: &'static str, copy: Rows) {
         self.load_copy(name, copy, |_, _| {});
     }
@@ -185,14 +185,14 @@ impl Net {
         self.restart(name);
     }
 
-    /// Cuts the account's connection without its knowing.
+    /// Cuts the account's connection without an error on its side.
     pub fn cut(&mut self, name: &str) {
         if let Some((id, ..)) = self.accounts.get_mut(name).unwrap().link.take() {
             self.world.closed(id);
         }
     }
 
-    /// The service goes silent on the account's connection: nothing comes any more, and nobody is told.
+    /// The service sends nothing more on the account's connection, without closing it.
     pub fn silence(&mut self, name: &str) {
         if let Some((id, ..)) = &self.accounts[name].link {
             let id = *id;
@@ -260,13 +260,13 @@ impl Net {
         self.send_text(name, to, Text { body: body.into(), ..Text::default() })
     }
 
-    /// An answer to the message with this id.
+    /// Sends a reply that quotes the message with this id.
     pub fn quote(&mut self, name: &str, to: &str, body: &str, quoted: &str) -> MessageId {
         let quoted_id = Some(quoted.to_owned());
         self.send_text(name, to, Text { body: body.into(), quoted_id, ..Text::default() })
     }
 
-    /// A status that these people may see.
+    /// Sends a status to these recipients.
     pub fn status(&mut self, name: &str, body: &str, readers: &[&str]) -> MessageId {
         let recipients = readers.iter().map(|reader| Jid::pn(*reader)).collect();
         let text = Text { body: body.into(), ..Text::default() };
@@ -302,19 +302,19 @@ impl Net {
         bodies.map(|body| serde_json::from_str::<Value>(body).unwrap()["data"].take()).collect()
     }
 
-    /// Hands the account a stanza as if the service had sent it.
+    /// Gives the account a stanza, as the service would.
     pub fn stanza(&mut self, name: &str, node: Node) {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         self.input(name, Input::Stanza(generation, Box::new(node)));
     }
 
-    /// The same, as one that has brought the account down before.
+    /// Gives the account a poison stanza, which it skips.
     pub fn poison(&mut self, name: &str, node: Node) {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         self.input(name, Input::Poison(generation, Box::new(node)));
     }
 
-    /// The account's connection is closed, and it is told.
+    /// Closes the account's connection with an error on its side.
     pub fn disconnect(&mut self, name: &str) {
         let (id, generation, _) = self.accounts.get_mut(name).unwrap().link.take().expect("the account is connected");
         self.world.closed(id);
@@ -330,7 +330,7 @@ impl Net {
         records.commit(Batch::default(), account.local.store().account(), writes).unwrap();
     }
 
-    /// Hands the account a stanza that ends its turn with an error.
+    /// Gives the account a stanza that ends its turn with an error.
     pub fn failing_stanza(&mut self, name: &str, node: Node) -> AccountError {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         let account = self.accounts.get_mut(name).unwrap();
@@ -384,7 +384,7 @@ impl Net {
         }
     }
 
-    /// Carries one output of the service; false when there is none.
+    /// Delivers one output of the service; false when there is none.
     pub fn carry_one(&mut self) -> bool {
         let Some(output) = self.world.next_output() else { return false };
         match output {
@@ -437,7 +437,7 @@ impl Net {
         }
     }
 
-    /// One thing happens: an output is carried, or somebody's time has come, or time moves to the next deadline before `end`.
+    /// Takes one step: delivers an output, runs a due deadline, or advances time to the next deadline before `end`.
     fn one_thing(&mut self, end: Timestamp) -> bool {
         if self.carry_one() {
             return true;
@@ -458,7 +458,7 @@ impl Net {
         true
     }
 
-    /// Lets this much time pass.
+    /// Advances time by this much.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.plus(time);
         while self.one_thing(end) {}
@@ -466,12 +466,12 @@ impl Net {
         self.world.advance(end);
     }
 
-    /// Lets what is under way arrive.
+    /// Advances time until everything under way has arrived.
     pub fn settle(&mut self) {
         self.pass(Duration::from_secs(5));
     }
 
-    /// Lets time pass until the condition holds; ten virtual minutes at most.
+    /// Advances time until the condition holds; ten virtual minutes at most.
     pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let end = self.now.plus(Duration::from_secs(600));
         while !holds(self) {

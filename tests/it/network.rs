@@ -1,4 +1,4 @@
-//! The sandbox as a program: what it keeps, TLS, and its media host.
+//! The sandbox as a program: stored state, TLS, and its media host.
 
 use crate::full_disk::port;
 use crate::served::{Client, KEY, MASTER_KEY, until};
@@ -16,7 +16,7 @@ use wharf::storage::{MasterKey, MemoryEngine};
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
-/// The real program on this port, up.
+/// Starts the real program on this port.
 async fn sandbox(port: u16, media: u16, data: &Path) -> Child {
     let child = Command::new(env!("CARGO_BIN_EXE_wharf"))
         .args(["sandbox", "--listen", &format!("127.0.0.1:{port}"), "--media", &format!("127.0.0.1:{media}"), "--data"])
@@ -171,7 +171,7 @@ async fn interrupted_upload_is_resumed() {
     let body: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
     let (address, path) = (host.clone(), format!("/mms/video/{}?auth=a", token(&body)));
     let (head, first) = (path.clone(), body[..40_000].to_vec());
-    // As a client whose connection breaks: it has promised more than it sends.
+    // As a client whose connection breaks: the announced length is larger than what it sends.
     tokio::task::spawn_blocking(move || {
         let mut roots = rustls::RootCertStore::empty();
         use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -191,7 +191,7 @@ async fn interrupted_upload_is_resumed() {
     .await
     .unwrap();
     let url = format!("https://{host}{path}");
-    let offset = until("what came is kept", async || {
+    let offset = until("the received part is stored", async || {
         let answer = http.post(format!("{url}&resume=1")).send().await.unwrap();
         let answer: serde_json::Value = answer.json().await.unwrap();
         answer["resume"].as_str()?.parse::<usize>().ok()

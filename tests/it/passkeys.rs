@@ -1,4 +1,4 @@
-//! Linking with a passkey: the whole ceremony, and each way in which it fails.
+//! Linking with a passkey: the whole ceremony, and each of its failures.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 
-/// Alice's phone demands a passkey; her account has been scanned.
+/// Alice's phone requires a passkey, and has scanned the account's code.
 fn scanned(change: impl FnOnce(&mut PasskeyPolicy)) -> Net {
     let mut net = demanding(change);
     net.start("alice");
@@ -33,7 +33,7 @@ fn asked(net: &mut Net) {
     net.until("a passkey is asked for", |net| net.state("alice") == AccountState::PasskeyRequired);
 }
 
-/// The person proves themselves in a browser.
+/// Sends the assertion of the person's browser.
 fn assertion(net: &mut Net) -> Assertion {
     let options = net.view("alice").passkey.as_ref().unwrap().options.clone().unwrap();
     assert_eq!(options["rpId"], "whatsapp.com");

@@ -1,4 +1,4 @@
-//! Our prekeys at the service: when they are uploaded, and what becomes of an upload that fails.
+//! Our prekeys at the service: uploads, their retries with back-off, and the digest.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn refused_batch_is_uploaded_again_unchanged_with_back_off() {
     assert!(!net.view("alice").prekeys_due);
     assert!(offered.iter().all(|keys| *keys == offered[0]), "the same keys");
     net.pass(Duration::from_secs(700));
-    assert_eq!(uploads(&net).len(), 4, "the last one was taken");
+    assert_eq!(uploads(&net).len(), 4, "the last one was accepted");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every cause of "waiting for this message" that is in our hands, and that the message arrives readable in the end, once.
+//! Every cause of "waiting for this message" on our side: in the end the message is decrypted, once.
 //!
 //! `docs/coverage.md` has the table of causes.
 
@@ -13,7 +13,7 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-/// Alice and Bob as accounts, and Carol's phone; everybody has talked with everybody.
+/// Alice and Bob as accounts and Carol's phone, with sessions between all of them.
 fn talking() -> Net {
     let mut net = strangers();
     for (from, to) in [("alice", BOB), ("bob", ALICE), ("alice", CAROL), ("bob", CAROL)] {
@@ -36,7 +36,7 @@ fn strangers() -> Net {
     net
 }
 
-/// The account loses all its records of a kind, as no account should.
+/// Deletes all records of a kind from the account.
 fn lose(net: &mut Net, name: &'static str, kind: u8) {
     let left = net.backup(name).into_iter().filter(|(key, _)| key[16] != kind).collect();
     net.start_copy(name, left);
@@ -287,7 +287,7 @@ fn retry_receipt_is_answered_after_a_crash_during_the_fetch_of_prekeys() {
     let mut net = talking();
     fault(&mut net, FaultKind::Corrupt, ALICE, 1);
     net.send("bob", ALICE, "at the second attempt");
-    net.until("it is asked for again", |net| counted(net, Counter::RetrySent) == 1);
+    net.until("a retry receipt is sent", |net| counted(net, Counter::RetrySent) == 1);
     let without_sessions = net.backup("bob").into_iter().filter(|(key, _)| key[16] != kind::SESSION.code()).collect();
     net.start_copy("bob", without_sessions);
     let is_asked =
@@ -326,7 +326,7 @@ fn waiting_retry_receipt_survives_a_crash() {
     net.settle();
     fault(&mut net, FaultKind::Corrupt, BOB, 1);
     net.send("alice", &group, "first");
-    net.until("it is asked for again", |net| counted(net, Counter::RetrySent) == 1);
+    net.until("a retry receipt is sent", |net| counted(net, Counter::RetrySent) == 1);
     fault(&mut net, FaultKind::Swallow, ALICE, 1);
     net.send("alice", &group, "second");
     net.pass(Duration::from_secs(2));
@@ -342,7 +342,7 @@ fn resend_stays_queued_until_it_is_acknowledged() {
     fault(&mut net, FaultKind::Corrupt, ALICE, 1);
     net.send("bob", ALICE, "at the second attempt");
     while counted(&net, Counter::RetrySent) == 0 {
-        assert!(net.carry_one(), "it was not asked for again");
+        assert!(net.carry_one(), "no retry receipt was sent");
     }
     fault(&mut net, FaultKind::Swallow, BOB, 1);
     net.pass(Duration::from_secs(2));

@@ -46,7 +46,7 @@ async fn pairing_code_links_an_account() {
     assert_eq!((status, &body["code"]), (409, &json!("already_linked")));
 }
 
-/// Alice's phone demands a passkey, and has scanned the account's code.
+/// Alice's phone requires a passkey, and has scanned the account's code.
 async fn asked_for_passkey() -> Served {
     let it = Served::start().await;
     account(&it, "alice").await;

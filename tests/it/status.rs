@@ -1,4 +1,4 @@
-//! A status: encrypted once, for the readers that the bot names.
+//! A status: encrypted once, for the recipients that the bot names.
 
 use crate::net::Net;
 use wharf::account::commands::{Groups, MessageStatus};
@@ -36,7 +36,7 @@ fn seen_by_phone(net: &Net, number: &str) -> Vec<String> {
     read.iter().filter(|message| message.chat == STATUS).filter_map(|message| message.text.clone()).collect()
 }
 
-/// The targets of Alice's last status, those with a key of their own, and whether it says how it was addressed.
+/// Of Alice's last status: the number of targets, of targets with a separate ciphertext, and whether it has an addressing mode.
 fn last_stanza(net: &Net) -> (usize, usize, bool) {
     let sent = net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.starts_with("<message"));
     let last = sent.filter(|log| log.stanza.contains("to=\"status@broadcast\"")).last().unwrap();
@@ -64,7 +64,7 @@ fn status_key_is_distributed_once_and_rotated_when_a_reader_is_left_out() {
     tell(&mut net, "first", &[BOB, CAROL]);
     assert_eq!(last_stanza(&net), (6, 4, false), "four devices get the key, two readers are named");
     tell(&mut net, "second", &[BOB, CAROL]);
-    assert_eq!(last_stanza(&net), (2, 0, false), "everybody has the key");
+    assert_eq!(last_stanza(&net), (2, 0, false), "every device has the key");
     tell(&mut net, "third", &[BOB]);
     assert_eq!(last_stanza(&net), (4, 3, false), "a new key, without Carol");
     assert_eq!(seen_by_bob(&net), ["first", "second", "third"]);
@@ -90,7 +90,7 @@ fn changed_identity_of_a_contact_rotates_the_status_key() {
     net.world.write_text(CAROL, ALICE, "new phone").unwrap();
     net.settle();
     tell(&mut net, "second", &[BOB, CAROL]);
-    assert_eq!(last_stanza(&net), (6, 4, false), "everybody gets a new key");
+    assert_eq!(last_stanza(&net), (6, 4, false), "every device gets a new key");
     assert_eq!(seen_by_phone(&net, CAROL), ["first", "second"]);
 }
 

@@ -1,4 +1,4 @@
-//! Privacy tokens: without them first messages are refused (463) by those who want them.
+//! Privacy tokens: without one, contacts that require them refuse a first message (463).
 
 use crate::net::Net;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn status(net: &mut Net, text: &str) -> (MessageStatus, Option<String>) {
     (record.status, record.failure.map(|(code, _)| code))
 }
 
-/// How often Alice has given Carol a token.
+/// The number of tokens that Alice has given Carol.
 fn given(net: &Net) -> usize {
     net.asked.iter().filter(|iq| iq.is("xmlns", "privacy") && iq.find("tokens").is_some()).count()
 }

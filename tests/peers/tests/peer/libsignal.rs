@@ -1,4 +1,4 @@
-//! One device that speaks through `wacore-libsignal`, with stores in memory.
+//! One device that uses `wacore-libsignal`, with stores in memory.
 
 #[path = "../../../shared/conversation.rs"]
 pub mod conversation;
