@@ -107,11 +107,7 @@ impl Metrics {
         registry.register("commit_turns", "Turns that one sync made durable", self.commits.turns_per_sync.clone());
         registry.register("turns", "Turns made durable", self.commits.turns.clone());
         registry.register("syncs", "Syncs of the store", self.commits.syncs.clone());
-        registry.register(
-            "account_restarts",
-            "Account trees that went down and were loaded anew",
-            self.restarts.clone(),
-        );
+        registry.register("account_restarts", "Account trees that went down and were reloaded", self.restarts.clone());
         registry.register("account_quarantines", "Accounts that were quarantined", self.quarantines.clone());
         registry.register(
             "account_stuck",

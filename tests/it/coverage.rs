@@ -1,4 +1,4 @@
-//! Every test named in `docs/coverage.md` exists and runs.
+//! Every test named in `docs/coverage.md` exists in the named module and runs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
