@@ -36,7 +36,7 @@ async fn pairing_code_links_an_account() {
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": "nobody" })).await;
     assert_eq!((status, &body["code"]), (400, &json!("invalid_field")));
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": "19998887777" })).await;
-    assert_eq!((status, &body["code"]), (409, &json!("no_code")), "nobody has this number");
+    assert_eq!((status, &body["code"]), (409, &json!("no_code")), "the number is unregistered");
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": ALICE })).await;
     assert_eq!(status, 200, "{body}");
     it.client.control("POST", &format!("/phones/{ALICE}/enter-code"), Some(json!({ "code": body["code"] }))).await;

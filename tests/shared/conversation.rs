@@ -137,7 +137,7 @@ pub trait End {
 /// Outcome of one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Whether it is a PreKey message; none without a session.
+    /// True for a PreKey message; `None` without a session.
     Sent(Option<bool>),
     Read(Result<Vec<u8>, Refusal>),
     Done,
@@ -199,7 +199,7 @@ pub fn converse(ends: &mut [&mut dyn End; 2], actions: &[Action]) -> Vec<Outcome
                 let bit = spared + usize::from(bit) % (8 * sent.bytes.len() - spared);
                 sent.bytes[bit / 8] ^= 1 << (bit % 8);
                 let result = receive(ends[to], &sent);
-                // What a PreKey message says of its sender around the message itself bears no code.
+                // The fields of a PreKey message around the inner message are not authenticated.
                 if let Ok(text) = &result {
                     assert_eq!(*text, packet.text);
                     assert!(sent.is_prekey && read[to].insert(packet.number), "an altered message is read");

@@ -22,7 +22,7 @@ struct Device {
     jid: Jid,
     link: Option<(ConnectionId, ClientTransport)>,
     inbox: Vec<Node>,
-    /// Whether it acknowledges what it gets.
+    /// True when it acknowledges stanzas.
     polite: bool,
 }
 

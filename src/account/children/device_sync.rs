@@ -54,7 +54,7 @@ impl DeviceSync {
         Self { store, lids: HashMap::new(), pns: HashMap::new(), lists: HashMap::new(), writes: Writes::default() }
     }
 
-    /// The user's devices, if the registry has them.
+    /// The user's devices; `None` when its list is not stored.
     pub fn known(&mut self, user: &Jid) -> Result<Option<KnownUser>, AccountError> {
         let canonical = self.canonical(user)?.bare();
         let Some(list) = self.list(&canonical)? else {
@@ -116,7 +116,7 @@ impl DeviceSync {
         Ok(())
     }
 
-    /// Whether the registry has this device. The phone, device 0, is always known.
+    /// True when the user's list has this device. The phone, device 0, is always known.
     pub fn is_known(&mut self, device: &Jid) -> Result<bool, AccountError> {
         let canonical = self.canonical(device)?.bare();
         let listed = self.list(&canonical)?;

@@ -67,7 +67,7 @@ pub struct Established {
     pub changed: Vec<ProtocolAddress>,
 }
 
-/// What a decryption needs.
+/// Parameters of a decryption.
 pub struct DecryptContext {
     /// Prekeys, for a message that begins a session.
     pub prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,

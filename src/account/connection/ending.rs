@@ -1,4 +1,4 @@
-//! How the service ends a stream or refuses a login, and what follows (`wire-protocol.md` 1.7).
+//! Stream errors and refused logins of the service, and their outcome: reconnect, ban or stop (`wire-protocol.md` 1.7).
 
 use crate::account::view::AccountState;
 use crate::wire::{Node, WireError};
@@ -17,7 +17,7 @@ pub(super) enum DisconnectReason {
     Unresponsive(&'static str),
 }
 
-/// What follows from a `<stream:error>` or a `<failure>`.
+/// Outcome of a `<stream:error>` or a `<failure>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
     Reconnect(DisconnectReason),

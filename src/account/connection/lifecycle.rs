@@ -52,7 +52,7 @@ enum Phase {
     },
 }
 
-/// What a tick asks of the feature.
+/// The action that a tick requires.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,

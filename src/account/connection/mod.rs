@@ -265,7 +265,7 @@ impl Connection {
         }
     }
 
-    /// The receipts of the last batch are written before the next one is asked for.
+    /// The receipts of the last batch are written before the next one is requested.
     fn ask_for_batch(&mut self, turn: &mut Turn<'_>) {
         turn.announce(Notice::BacklogBatch);
         self.deferred.push(Node::new("ib").child(Node::new("offline_batch").attr("count", BATCH)));

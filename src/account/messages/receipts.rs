@@ -1,7 +1,7 @@
 //! Receipts, sent and received (`wire-protocol.md` 1.8).
 //!
-//! A receipt is also the acknowledgement of a message. Those of the backlog are aggregated until the batch is complete. Receipts that a
-//! cut connection takes with it are sent again when the service delivers those messages again.
+//! A receipt is also the acknowledgement of a message. Those of the backlog are aggregated until the batch is complete. Receipts lost
+//! with a connection are sent again when the service delivers the messages again.
 
 use super::inbound::envelope::Envelope;
 use super::record;

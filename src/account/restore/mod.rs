@@ -21,11 +21,11 @@ use std::convert::Infallible;
 const ALL: u8 = 1;
 const PREKEYS: u8 = 2;
 
-/// Steps that are outstanding after a restore.
 /// This feature takes no commands.
 #[derive(Debug)]
 pub enum Command {}
 
+/// Outstanding steps after a restore.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Outstanding {
     #[default]

@@ -73,7 +73,7 @@ impl Program {
     }
 }
 
-/// How a round ended: at its point, or by SIGKILL.
+/// The end of a round: at its point, or by SIGKILL.
 async fn end_of(server: &mut Child, patience: Duration) -> std::io::Result<bool> {
     match tokio::time::timeout(patience, server.wait()).await {
         Ok(status) => {

@@ -121,7 +121,7 @@ impl It {
         self.request("GET", "/readyz", None).await.is_ok()
     }
 
-    /// How many accounts are online.
+    /// The number of online accounts.
     pub async fn online(&self) -> usize {
         let request = self.client.get(format!("http://127.0.0.1:{}/metrics", self.port)).bearer_auth(KEY);
         let Ok(answer) = request.send().await else { return 0 };

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const WHAT: &str = "outgoing message";
 
-/// What an entry waits for.
+/// The lookup that an entry waits for.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::account::messages) enum Wait {
     /// Device lists of these users.
