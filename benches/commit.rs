@@ -17,7 +17,7 @@ use wharf::storage::{ChangeSet, Changes, MasterKey, NewEvent, Records, Sealing, 
 
 const RUN: Duration = Duration::from_secs(5);
 
-/// What a received message writes: a session's head, an inbox row, an event of half a kilobyte.
+/// The rows of a received message: a session's head, an inbox row, an event of half a kilobyte.
 fn turn(number: u64) -> Changes {
     let mut sessions = ChangeSet::<owner::SessionCipher>::default();
     sessions.put(kind::SESSION, [&b"15550001111@c.us.0\0"[..], &[0]].concat(), vec![7; 700]);

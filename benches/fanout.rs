@@ -1,5 +1,5 @@
-//! What an account's longest turn costs when it sends: `cargo bench --bench fanout`. To 10, 256 and 1,024 devices: a text to a group
-//! that has our sender key, and one after a member has left, when a new key is encrypted for every device. Allocations are counted.
+//! Cost of an account's longest turn when it sends: `cargo bench --bench fanout`. To 10, 256 and 1,024 devices: a text to a group that
+//! has our sender key, and one after a member has left, when a rotated key is encrypted for every device. Allocations are counted.
 
 #[allow(dead_code)]
 #[path = "../tests/it/net.rs"]
@@ -14,7 +14,7 @@ use wharf::sandbox::world::MemberChange;
 const ALICE: &str = "15550000000";
 
 thread_local! {
-    /// The longest turn since it was last looked at, and its allocations.
+/// The longest turn since the last call, and its allocations.
     static LONGEST: Cell<(Duration, u64)> = const { Cell::new((Duration::ZERO, 0)) };
 }
 
@@ -34,7 +34,7 @@ fn main() {
     for devices in [10, 256, 1024] {
         let mut net = Net::new();
         net.linked("alice", ALICE);
-        // Beside the members' phones there is our own.
+        // Our own phone is one more device.
         let members: Vec<String> = (1..devices).map(|number| format!("1555{number:07}")).collect();
         for number in &members {
             net.world.create_phone(number, None).unwrap();

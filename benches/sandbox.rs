@@ -1,5 +1,5 @@
-//! The sandbox network: `cargo bench --bench sandbox`. Messages of devices that are really connected (Noise, frames, stanzas),
-//! through the world alone and through its sockets, with the clients in the same process; and what phones and devices weigh.
+//! The sandbox network: `cargo bench --bench sandbox`. Messages of really connected devices (Noise, frames, stanzas), through the world
+//! alone and through its sockets, with the clients in the same process; and the memory of phones and devices.
 
 #[allow(dead_code)]
 #[path = "../tests/shared/probe.rs"]
@@ -20,14 +20,14 @@ use wharf::base::secret::Secret;
 use wharf::sandbox::serve::WorldHost;
 use wharf::signal::{IdentityKeyPair, KeyPair, PublicKey, SignedPreKeyId, SignedPreKeyPair};
 use wharf::wire::adv::verify_pairing;
-use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
 use wharf::wire::qr::QrCode;
+use wharf::wire::transport::{ClientEvent, ClientTransport};
 use wharf::wire::{Jid, Node};
 
 const MESSAGES: usize = 50_000;
 const DEVICES: usize = 1000;
-/// As many as Baileys and WhatsApp Web upload.
+/// Prekeys of an upload, as many as Baileys and WhatsApp Web upload.
 const PREKEYS: u32 = 812;
 const PAIRS: usize = 50;
 
@@ -89,7 +89,7 @@ fn weight() {
 /// A device with a socket.
 struct Client {
     jid: Jid,
-    link: ClientLink,
+    link: ClientTransport,
     socket: WebSocketStream<TcpStream>,
 }
 
@@ -104,18 +104,22 @@ async fn connect(
     keys: &Keys,
     payload: Vec<u8>,
     rng: &mut StdRng,
-) -> (ClientLink, WebSocketStream<TcpStream>) {
+) -> (ClientTransport, WebSocketStream<TcpStream>) {
     let address = url.trim_start_matches("ws://").split('/').next().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut socket, _) = client_async(url, stream).await.unwrap();
-    let mut link = ClientLink::connect(keys.noise.clone(), payload, KeyPair::generate(rng), None).unwrap();
+    let mut link = ClientTransport::connect(keys.noise.clone(), payload, KeyPair::generate(rng), None).unwrap();
     socket.send(Frame::binary(link.take_output())).await.unwrap();
     (link, socket)
 }
 
 /// Reads until a stanza fits.
-async fn expect(link: &mut ClientLink, socket: &mut WebSocketStream<TcpStream>, fits: impl Fn(&Node) -> bool) -> Node {
+async fn expect(
+    link: &mut ClientTransport,
+    socket: &mut WebSocketStream<TcpStream>,
+    fits: impl Fn(&Node) -> bool,
+) -> Node {
     loop {
         let Some(Ok(Frame::Binary(bytes))) = socket.next().await else { panic!("the sandbox has closed") };
         let events = link.receive(&bytes).unwrap();
@@ -168,7 +172,7 @@ async fn linked(url: &str, world: &WorldHost, root: PublicKey, number: String, s
     Client { jid, link, socket }
 }
 
-/// Sends its share, a window at a time; answers what it gets; ends when it has got as many.
+/// Sends its share, a window at a time, and answers received messages. Ends when it has received as many.
 async fn talk(mut client: Client, peer: Jid, share: usize, done: Arc<AtomicUsize>) {
     const WINDOW: usize = 20;
     let (mut sent, mut got, mut acknowledged) = (0, 0, 0);

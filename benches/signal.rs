@@ -172,14 +172,14 @@ fn groups() {
     let mut sent = Vec::new();
     let mut rng2 = StdRng::seed_from_u64(10);
     compare(
-        "group encrypt 64 B: 1 signature of a key made ready anew",
+        "group encrypt 64 B: 1 signature, its key expanded each time",
         50,
         || repeated(50, || sent.push(own.encrypt(&[7; 64], &mut rng, &mut buffer).unwrap().to_vec())),
         || repeated(50, || drop(black_box(sign(bare.pair.secret(), &[7; 64], &mut rng2).to_vec()))),
     );
     let mut sent = sent.into_iter();
     compare(
-        "group decrypt 64 B: 1 verification of a key made ready anew",
+        "group decrypt 64 B: 1 verification, its key expanded each time",
         50,
         || {
             repeated(50, || {
@@ -232,7 +232,7 @@ fn records(archived: usize) {
     );
 }
 
-/// Keeps the compiler from leaving out what made this.
+/// Keeps the compiler from removing the work behind a value.
 fn consume(result: &[u8]) {
     black_box(result);
 }

@@ -1,4 +1,4 @@
-//! What is measured of the Signal layer: its operations as a caller does them.
+//! The measured operations of the Signal layer, as a caller does them.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a release in target/release-files: the binary of the dist profile, the chart, an SBOM, and checksums.
-# What is missing on this machine is said, and nothing is made without it.
+# Names each missing tool, and makes nothing without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v cargo-cyclonedx >/dev/null || { echo "cargo install --locked cargo-cyclonedx"; exit 1; }

@@ -68,7 +68,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Resolves when the server cannot go on: the process ends, and its supervisor starts it anew.
+    /// Resolves when the server cannot continue: the process ends, and its supervisor restarts it.
     pub async fn failed(&self) -> Failure {
         self.service.failed().await
     }

@@ -196,7 +196,7 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
                 }
                 None => {
                     let count = operate::rotate_data_keys(&load(config)?, master_key()?)?;
-                    println!("{count} data keys were replaced, and everything was sealed anew");
+                    println!("{count} data keys were replaced, and every record was sealed again");
                 }
             }
             Ok(())

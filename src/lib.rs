@@ -22,7 +22,7 @@ pub mod wire;
 mod golden {
     //! Golden files: the stored forms that later versions must still read.
 
-    /// Compares with `tests/golden/{name}`. `WHARF_GOLDEN=write` writes the file anew, to be reviewed as a change of format.
+    /// Compares with `tests/golden/{name}`. `WHARF_GOLDEN=write` rewrites the file, to be reviewed as a change of format.
     pub fn check(name: &str, actual: &[u8]) {
         match actual.first() {
             Some(b'{') => check_text(name, &String::from_utf8_lossy(actual)),

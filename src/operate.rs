@@ -260,7 +260,7 @@ pub fn migrate_records(config: &Config, records: &Records, now: Timestamp) -> Re
     Ok(Some(file))
 }
 
-/// Writes the store anew, without the space that overwritten rows take. Returns the bytes on disk before and after.
+/// Rewrites the store without the space of overwritten rows. Returns the bytes on disk before and after.
 pub fn compact(config: &Config) -> Result<(u64, u64), AppError> {
     settle_compaction(config)?;
     let (data, new, old) = (Path::new(&config.data), beside(config, "compacting"), beside(config, "before-compaction"));
@@ -331,7 +331,7 @@ fn size_of(folder: &Path) -> Result<u64, OperateError> {
     Ok(size)
 }
 
-/// Replaces the master key of the settings, or the `given` one, by a new one. Returns how many data keys were wrapped anew, and where
+/// Replaces the master key of the settings, or the `given` one, by a new one. Returns the number of wrapped data keys, and where
 /// the old master key is kept.
 ///
 /// The new key is on disk before anything is wrapped under it, in a file with `.new`; a crash loses neither.
@@ -357,7 +357,7 @@ pub fn rotate_master_key(config: &Config, given: Option<MasterKey>) -> Result<(u
     Ok((count, key_file::replace(&path, &next, &old)?))
 }
 
-/// Replaces every data key, and seals everything anew. Returns how many keys there are.
+/// Replaces every data key, and seals every record again. Returns the number of keys.
 pub fn rotate_data_keys(config: &Config, given: Option<MasterKey>) -> Result<usize, AppError> {
     let records = open_existing(config, given)?;
     let all: Vec<_> = [AccountKey::SERVER].into_iter().chain(records.accounts()?).collect();

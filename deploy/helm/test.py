@@ -2,7 +2,7 @@
 rendered, wrong values that must be refused, when alerts fire, checkov, and that README.md is what values.yaml says.
 
 `python3 deploy/helm/test.py [--write]`, with helm-python-sdk, kubernetes-validate and checkov installed (see .ci/run). What cannot be
-checked here is said at the end. `--write` writes README.md anew.
+checked here is said at the end. `--write` regenerates README.md.
 """
 import base64
 import os
@@ -222,7 +222,7 @@ def life(folder):
         helm.install(str(CHART), "demo", {}, **common)
         check(cluster.named("Secret")["demo-wharf"]["data"] == made, "a new installation takes the keys that are there")
         helm.install(str(CHART), "other", {}, **common)
-        check(cluster.named("Secret")["other-wharf"]["data"] != made, "each release has keys of its own")
+        check(cluster.named("Secret")["other-wharf"]["data"] != made, "each release has its own keys")
     print("installed, tested, upgraded, restored, uninstalled and installed again, with the keys kept, on a pretend API server")
 
 

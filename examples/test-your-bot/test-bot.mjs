@@ -39,7 +39,7 @@ async function waitFor(ask) {
   for (const end = Date.now() + 10_000; ; await sleep(20)) {
     const found = await ask().catch(() => undefined)
     if (found) return found
-    assert(Date.now() < end, 'it never came about')
+    assert(Date.now() < end, 'timed out')
   }
 }
 

@@ -30,7 +30,7 @@ def wait_for(ask):
                 return found
         except OSError:
             pass
-        assert time.monotonic() < end, "it never came about"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.02)
 
 

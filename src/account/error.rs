@@ -17,10 +17,10 @@ pub struct ChildDown {
 pub enum AccountError {
     #[error("account storage: {0}")]
     Storage(#[from] StorageError),
-    /// Stored bytes or texts; never skipped.
+    /// A stored record is corrupt: never skipped.
     #[error("stored {what} record is unreadable; restore the account from a backup or delete it")]
     Record { what: &'static str },
-    /// Only parsing a stanza of the service gives this one.
+    /// Only the parsing of a stanza gives this error.
     #[error("malformed stanza: {0}")]
     Stanza(#[from] WireError),
     #[error("signal operation failed: {0}")]
@@ -31,7 +31,7 @@ pub enum AccountError {
     Unsettled { rounds: usize },
 }
 
-/// A feature refuses a command. Its problem is shown to callers as it is (`api.md`, "Problems").
+/// The refusal of a command by a feature. Callers get its problem unchanged (`api.md`, "Problems").
 pub trait Refusal: std::error::Error {
     /// The HTTP status and the stable code.
     fn problem(&self) -> (u16, &'static str);

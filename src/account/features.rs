@@ -1,6 +1,6 @@
-//! The one list of features. From it come the struct that holds them, the commands, and the dispatch.
+//! The list of features. A macro makes the struct that holds them, the commands and the dispatch from it.
 //!
-//! Order is the order of the list: notices go round, and `settle` is called, in it.
+//! Notices are delivered, and `settle` is called, in the order of the list.
 
 use super::error::AccountError;
 use super::settings::Retention;
@@ -30,7 +30,7 @@ macro_rules! features {
             $($room: super::$room::$feature,)*
         }
 
-        /// What an account can be asked to do.
+/// A command of an account.
         #[derive(Debug)]
         pub enum Command {
             $($feature(super::$room::Command),)*
@@ -78,7 +78,7 @@ macro_rules! features {
                         tracing::warn!(account = %turn.ctx.id, feature = stringify!($room), code, "request refused by the service");
                     }
                     match self.$room.response(turn, &request, response).await {
-                        // What waits for the response must not wait for ever.
+// Whatever waits for the response must be resumed.
                         Err(AccountError::Stanza(error)) => {
                             tracing::warn!(account = %turn.ctx.id, feature = stringify!($room), %error, "malformed response");
                             self.$room.response(turn, &request, Response::Missing).await?;
@@ -175,7 +175,7 @@ features! {
 }
 
 impl Features {
-    /// Hands notices round and settles every feature, until all is quiet.
+    /// Delivers notices and settles every feature, until no notice is left.
     pub(in crate::account) async fn settle(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
         for _ in 0..MAX_ROUNDS {
             self.hand_round(turn).await?;

@@ -1,4 +1,4 @@
-//! Drives an account in one thread, for tests in virtual time: the same machines, no actors.
+//! Driver of an account in one thread and virtual time, for tests: the same machines, no actors.
 
 use super::children::asks::{Ask, Asked, Children};
 use super::children::device_sync::DeviceSync;

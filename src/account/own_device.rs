@@ -22,33 +22,33 @@ pub struct OwnDevice {
     pub routing_info: Option<Vec<u8>>,
 }
 
-/// Who we are, since a phone has vouched for us.
+/// Our identity, once a phone has linked this device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linked {
-    /// By phone number, with our device number.
+    /// Our address by phone number, with our device number.
     pub jid: Jid,
     pub lid: Option<Jid>,
     pub device_identity: Vec<u8>,
     pub push_name: String,
     pub linked_at: Timestamp,
-    /// Whether direct messages are addressed by LID.
+    /// True when direct messages are addressed by LID.
     pub lid_migrated: bool,
 }
 
 impl Linked {
-    /// Whether the JID is our own user, by number or LID.
+    /// True when the JID is our own user, by phone number or LID.
     pub fn is_own_user(&self, jid: &Jid) -> bool {
         jid.is_same_user_as(&self.jid) || self.lid.as_ref().is_some_and(|lid| jid.is_same_user_as(lid))
     }
 
-    /// Whether the JID is this very device.
+    /// True when the JID is this device.
     pub fn is_this_device(&self, jid: &Jid) -> bool {
         self.is_own_user(jid) && jid.device() == self.jid.device()
     }
 }
 
 impl OwnDevice {
-    /// Loads the device, if one was made.
+    /// Loads the stored device, if there is one.
     pub fn load(store: &AccountStore) -> Result<Option<Self>, AccountError> {
         let Some(bytes) = store.get(kind::DEVICE, b"")? else {
             return Ok(None);

@@ -1,6 +1,5 @@
-//! Counts of stanzas that bring the account down (`architecture.md`, "Supervision"). The service delivers an unacknowledged stanza
-//! again at every connection, so one that panics would do so for ever: it is counted outside its turn, and skipped after the second
-//! time.
+//! Poison stanzas: those that bring the account down (`architecture.md`, "Supervision"). The service delivers an unacknowledged stanza
+//! again on every connection, so each panic is counted outside the turn, and the stanza is skipped after the second.
 
 use crate::base::time::Timestamp;
 use crate::storage::{AccountStore, ChangeSet, StorageError, kind, owner};
@@ -22,7 +21,7 @@ impl StanzaFingerprint {
             return None;
         }
         let mut hash = Sha256::new();
-        // A second delivery may bear another time and the mark of an offline one, but these.
+        // Another delivery may differ in its time and its `offline` attribute only.
         for part in [Some(node.tag.clone()), node.text("from"), node.text("participant"), node.text("id")] {
             let part = part.unwrap_or_default();
             hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_survives_a_restart_and_the_second_time_is_the_last() {
+    fn poison_count_survives_a_restart_and_the_second_panic_is_the_last() {
         let overlay = Overlay::default();
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let store = AccountStore::new(records, AccountKey::from_bytes([1; 16]), overlay.clone());

@@ -1,6 +1,6 @@
 //! Retention and erasure: records are removed by age, and of one contact on request, a page of rows in a turn.
 //!
-//! Invariant: what is still needed is never removed by age: queued messages stay, and so do sessions, identities and keys.
+//! Invariant: queued messages, sessions, identities and keys are never removed by age.
 
 use super::address::Contact;
 use super::error::AccountError;
@@ -15,7 +15,7 @@ use crate::storage::kind;
 use crate::wire::Jid;
 use serde::Serialize;
 
-/// Rows that one turn reads.
+/// The most rows that one turn reads.
 const PAGE: usize = 256;
 
 /// The frame's own kinds.
@@ -25,7 +25,7 @@ fn kind_at(stage: usize) -> Option<AgingKind> {
     Features::aging().chain(FRAME).nth(stage)
 }
 
-/// The beginning of the next page of a walk over all kinds of records.
+/// Cursor of a walk over all kinds of records: where the next page begins.
 #[derive(Debug, Clone, Default)]
 struct Cursor {
     stage: usize,
@@ -56,7 +56,7 @@ fn walk(
 pub(super) struct Sweep(Cursor);
 
 impl Sweep {
-    /// Removes what is too old in the next page. False when the sweep is complete.
+    /// Removes expired records of the next page. False when the sweep is complete.
     pub(super) fn next_page(&mut self, features: &Features, turn: &mut Turn<'_>) -> Result<bool, AccountError> {
         let (limits, now) = (turn.ctx.settings.retention, turn.now);
         let next =
@@ -81,7 +81,7 @@ fn expires(
         return Ok(Some(IdempotencyRecord::decode(value)?.expires()));
     }
     if FRAME.contains(&kind) {
-        // These rows end with their time.
+        // The value of these rows ends with the time of the record.
         return Ok(value.last_chunk().map(|at| Timestamp(u64::from_be_bytes(*at)).plus(limits.inbox)));
     }
     features.expires(kind, value, limits)

@@ -1,5 +1,5 @@
-//! The router: takes one input a turn, hands it to the feature that it is for, settles, and returns what to commit and what to do
-//! after that. It knows no capability.
+//! The router: takes one input a turn, hands it to its feature, settles, and returns the changes to commit and the effects that follow.
+//! It knows no capability.
 
 use super::children::asks::Children;
 use super::error::AccountError;
@@ -25,19 +25,19 @@ use crate::wire::Node;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 
-/// What a turn is about.
+/// The input of a turn.
 #[derive(Debug)]
 pub enum Input {
     /// A command, with its fingerprint where it came under an `Idempotency-Key`.
     Command(Box<Command>, Option<Once>),
-    /// Remove what is too old in the next page of records. Answers whether there are more pages.
+    /// Remove expired records of the next page. Answers whether there are more pages.
     Sweep(ReplyTo<bool>),
-    /// Erase the next page of what is known of a contact.
+    /// Erase the next page of a contact's records.
     Erase(Box<ErasePage>, ReplyTo<Erased>),
-    /// The handshake is done.
+    /// The handshake is complete.
     Connected(Generation),
     Stanza(Generation, Box<Node>),
-    /// A stanza that has brought the account down before: it is skipped.
+    /// A poison stanza: it is skipped.
     Poison(Generation, Box<Node>),
     Disconnected(Generation, String),
     /// A deadline has passed.
@@ -49,14 +49,14 @@ pub struct Router {
     ctx: Context,
     features: Features,
     sweep: Sweep,
-    /// The view as it was last published.
+    /// The last published view.
     view: AccountView,
     /// When [`Input::Tick`] is due.
     deadline: Option<Monotonic>,
 }
 
 impl Router {
-    /// Loads the account's records, but those of the children.
+    /// Loads the account's records, except those of the children.
     pub fn load(
         id: AccountId,
         store: AccountStore,
@@ -80,7 +80,7 @@ impl Router {
         self.deadline
     }
 
-    /// Takes one turn: returns what to commit, and what to do once that is durable.
+    /// Takes one turn. Returns the changes to commit, and the effects that follow once they are durable.
     pub async fn turn(
         &mut self,
         input: Input,
@@ -140,7 +140,7 @@ async fn run_command(
     Ok(())
 }
 
-/// A malformed stanza is acknowledged and skipped: it would come back at every connection.
+/// Dispatches a stanza. A malformed one is acknowledged and skipped, or the service would deliver it on every connection.
 async fn stanza(features: &mut Features, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
     if node.tag == "iq" && (node.is("type", "result") || node.is("type", "error")) {
         return response(features, turn, node).await;
@@ -182,7 +182,7 @@ fn compute_view(features: &Features, ctx: &Context) -> AccountView {
     view
 }
 
-/// Publishes a changed view, and the parts of it that bots wait for as events.
+/// Publishes a changed view, and its state and QR code as events.
 fn publish_view(features: &Features, turn: &mut Turn<'_>, published: &mut AccountView) {
     let view = compute_view(features, turn.ctx);
     if view == *published {

@@ -1,4 +1,4 @@
-//! The view of an account: what the outside sees of it, computed from the features after each turn.
+//! The view of an account: its public state, computed from the features after each turn.
 
 use super::own_device::Linked;
 use crate::base::time::Timestamp;
@@ -7,16 +7,16 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 
-/// The states of `api.md` that this version can reach.
+/// The states of `api.md` that this version reaches.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountState {
     #[default]
     Created,
     Linking,
-    /// A person has to prove with a passkey that the account is theirs.
+    /// A person must prove with a passkey that the account is theirs.
     PasskeyRequired,
-    /// The code on the phone has to be compared.
+    /// A person must compare the code with the phone's.
     PasskeyConfirmation,
     Connecting,
     Online,
@@ -72,7 +72,7 @@ impl AccountState {
     }
 }
 
-/// A linking code that can be scanned or typed now: whoever sees it can link the account to a phone.
+/// A valid linking code. A secret: it links the account to any phone.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct LinkCode {
     pub text: String,
@@ -85,15 +85,15 @@ impl fmt::Debug for LinkCode {
     }
 }
 
-/// A passkey that is asked for.
+/// A required passkey.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasskeyView {
-    /// The WebAuthn request options, as the service gave them, until they are answered.
+    /// The WebAuthn request options, unchanged, until they are answered.
     pub options: Option<Value>,
     /// The code to compare with the phone's.
     pub code: Option<String>,
     pub expires_at: Timestamp,
-    /// Names this attempt in the link for a browser.
+    /// Identifies this attempt in the link for a browser.
     pub token: String,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Debug for PasskeyView {
     }
 }
 
-/// An account as it is now.
+/// The current view of an account.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct AccountView {
     pub state: AccountState,
@@ -114,15 +114,15 @@ pub struct AccountView {
     pub push_name: Option<String>,
     pub linked_at: Option<Timestamp>,
     pub code: Option<LinkCode>,
-    /// To be typed into the phone.
+    /// The pairing code to type into the phone.
     pub pairing_code: Option<LinkCode>,
     pub passkey: Option<PasskeyView>,
-    /// The service runs out of our prekeys, and has not taken new ones yet.
+    /// The service runs out of our prekeys and has not accepted new ones yet.
     pub prekeys_due: bool,
 }
 
 impl AccountView {
-    /// The view of a device that is linked as this, before the features show their parts.
+    /// The view of a linked device, before the features add their parts.
     pub(super) fn of(own: Option<&Linked>) -> Self {
         Self {
             jid: own.map(|own| own.jid.clone()),

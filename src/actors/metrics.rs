@@ -20,7 +20,7 @@ struct DeliveryLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IncidentLabel {
+struct CounterLabel {
     kind: &'static str,
 }
 
@@ -43,7 +43,7 @@ pub struct Metrics {
     pub(in crate::actors) stuck: Counter,
     accounts: Family<StateLabel, Gauge>,
     prekeys_due: Gauge,
-    incidents: Family<IncidentLabel, Counter>,
+    incidents: Family<CounterLabel, Counter>,
     free_bytes: Gauge,
     store_bytes: Gauge,
     deliveries: Family<DeliveryLabel, Gauge>,
@@ -87,8 +87,8 @@ impl Default for Metrics {
             backup_timestamp: Gauge::default(),
         };
         // Start every series at zero: an increase is only visible against an earlier value.
-        for incident in AccountCounter::ALL {
-            metrics.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc_by(0);
+        for counter in AccountCounter::ALL {
+            metrics.incidents.get_or_create(&CounterLabel { kind: counter.as_str() }).inc_by(0);
         }
         metrics.registered()
     }
@@ -107,11 +107,7 @@ impl Metrics {
         registry.register("commit_turns", "Turns that one sync made durable", self.commits.turns_per_sync.clone());
         registry.register("turns", "Turns made durable", self.commits.turns.clone());
         registry.register("syncs", "Syncs of the store", self.commits.syncs.clone());
-        registry.register(
-            "account_restarts",
-            "Account trees that went down and were loaded anew",
-            self.restarts.clone(),
-        );
+        registry.register("account_restarts", "Account trees that went down and were reloaded", self.restarts.clone());
         registry.register("account_quarantines", "Accounts that were quarantined", self.quarantines.clone());
         registry.register(
             "account_stuck",
@@ -132,8 +128,8 @@ impl Metrics {
         self
     }
 
-    pub(in crate::actors) fn count(&self, incident: AccountCounter) {
-        self.incidents.get_or_create(&IncidentLabel { kind: incident.as_str() }).inc();
+    pub(in crate::actors) fn count(&self, counter: AccountCounter) {
+        self.incidents.get_or_create(&CounterLabel { kind: counter.as_str() }).inc();
     }
 
     /// Number of durable turns, and of the syncs that made them so.

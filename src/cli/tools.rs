@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = "wharf-";
 const SUFFIX: &str = ".backup";
 
-pub(super) const AFTER_RESTORE: &str = "with the next start sessions are set up anew, prekeys replaced, and what waited to be \
-     sent is failed with outcome_unknown";
+pub(super) const AFTER_RESTORE: &str = "with the next start sessions are set up again, prekeys replaced, and queued messages \
+     fail with outcome_unknown";
 
 pub(super) fn describe(manifest: &Manifest, extent: Extent) -> String {
     let what = if manifest.whole { "everything" } else { "single accounts" };

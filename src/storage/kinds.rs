@@ -73,7 +73,7 @@ impl<O> Kind<O> {
         self.code
     }
 
-    /// The same kind for retention, which removes records whoever owns them.
+    /// The same kind for retention, which removes records of every owner.
     pub const fn aging(self) -> Kind<owner::Retention> {
         Kind::new(self.code)
     }

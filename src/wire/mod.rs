@@ -12,7 +12,6 @@ mod encode;
 mod error;
 pub mod frame;
 pub mod jid;
-pub mod link;
 pub mod media;
 pub mod media_retry;
 pub mod message;
@@ -26,6 +25,7 @@ pub mod prekeys;
 pub mod privacy_token;
 pub mod qr;
 pub mod reporting;
+pub mod transport;
 pub mod usync;
 
 pub use cert::{CertAuthority, verify_chain};

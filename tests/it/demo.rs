@@ -4,7 +4,7 @@ use std::process::Command;
 use wharf::demo::{DemoError, run};
 
 #[actix_web::test]
-async fn the_demo_tells_its_story_to_the_end() {
+async fn demo_runs_to_its_end() {
     let mut story = Vec::new();
     run(true, &mut |line| story.push(line.to_owned()), &mut |_| {}).await.unwrap();
     let story = story.join("\n");
@@ -25,7 +25,7 @@ async fn the_demo_tells_its_story_to_the_end() {
 }
 
 #[actix_web::test]
-async fn the_demo_stops_with_the_reason_when_the_server_is_taken_away() {
+async fn demo_stops_with_the_reason_when_the_server_goes_down() {
     let result = run(true, &mut |_| {}, &mut |stage| {
         let running = stage.running.take().unwrap();
         actix_web::rt::spawn(async move { running.stop().await.unwrap() });
@@ -41,7 +41,7 @@ fn the_program_exits_with_zero_after_one_round() {
 }
 
 #[test]
-fn an_unknown_setting_stops_the_program_with_its_nearest_neighbour() {
+fn unknown_setting_is_refused_with_the_nearest_known_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_wharf"))
         .arg("check-config")
         .env("WHARF__NETWORK__KNID", "sandbox")

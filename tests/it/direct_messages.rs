@@ -46,7 +46,7 @@ fn an_account_is_linked_by_the_text_of_its_code_and_comes_online() {
 }
 
 #[test]
-fn codes_are_replaced_in_time_and_run_out() {
+fn qr_codes_are_replaced_in_time_and_expire() {
     let mut net = Net::new();
     net.account("alice");
     net.start("alice");
@@ -94,7 +94,7 @@ fn a_received_event_names_the_sender_by_number_and_by_lid() {
 }
 
 #[test]
-fn what_the_own_phone_writes_is_reported_as_sent() {
+fn message_from_our_own_phone_is_reported_as_sent() {
     let mut net = two_accounts();
     net.world.write_text(ALICE, BOB, "by phone").unwrap();
     net.settle();
@@ -131,7 +131,7 @@ fn messages_sent_while_offline_go_out_in_order_after_the_reconnect() {
 }
 
 #[test]
-fn messages_received_while_offline_come_with_the_next_login() {
+fn messages_received_while_offline_are_delivered_with_the_next_login() {
     let mut net = two_accounts();
     net.stop("bob");
     net.settle();
@@ -144,7 +144,7 @@ fn messages_received_while_offline_come_with_the_next_login() {
 }
 
 #[test]
-fn what_is_written_during_a_login_comes_after_what_waited_for_it() {
+fn message_accepted_during_a_login_is_sent_after_the_queued_ones() {
     let mut net = two_accounts();
     net.world.create_phone("15550003333", None).unwrap();
     net.stop("bob");
@@ -173,7 +173,7 @@ fn a_crash_between_commit_and_wire_sends_the_same_bytes_and_the_phone_sees_the_m
 }
 
 #[test]
-fn a_message_delivered_again_makes_no_second_event_and_is_answered() {
+fn duplicate_delivery_makes_no_second_event_and_gets_a_receipt() {
     let mut net = two_accounts();
     net.cut("bob");
     net.send("alice", BOB, "hello");
@@ -188,7 +188,7 @@ fn a_message_delivered_again_makes_no_second_event_and_is_answered() {
 }
 
 #[test]
-fn an_account_restarted_from_its_records_is_online_by_itself() {
+fn restarted_account_comes_online_from_its_records() {
     let mut net = two_accounts();
     net.restart("alice");
     net.until("alice is online again", |net| net.state("alice") == AccountState::Online);
@@ -212,7 +212,7 @@ fn a_second_companion_of_the_same_phone_sees_both_sides() {
 }
 
 #[test]
-fn a_number_that_is_not_on_the_network_fails_with_its_meaning() {
+fn message_to_an_unregistered_number_fails_with_the_reason() {
     let mut net = two_accounts();
     let id = net.send("alice", "15559999999", "anyone?");
     net.settle();
@@ -257,7 +257,7 @@ fn the_same_idempotency_key_gives_one_message_and_another_body_is_refused() {
 }
 
 #[test]
-fn a_full_queue_refuses_and_loses_nothing_that_it_took() {
+fn full_queue_refuses_messages_and_keeps_accepted_ones() {
     let mut net = two_accounts();
     net.stop("alice");
     let mut accepted = 0;
@@ -273,7 +273,7 @@ fn a_full_queue_refuses_and_loses_nothing_that_it_took() {
 }
 
 #[test]
-fn an_idempotency_key_is_forgotten_after_a_day() {
+fn idempotency_key_expires_after_a_day() {
     let mut net = two_accounts();
     let send = |net: &mut Net| {
         let fingerprint = RequestFingerprint { request: [1; 32], body: [2; 32] };
@@ -300,7 +300,7 @@ fn a_service_with_another_root_is_refused_and_no_code_is_shown() {
 }
 
 #[test]
-fn a_message_that_cannot_be_decrypted_is_one_event_and_is_asked_for_again() {
+fn undecryptable_message_is_one_event_and_gets_a_retry_receipt() {
     let mut net = two_accounts();
     let stanza = |bytes: &[u8]| {
         Node::new("message")
@@ -315,10 +315,10 @@ fn a_message_that_cannot_be_decrypted_is_one_event_and_is_asked_for_again() {
         assert_eq!(net.events("alice", "message.undecryptable").len(), 1, "copy {copy}");
     }
     let asked = net.world.stanzas().filter(|log| log.stanza.contains("<retry ")).count();
-    assert_eq!(asked, 5, "it is asked for five times");
+    assert_eq!(asked, 5, "five retry receipts are sent");
 }
 
-/// The stanzas without what differs from run to run: ids, numbers, times.
+/// The stanzas without parts that differ from run to run: ids, numbers, times.
 fn story(net: &Net, device: &str) -> String {
     let mut lines = Vec::new();
     for log in net.world.stanzas().filter(|log| log.device.as_deref() == Some(device)) {
@@ -371,8 +371,8 @@ fn the_stanzas_of_a_login_and_a_first_message_are_the_golden_ones() {
     assert_eq!(story, golden.trim_end());
 }
 
-/// The id of the last question of this kind that the account has put to the service.
-fn last_question(net: &Net, xmlns: &str) -> String {
+/// The id of the account's last request of this kind.
+fn last_request(net: &Net, xmlns: &str) -> String {
     let xmlns = format!("xmlns=\"{xmlns}\"");
     let asked = net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.contains(&xmlns));
     let stanza = &asked.last().expect("the service was asked").stanza;
@@ -384,23 +384,23 @@ fn answer(id: String, content: Node) -> Node {
 }
 
 #[test]
-fn an_answer_that_makes_no_sense_holds_no_message_back() {
+fn malformed_response_holds_no_message_back() {
     let mut net = two_accounts();
     let id = net.send("alice", BOB, "hello");
-    let question = last_question(&net, "usync");
+    let question = last_request(&net, "usync");
     net.stanza("alice", answer(question, Node::new("nonsense")));
     net.settle();
     assert_eq!(net.message("alice", &id).status, MessageStatus::Read);
 }
 
 #[test]
-fn prekeys_that_make_no_session_are_asked_for_once() {
+fn unusable_prekeys_are_fetched_once() {
     let mut net = two_accounts();
     let id = net.send("alice", BOB, "hello");
     let device_list =
         || Node::new("devices").child(Node::new("device-list").child(Node::new("device").attr("id", "0")));
     let users = [BOB, ALICE].map(|number| Node::new("user").attr("jid", Jid::pn(number)).child(device_list()));
-    let question = last_question(&net, "usync");
+    let question = last_request(&net, "usync");
     net.stanza("alice", answer(question, Node::new("usync").child(Node::new("list").children(users))));
 
     let mut rng: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(5);
@@ -412,7 +412,7 @@ fn prekeys_that_make_no_session_are_asked_for_once() {
         Node::new("identity").bytes(*identity.public().0.as_bytes()),
         skey_node(SignedPreKeyId::FIRST, &low_order, &signature),
     ]);
-    let question = last_question(&net, "encrypt");
+    let question = last_request(&net, "encrypt");
     net.stanza("alice", answer(question, Node::new("list").child(user)));
     net.settle();
     let record = net.message("alice", &id);
@@ -446,7 +446,7 @@ fn every_record_is_written_by_its_owner_alone() {
 }
 
 #[test]
-fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_the_new_one() {
+fn signed_prekey_is_rotated_after_27_days_and_new_sessions_use_the_new_one() {
     let mut net = two_accounts();
     for name in ["alice", "bob"] {
         net.stop(name);
@@ -469,7 +469,7 @@ fn a_signed_prekey_of_27_days_is_replaced_at_the_next_login_and_newcomers_use_th
 }
 
 #[test]
-fn a_stanza_that_is_set_aside_is_acknowledged_even_when_it_makes_no_sense() {
+fn skipped_poison_stanza_is_acknowledged_even_if_malformed() {
     let mut net = two_accounts();
     net.poison("alice", Node::new("message").attr("from", Jid::pn(BOB)).attr("type", "text"));
     net.settle();
@@ -478,7 +478,7 @@ fn a_stanza_that_is_set_aside_is_acknowledged_even_when_it_makes_no_sense() {
 }
 
 #[test]
-fn messages_to_one_person_keep_their_order_whichever_address_they_name() {
+fn messages_to_one_contact_keep_their_order_across_phone_number_and_lid() {
     let mut net = two_accounts();
     net.send("alice", BOB, "0");
     net.settle();
@@ -488,14 +488,14 @@ fn messages_to_one_person_keep_their_order_whichever_address_they_name() {
     let asked = net.world.stanzas().filter(|log| log.stanza.contains("xmlns=\"usync\"")).last().unwrap();
     let id = asked.stanza.split_once(" id=\"").unwrap().1.split('"').next().unwrap().to_owned();
     net.send("alice", &lid, "2");
-    // The first is held up: the service has no answer for it this time.
+    // The first message is held up: its lookup gets no response.
     net.stanza("alice", Node::new("iq").attr("type", "error").attr("id", id));
     net.settle();
     assert_eq!(received(&net, "bob"), ["0", "1", "2"]);
 }
 
 #[test]
-fn a_session_left_under_the_phone_number_is_found_by_the_first_message() {
+fn session_stored_under_the_phone_number_decrypts_the_first_message() {
     let mut net = two_accounts();
     net.world.write_text(BOB, ALICE, "before").unwrap();
     net.settle();

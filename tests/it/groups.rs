@@ -1,4 +1,4 @@
-//! Accounts in groups, with phones and with each other; what could not be read, and what the service knows better.
+//! Accounts in groups, with phones and with each other: sender keys, retry receipts and resends, phash mismatches.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn phone_read(net: &Net, number: &str) -> Vec<String> {
     read.iter().map(|message| message.text.clone().unwrap_or_default()).collect()
 }
 
-/// How many devices the last message of this account to the group brought our key.
+/// The number of devices that got our sender key with this account's last message to the group.
 fn keys_in_last(net: &Net, number: &str, group: &str) -> usize {
     let of_account = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(number));
     let sent = net.world.stanzas().filter(|log| log.direction == "received" && of_account(&log.device));
@@ -67,7 +67,7 @@ fn a_text_to_a_group_is_read_by_every_phone_and_account_in_it_once() {
 }
 
 #[test]
-fn a_message_to_a_group_goes_on_to_sent_delivered_and_read_by_each_member() {
+fn status_of_a_group_message_rises_to_sent_delivered_and_read_for_each_member() {
     let (mut net, group) = crew();
     let id = net.send("alice", &group, "seen?");
     net.settle();
@@ -79,7 +79,7 @@ fn a_message_to_a_group_goes_on_to_sent_delivered_and_read_by_each_member() {
 }
 
 #[test]
-fn the_key_is_sent_once_to_each_device_and_survives_a_restart() {
+fn sender_key_is_distributed_once_to_each_device_and_survives_a_restart() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "first");
     assert_eq!(keys_in_last(&net, ALICE, &group), 4, "Bob's phone and account, Carol, and Alice's own phone");
@@ -93,7 +93,7 @@ fn the_key_is_sent_once_to_each_device_and_survives_a_restart() {
 }
 
 #[test]
-fn a_message_that_waits_for_what_is_known_of_its_group_outlives_connections() {
+fn message_waiting_for_group_metadata_survives_reconnects() {
     let (mut net, group) = crew();
     let questions = |net: &Net| net.asked.iter().filter(|iq| iq.is("xmlns", "w:g2")).count();
     net.send("alice", &group, "patient");
@@ -107,7 +107,7 @@ fn a_message_that_waits_for_what_is_known_of_its_group_outlives_connections() {
 }
 
 #[test]
-fn several_messages_at_once_bring_the_key_once() {
+fn messages_sent_together_distribute_the_sender_key_once() {
     let (mut net, group) = crew();
     for text in ["1", "2", "3"] {
         net.send("alice", &group, text);
@@ -118,7 +118,7 @@ fn several_messages_at_once_bring_the_key_once() {
 }
 
 #[test]
-fn a_member_with_a_new_phone_gets_the_key_with_the_next_message() {
+fn reinstalled_member_gets_the_sender_key_with_the_next_message() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "first");
     net.world.reinstall(CAROL).unwrap();
@@ -130,7 +130,7 @@ fn a_member_with_a_new_phone_gets_the_key_with_the_next_message() {
 }
 
 #[test]
-fn who_leaves_makes_a_new_key_and_who_joins_gets_the_one_there_is() {
+fn sender_key_is_rotated_when_a_member_leaves_and_kept_when_one_joins() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "all three");
     net.world.change_participants(&group, None, MemberChange::Remove, &[BOB.into()]).unwrap();
@@ -146,7 +146,7 @@ fn who_leaves_makes_a_new_key_and_who_joins_gets_the_one_there_is() {
 }
 
 #[test]
-fn a_message_that_could_not_be_read_is_asked_for_and_sent_again_to_that_device_alone() {
+fn retry_receipt_gets_a_resend_to_that_device_alone() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "first");
     net.world.add_fault(fault(FaultKind::Corrupt, BOB));
@@ -160,7 +160,7 @@ fn a_message_that_could_not_be_read_is_asked_for_and_sent_again_to_that_device_a
 }
 
 #[test]
-fn a_message_that_keeps_failing_is_read_with_a_new_session_from_the_keys_of_the_retry() {
+fn repeated_retry_receipt_gets_a_resend_in_a_new_session_from_its_keys() {
     let (mut net, _) = crew();
     net.send("alice", BOB, "hello");
     net.settle();
@@ -171,7 +171,7 @@ fn a_message_that_keeps_failing_is_read_with_a_new_session_from_the_keys_of_the_
 }
 
 #[test]
-fn a_message_is_not_sent_again_to_somebody_it_was_not_for() {
+fn retry_receipt_of_a_non_recipient_gets_no_resend() {
     let (mut net, _) = crew();
     let id = net.send("alice", BOB, "for bob alone");
     net.settle();
@@ -183,7 +183,7 @@ fn a_message_is_not_sent_again_to_somebody_it_was_not_for() {
 }
 
 #[test]
-fn an_account_restored_from_a_backup_makes_a_new_key_for_its_groups() {
+fn account_restored_from_a_backup_makes_new_sender_keys() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "before the backup");
     let backup = net.backup("alice");
@@ -197,7 +197,7 @@ fn an_account_restored_from_a_backup_makes_a_new_key_for_its_groups() {
 }
 
 #[test]
-fn devices_that_the_service_knows_better_are_asked_for_with_the_next_message() {
+fn phash_mismatch_queries_device_lists_with_the_next_message() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     net.linked("bob", BOB);
@@ -211,7 +211,7 @@ fn devices_that_the_service_knows_better_are_asked_for_with_the_next_message() {
 }
 
 #[test]
-fn a_group_that_we_are_not_in_fails_with_the_reason() {
+fn message_to_a_group_that_we_are_not_in_fails_with_the_reason() {
     let (mut net, group) = crew();
     net.world.change_participants(&group, None, MemberChange::Remove, &[ALICE.into()]).unwrap();
     net.settle();
@@ -222,7 +222,7 @@ fn a_group_that_we_are_not_in_fails_with_the_reason() {
 }
 
 #[test]
-fn a_quote_in_a_group_names_the_one_who_wrote_it() {
+fn quote_in_a_group_names_its_author() {
     let (mut net, group) = crew();
     let id = net.world.write_text(CAROL, &group, "who said that?").unwrap();
     net.settle();
@@ -235,7 +235,7 @@ fn a_quote_in_a_group_names_the_one_who_wrote_it() {
 }
 
 #[test]
-fn a_message_that_was_overtaken_by_the_next_one_with_the_key_is_asked_for_and_read() {
+fn message_overtaken_by_a_newer_sender_key_is_decrypted_after_a_retry_receipt() {
     let (mut net, group) = crew();
     net.world.add_fault(fault(FaultKind::Drop, BOB));
     send(&mut net, "alice", &group, "with the key, late");
@@ -247,7 +247,7 @@ fn a_message_that_was_overtaken_by_the_next_one_with_the_key_is_asked_for_and_re
 }
 
 #[test]
-fn a_device_that_nobody_has_told_of_is_heard_and_its_users_list_is_asked_for_once() {
+fn message_from_an_unlisted_device_is_delivered_and_its_device_list_is_queried_once() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "hello");
     let asked = |net: &Net| {
@@ -270,15 +270,15 @@ fn a_device_that_nobody_has_told_of_is_heard_and_its_users_list_is_asked_for_onc
     assert_eq!(received(&net, "second"), ["to the new one, too"]);
 }
 
-/// Carries what is under way until this account has asked for prekeys.
-fn until_prekeys_are_asked_for(net: &mut Net, number: &str) {
+/// Delivers outputs until this account has fetched prekeys.
+fn until_prekeys_are_fetched(net: &mut Net, number: &str) {
     let asked = |net: &Net| {
         let of_account = |device: &Option<String>| device.as_ref().is_some_and(|device| device.starts_with(number));
         let last = net.world.stanzas().filter(|log| log.direction == "received" && of_account(&log.device)).last();
         last.is_some_and(|log| log.stanza.contains("<key><user"))
     };
     while !asked(net) {
-        assert!(net.carry_one(), "prekeys were never asked for");
+        assert!(net.carry_one(), "prekeys were never fetched");
     }
 }
 
@@ -291,7 +291,7 @@ fn notification(kind: &'static str, from: &str) -> Node {
 fn a_device_list_that_changes_while_a_message_waits_for_prekeys_does_not_fail_the_message() {
     let (mut net, _) = crew();
     let id = net.send("alice", BOB, "patience");
-    until_prekeys_are_asked_for(&mut net, ALICE);
+    until_prekeys_are_fetched(&mut net, ALICE);
     let lid = net.world.phone(BOB).unwrap().lid;
     net.stanza("alice", notification("devices", &lid));
     net.settle();
@@ -300,7 +300,7 @@ fn a_device_list_that_changes_while_a_message_waits_for_prekeys_does_not_fail_th
 }
 
 #[test]
-fn what_one_acknowledgement_says_of_our_devices_does_not_fail_another_message() {
+fn phash_mismatch_of_one_message_does_not_fail_another() {
     let (mut net, _) = crew();
     send(&mut net, "alice", BOB, "hello");
     let swallow =
@@ -308,7 +308,7 @@ fn what_one_acknowledgement_says_of_our_devices_does_not_fail_another_message() 
     net.world.add_fault(swallow);
     let first = net.send("alice", BOB, "on its way");
     let id = net.send("alice", CAROL, "patience");
-    until_prekeys_are_asked_for(&mut net, ALICE);
+    until_prekeys_are_fetched(&mut net, ALICE);
     let ack = Node::new("ack").attr("class", "message").attr("id", first.to_string()).attr("phash", "2:another");
     net.stanza("alice", ack.attr("from", Jid::pn(BOB)));
     net.settle();
@@ -317,10 +317,10 @@ fn what_one_acknowledgement_says_of_our_devices_does_not_fail_another_message() 
 }
 
 #[test]
-fn a_group_that_changes_again_and_again_while_a_message_waits_does_not_fail_the_message() {
+fn repeated_changes_of_a_group_do_not_fail_a_queued_message() {
     let (mut net, group) = crew();
     let id = net.send("alice", &group, "patience");
-    until_prekeys_are_asked_for(&mut net, ALICE);
+    until_prekeys_are_fetched(&mut net, ALICE);
     for _ in 0..3 {
         net.stanza("alice", notification("w:gp2", &group));
         net.carry_one();
@@ -331,7 +331,7 @@ fn a_group_that_changes_again_and_again_while_a_message_waits_does_not_fail_the_
 }
 
 #[test]
-fn a_member_is_sent_a_message_again_although_the_group_has_changed_since() {
+fn resend_reaches_a_member_after_the_group_has_changed() {
     let (mut net, group) = crew();
     send(&mut net, "alice", &group, "first");
     net.world.add_fault(fault(FaultKind::Corrupt, BOB));
@@ -342,7 +342,7 @@ fn a_member_is_sent_a_message_again_although_the_group_has_changed_since() {
 }
 
 #[test]
-fn a_device_that_always_asks_for_the_first_time_is_sent_a_message_five_times_at_most() {
+fn retry_receipts_with_a_constant_count_get_five_resends_at_most() {
     let (mut net, _) = crew();
     let id = net.send("alice", BOB, "once");
     net.settle();
@@ -360,7 +360,7 @@ fn a_device_that_always_asks_for_the_first_time_is_sent_a_message_five_times_at_
 }
 
 #[test]
-fn a_bot_is_told_once_of_each_change_in_its_groups() {
+fn each_change_of_a_group_is_one_event() {
     let (mut net, group) = crew();
     net.world.add_fault(NewFault { count: Some(5), ..fault(FaultKind::Duplicate, ALICE) });
     net.world.change_participants(&group, None, MemberChange::Remove, &[BOB.into()]).unwrap();

@@ -1,4 +1,4 @@
-//! Linking by an eight-character code, and what else can happen while a device is being linked.
+//! Linking by an eight-character code, registration refresh, and a phone that does not sign.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn with_phone() -> Net {
     net
 }
 
-/// Asks for a code to type into Alice's phone.
+/// Requests a code to type into Alice's phone.
 fn code(net: &mut Net) -> String {
     net.pairing_code("alice", ALICE);
     net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
@@ -31,7 +31,7 @@ fn reason(net: &Net) -> String {
 }
 
 #[test]
-fn a_code_that_is_typed_links_the_account() {
+fn typed_pairing_code_links_the_account() {
     let mut net = with_phone();
     let code = code(&mut net);
     assert_eq!((code.len(), &code[4..5]), (9, "-"));
@@ -45,7 +45,7 @@ fn a_code_that_is_typed_links_the_account() {
 }
 
 #[test]
-fn an_account_that_is_linked_gets_no_code() {
+fn linked_account_gets_no_pairing_code() {
     let mut net = with_phone();
     let code = code(&mut net);
     net.world.enter_code(ALICE, &code).unwrap();
@@ -55,7 +55,7 @@ fn an_account_that_is_linked_gets_no_code() {
 }
 
 #[test]
-fn a_number_that_nobody_has_gets_no_code() {
+fn unregistered_number_gets_no_pairing_code() {
     let mut net = with_phone();
     net.pairing_code("alice", BOB);
     net.settle();
@@ -64,7 +64,7 @@ fn a_number_that_nobody_has_gets_no_code() {
 }
 
 #[test]
-fn a_wrong_code_can_be_corrected_twice() {
+fn wrong_pairing_code_can_be_corrected_twice() {
     let mut net = with_phone();
     let code = code(&mut net);
     for _ in 0..2 {
@@ -85,7 +85,7 @@ fn a_wrong_code_can_be_corrected_twice() {
 }
 
 #[test]
-fn a_code_is_good_for_three_minutes_and_outlives_the_qr_codes() {
+fn pairing_code_is_valid_for_three_minutes_and_outlives_the_qr_codes() {
     let mut net = with_phone();
     let code = code(&mut net);
     net.pass(Duration::from_secs(170));
@@ -101,7 +101,7 @@ fn a_code_is_good_for_three_minutes_and_outlives_the_qr_codes() {
 }
 
 #[test]
-fn a_qr_code_that_is_scanned_while_a_code_is_shown_links_as_well() {
+fn qr_code_scanned_while_a_pairing_code_is_shown_links_the_account() {
     let mut net = with_phone();
     code(&mut net);
     let qr = net.code("alice").unwrap();
@@ -110,7 +110,7 @@ fn a_qr_code_that_is_scanned_while_a_code_is_shown_links_as_well() {
 }
 
 #[test]
-fn stop_tells_who_waits_for_a_code() {
+fn stop_refuses_a_pending_pairing_code() {
     let mut net = with_phone();
     net.pairing_code("alice", ALICE);
     net.stop("alice");
@@ -118,7 +118,7 @@ fn stop_tells_who_waits_for_a_code() {
 }
 
 #[test]
-fn a_refresh_draws_the_same_reference_with_another_secret() {
+fn registration_refresh_keeps_the_reference_and_replaces_the_secret() {
     let mut net = with_phone();
     net.start("alice");
     net.until("a code is shown", |net| net.code("alice").is_some());
@@ -143,11 +143,11 @@ fn a_refresh_draws_the_same_reference_with_another_secret() {
 }
 
 #[test]
-fn a_phone_that_does_not_vouch_in_time_ends_the_attempt() {
+fn linking_fails_if_the_phone_does_not_sign_in_time() {
     let mut net = with_phone();
     let code = code(&mut net);
     net.world.enter_code(ALICE, &code).unwrap();
-    // The notification of the phone has come; what the service would send after it does not.
+    // The notification of the phone has arrived; the pair-success that should follow does not.
     net.carry_one();
     let proof = |net: &Net| {
         net.asked

@@ -1,4 +1,4 @@
-//! What may stand in a log: no message, no whole phone number, no key; and what must.
+//! Logs: no message, no full phone number and no key at any level; state changes at `info`.
 
 use crate::full_disk::{configured, port, up};
 use crate::served::{Client, KEY, Served, until};
@@ -14,7 +14,7 @@ use wharf::base::hooks::Point;
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
-/// Numbers that the service does not know, and a group of the old form, which names its creator.
+/// Numbers unknown to the service, and a group of the old form, which names its creator.
 const STRANGER: &str = "15550008888";
 const UNLINKED: &str = "15550009999";
 const CREATOR: &str = "15550007777";
@@ -77,7 +77,7 @@ async fn log_of_every_level_holds_no_secret() {
     }
 }
 
-/// Requests that the server or the service refuses. Returns secrets that came up in between.
+/// Sends requests that the server or the service refuses. Returns the secrets in their answers.
 async fn refusals(it: &Served) -> Vec<String> {
     let client = &it.client;
     client.try_send(client.text("alice", STRANGER, "planted-to-nobody")).await.unwrap();
@@ -90,7 +90,7 @@ async fn refusals(it: &Served) -> Vec<String> {
     assert_eq!(unknown.status, 404);
     let keyless = client.http.get(format!("{}/v1/accounts", client.wharf)).bearer_auth("planted-key");
     assert_eq!(client.try_send(keyless).await.unwrap().status, 401);
-    // Bob's phone takes a code; a number without a phone is refused by the service.
+    // Bob's phone accepts a code; the service refuses one for an unregistered number.
     let mut codes = Vec::new();
     for (account, number) in [("coded", BOB), ("unlinked", UNLINKED)] {
         assert_eq!(client.post("/v1/accounts", json!({ "id": account })).await.status, 201);
@@ -124,7 +124,7 @@ fn lines(folder: &Path) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The last line about alice that tells of this state.
+/// The last line about alice with this state.
 fn change_to(folder: &Path, state: &str) -> Option<Value> {
     let lines = lines(folder).into_iter().rev().map(|mut line| line["fields"].take());
     let is_it = |fields: &Value| fields["message"] == "account state changed" && fields["account"] == "alice";
@@ -165,7 +165,7 @@ async fn removed_device_is_logged_with_the_reason() {
     let sandbox = start_sandbox("127.0.0.1:0").unwrap();
     let (port, url) = (port(), sandbox.ws_url());
     let client = Client::new(format!("http://127.0.0.1:{port}"), format!("http://{}", sandbox.address));
-    // At this level dependencies have much to say, too.
+    // At this level dependencies log a lot, too.
     let settings = [("WHARF__LOG", "debug"), ("WHARF__LOG_FORMAT", "json")];
     let mut server = serve(folder.path(), port, &url, &settings);
     up(&client).await;

@@ -1,5 +1,6 @@
 //! Wharf's integration tests, one binary.
 
+mod backlog;
 mod backup;
 mod calls;
 mod connection;
@@ -10,7 +11,6 @@ mod direct_messages;
 mod faults;
 mod full_disk;
 mod groups;
-mod hearing;
 mod layering;
 mod linking;
 mod logs;

@@ -20,14 +20,14 @@ use wharf::base::time::{Moment, Timestamp};
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Batch, ChangeSet, Engine, Kind, MemoryEngine, Owner, Records, Rows};
-use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::ClientVersion;
+use wharf::wire::transport::{ClientEvent, ClientTransport};
 use wharf::wire::{Jid, Node};
 
 pub struct Account {
     pub local: Local,
     engine: Arc<MemoryEngine>,
-    link: Option<(ConnectionId, Generation, ClientLink)>,
+    link: Option<(ConnectionId, Generation, ClientTransport)>,
     /// Replies by the token of their command.
     replies: Vec<(u64, Reply)>,
     last_token: u64,
@@ -36,17 +36,17 @@ pub struct Account {
 
 pub struct Net {
     pub now: Timestamp,
-    /// How far the wall clock of accounts is ahead: somebody has set it.
+    /// How far the system clock of accounts was set ahead.
     pub clock_set_ahead: Duration,
     pub world: World,
     pub accounts: BTreeMap<&'static str, Account>,
-    /// Questions that accounts have asked the service, in order.
+    /// Requests that accounts have sent to the service, in order.
     pub asked: Vec<Node>,
-    /// The last message that an account was sent.
-    pub heard: Option<Node>,
+    /// The last message stanza that an account received.
+    pub last_message: Option<Node>,
     /// Receipts that accounts have written.
     pub receipts: Vec<Node>,
-    /// What accounts have counted.
+    /// Counters that accounts have incremented.
     pub counters: Vec<Counter>,
     /// Runs every turn of an account: benches measure it.
     pub around_turn: fn(&mut dyn FnMut()),
@@ -80,7 +80,7 @@ impl Net {
             world,
             accounts: BTreeMap::new(),
             asked: Vec::new(),
-            heard: None,
+            last_message: None,
             receipts: Vec::new(),
             counters: Vec::new(),
             around_turn,
@@ -132,7 +132,7 @@ impl Net {
         self.accounts[name].local.router.view()
     }
 
-    /// Hands out the answer of a command that was not answered at once.
+    /// Takes the answer of a command that was not answered at once.
     pub fn answer<T: 'static, E: 'static>(&mut self, name: &str) -> Option<Result<T, E>> {
         let oldest = self.accounts[name].replies.first()?.0;
         self.answer_to(name, oldest)
@@ -149,7 +149,7 @@ impl Net {
         self.accounts[name].local.router.view().state
     }
 
-    /// Loads the account anew from what it committed, as after a crash.
+    /// Reloads the account from its committed records, as after a crash.
     pub fn restart(&mut self, name: &'static str) {
         self.cut(name);
         let (engine, seed) = (self.accounts[name].engine.clone(), self.accounts[name].seed + 1000);
@@ -159,7 +159,7 @@ impl Net {
         self.call(name, |reply| Connection::Resume { reply }.into());
     }
 
-    /// All that the account has stored.
+    /// All records of the account.
     pub fn backup(&self, name: &str) -> Rows {
         self.accounts[name].engine.copy(&[]).unwrap()
     }
@@ -172,7 +172,7 @@ impl Net {
         });
     }
 
-    /// Loads the account from an earlier copy of its records, as nobody should.
+    /// Loads the account from an earlier copy of its records without the preparation of a restore, which is unsafe.
     pub fn start_copy(&mut self, name: &'static str, copy: Rows) {
         self.load_copy(name, copy, |_, _| {});
     }
@@ -186,14 +186,14 @@ impl Net {
         self.restart(name);
     }
 
-    /// Cuts the account's connection without its knowing.
+    /// Cuts the account's connection without an error on its side.
     pub fn cut(&mut self, name: &str) {
         if let Some((id, ..)) = self.accounts.get_mut(name).unwrap().link.take() {
             self.world.closed(id);
         }
     }
 
-    /// The service goes silent on the account's connection: nothing comes any more, and nobody is told.
+    /// The service sends nothing more on the account's connection, without closing it.
     pub fn silence(&mut self, name: &str) {
         if let Some((id, ..)) = &self.accounts[name].link {
             let id = *id;
@@ -272,13 +272,13 @@ impl Net {
         self.send_text(name, to, Text { body: body.into(), ..Text::default() })
     }
 
-    /// An answer to the message with this id.
+    /// Sends a reply that quotes the message with this id.
     pub fn quote(&mut self, name: &str, to: &str, body: &str, quoted: &str) -> MessageId {
         let quoted_id = Some(quoted.to_owned());
         self.send_text(name, to, Text { body: body.into(), quoted_id, ..Text::default() })
     }
 
-    /// A status that these people may see.
+    /// Sends a status to these recipients.
     pub fn status(&mut self, name: &str, body: &str, readers: &[&str]) -> MessageId {
         let recipients = readers.iter().map(|reader| Jid::pn(*reader)).collect();
         let text = Text { body: body.into(), ..Text::default() };
@@ -314,19 +314,19 @@ impl Net {
         bodies.map(|body| serde_json::from_str::<Value>(body).unwrap()["data"].take()).collect()
     }
 
-    /// Hands the account a stanza as if the service had sent it.
+    /// Gives the account a stanza, as the service would.
     pub fn stanza(&mut self, name: &str, node: Node) {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         self.input(name, Input::Stanza(generation, Box::new(node)));
     }
 
-    /// The same, as one that has brought the account down before.
+    /// Gives the account a poison stanza, which it skips.
     pub fn poison(&mut self, name: &str, node: Node) {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         self.input(name, Input::Poison(generation, Box::new(node)));
     }
 
-    /// The account's connection is closed, and it is told.
+    /// Closes the account's connection with an error on its side.
     pub fn disconnect(&mut self, name: &str) {
         let (id, generation, _) = self.accounts.get_mut(name).unwrap().link.take().expect("the account is connected");
         self.world.closed(id);
@@ -342,7 +342,7 @@ impl Net {
         records.commit(Batch::default(), account.local.store().account(), writes).unwrap();
     }
 
-    /// Hands the account a stanza that ends its turn with an error.
+    /// Gives the account a stanza that ends its turn with an error.
     pub fn failing_stanza(&mut self, name: &str, node: Node) -> AccountError {
         let generation = self.accounts[name].link.as_ref().expect("the account is connected").1;
         let account = self.accounts.get_mut(name).unwrap();
@@ -363,7 +363,7 @@ impl Net {
         match effect {
             Effect::Connect { generation, keys, payload, routing_info } => {
                 let ephemeral = KeyPair::generate(&mut self.rng);
-                let mut link = ClientLink::connect(keys, payload, ephemeral, routing_info.as_deref()).unwrap();
+                let mut link = ClientTransport::connect(keys, payload, ephemeral, routing_info.as_deref()).unwrap();
                 self.next_connection += 1;
                 let id = ConnectionId(self.next_connection);
                 self.world.connected(id);
@@ -396,7 +396,7 @@ impl Net {
         }
     }
 
-    /// Carries one output of the service; false when there is none.
+    /// Delivers one output of the service; false when there is none.
     pub fn carry_one(&mut self) -> bool {
         let Some(output) = self.world.next_output() else { return false };
         match output {
@@ -437,7 +437,7 @@ impl Net {
             if let ClientEvent::Stanza(node) = &event
                 && node.tag == "message"
             {
-                self.heard = Some(node.clone());
+                self.last_message = Some(node.clone());
             }
             self.input(
                 name,
@@ -449,7 +449,7 @@ impl Net {
         }
     }
 
-    /// One thing happens: an output is carried, or somebody's time has come, or time moves to the next deadline before `end`.
+    /// Takes one step: delivers an output, runs a due deadline, or advances time to the next deadline before `end`.
     fn one_thing(&mut self, end: Timestamp) -> bool {
         if self.carry_one() {
             return true;
@@ -470,7 +470,7 @@ impl Net {
         true
     }
 
-    /// Lets this much time pass.
+    /// Advances time by this much.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.plus(time);
         while self.one_thing(end) {}
@@ -478,12 +478,12 @@ impl Net {
         self.world.advance(end);
     }
 
-    /// Lets what is under way arrive.
+    /// Advances time until everything under way has arrived.
     pub fn settle(&mut self) {
         self.pass(Duration::from_secs(5));
     }
 
-    /// Lets time pass until the condition holds; ten virtual minutes at most.
+    /// Advances time until the condition holds; ten virtual minutes at most.
     pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let end = self.now.plus(Duration::from_secs(600));
         while !holds(self) {

@@ -1,4 +1,4 @@
-//! The sandbox as a program: what it keeps, TLS, and its media host.
+//! The sandbox as a program: stored state, TLS, and its media host.
 
 use crate::full_disk::port;
 use crate::served::{Client, KEY, MASTER_KEY, until};
@@ -16,7 +16,7 @@ use wharf::storage::{MasterKey, MemoryEngine};
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 
-/// The real program on this port, up.
+/// Starts the real program on this port.
 async fn sandbox(port: u16, media: u16, data: &Path) -> Child {
     let child = Command::new(env!("CARGO_BIN_EXE_wharf"))
         .args(["sandbox", "--listen", &format!("127.0.0.1:{port}"), "--media", &format!("127.0.0.1:{media}"), "--data"])
@@ -48,7 +48,7 @@ fn trusting(pem: &str) -> reqwest::Client {
 }
 
 #[actix_web::test]
-async fn a_sandbox_that_was_killed_goes_on_where_it_was() {
+async fn killed_sandbox_continues_from_its_stored_state() {
     let folder = tempfile::tempdir().unwrap();
     let (control, media) = (port(), port());
     let mut first = sandbox(control, media, folder.path()).await;
@@ -90,7 +90,7 @@ async fn a_sandbox_that_was_killed_goes_on_where_it_was() {
 }
 
 #[actix_web::test]
-async fn over_tls_an_account_links_and_talks_when_it_is_told_the_authority() {
+async fn account_links_and_sends_over_tls_with_a_configured_authority() {
     let folder = tempfile::tempdir().unwrap();
     let options = SandboxOptions {
         listen: "127.0.0.1:0".into(),
@@ -156,7 +156,7 @@ async fn media_are_uploaded_once_and_fetched_whole_or_in_parts() {
 }
 
 #[actix_web::test]
-async fn what_is_not_what_its_token_says_is_not_kept() {
+async fn upload_that_does_not_match_its_token_is_refused() {
     let (sandbox, http, host, _) = media_host().await;
     let path = format!("https://{host}/mms/document/{}", token(b"announced"));
     assert_eq!(http.post(&path).body("another").send().await.unwrap().status(), 400);
@@ -166,12 +166,12 @@ async fn what_is_not_what_its_token_says_is_not_kept() {
 }
 
 #[actix_web::test]
-async fn an_upload_that_was_cut_short_goes_on_where_it_was() {
+async fn interrupted_upload_is_resumed() {
     let (sandbox, http, host, ca) = media_host().await;
     let body: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
     let (address, path) = (host.clone(), format!("/mms/video/{}?auth=a", token(&body)));
     let (head, first) = (path.clone(), body[..40_000].to_vec());
-    // As a client whose connection breaks: it has promised more than it sends.
+    // As a client whose connection breaks: the announced length is larger than what it sends.
     tokio::task::spawn_blocking(move || {
         let mut roots = rustls::RootCertStore::empty();
         use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -191,7 +191,7 @@ async fn an_upload_that_was_cut_short_goes_on_where_it_was() {
     .await
     .unwrap();
     let url = format!("https://{host}{path}");
-    let offset = until("what came is kept", async || {
+    let offset = until("the received part is stored", async || {
         let answer = http.post(format!("{url}&resume=1")).send().await.unwrap();
         let answer: serde_json::Value = answer.json().await.unwrap();
         answer["resume"].as_str()?.parse::<usize>().ok()
@@ -206,7 +206,7 @@ async fn an_upload_that_was_cut_short_goes_on_where_it_was() {
 }
 
 #[actix_web::test]
-async fn a_medium_that_a_person_sends_is_encrypted_uploaded_and_opened_by_the_other_phone() {
+async fn medium_sent_by_a_phone_is_encrypted_uploaded_and_decrypted_by_the_other() {
     let (sandbox, http, _, _) = media_host().await;
     let mut client = Client::new(String::new(), sandbox.control_url());
     client.http = http;
@@ -226,7 +226,7 @@ async fn a_medium_that_a_person_sends_is_encrypted_uploaded_and_opened_by_the_ot
 }
 
 #[actix_web::test]
-async fn what_the_control_api_cannot_do_is_answered_with_the_reason() {
+async fn invalid_control_request_is_refused_with_the_reason() {
     let sandbox = wharf::app::start_sandbox("127.0.0.1:0").unwrap();
     let client = Client::new(String::new(), sandbox.control_url());
     client.phone(ALICE).await;

@@ -1,4 +1,4 @@
-//! Linking with a passkey: the whole ceremony, and each way in which it fails.
+//! Linking with a passkey: the whole ceremony, and each of its failures.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use wharf::wire::{Jid, Node};
 
 const ALICE: &str = "15550001111";
 
-/// Alice's phone demands a passkey; her account has been scanned.
+/// Alice's phone requires a passkey, and has scanned the account's code.
 fn scanned(change: impl FnOnce(&mut PasskeyPolicy)) -> Net {
     let mut net = demanding(change);
     net.start("alice");
@@ -35,7 +35,7 @@ fn asked(net: &mut Net) {
     net.until("a passkey is asked for", |net| net.state("alice") == AccountState::PasskeyRequired);
 }
 
-/// The person proves themselves in a browser.
+/// Sends the assertion of the person's browser.
 fn assertion(net: &mut Net) -> Assertion {
     let options = net.view("alice").passkey.as_ref().unwrap().options.clone().unwrap();
     assert_eq!(options["rpId"], "whatsapp.com");
@@ -72,7 +72,7 @@ fn stopped_with(net: &mut Net, reason: &str) {
 }
 
 #[test]
-fn a_scanned_code_and_a_passkey_link_the_account_without_another_code() {
+fn qr_code_and_passkey_link_the_account_without_comparing_codes() {
     let mut net = scanned(|_| {});
     asked(&mut net);
     assert_eq!(net.code("alice"), None, "the qr codes rest");
@@ -84,7 +84,7 @@ fn a_scanned_code_and_a_passkey_link_the_account_without_another_code() {
 }
 
 #[test]
-fn the_options_are_asked_for_where_the_demand_has_none() {
+fn options_are_requested_if_the_notification_has_none() {
     let mut net = scanned(|policy| policy.ask_for_options = true);
     asked(&mut net);
     prove(&mut net);
@@ -92,7 +92,7 @@ fn the_options_are_asked_for_where_the_demand_has_none() {
 }
 
 #[test]
-fn a_code_that_was_typed_is_followed_by_the_passkey() {
+fn pairing_code_and_passkey_link_the_account() {
     let mut net = demanding(|policy| policy.hello_first = true);
     net.pairing_code("alice", ALICE);
     net.until("there is a code", |net| net.view("alice").pairing_code.is_some());
@@ -121,7 +121,7 @@ fn after_five_minutes_the_codes_are_compared() {
 }
 
 #[test]
-fn a_phone_that_shows_another_code_is_declined_and_linking_begins_anew() {
+fn declined_comparison_of_codes_restarts_linking() {
     let mut net = scanned(fault(PasskeyFault::Mismatch));
     asked(&mut net);
     net.pass(Duration::from_secs(310));
@@ -136,7 +136,7 @@ fn a_phone_that_shows_another_code_is_declined_and_linking_begins_anew() {
 }
 
 #[test]
-fn a_confirmation_that_comes_too_early_does_not_drop_the_attempt() {
+fn early_confirmation_does_not_end_the_attempt() {
     let mut net = scanned(|_| {});
     assert_eq!(confirm(&mut net), Some(Err(LinkingError::NoPasskey)));
     asked(&mut net);
@@ -146,7 +146,7 @@ fn a_confirmation_that_comes_too_early_does_not_drop_the_attempt() {
 }
 
 #[test]
-fn a_continuation_that_belongs_to_nothing_does_not_drop_the_attempt() {
+fn unexpected_continuation_does_not_end_the_attempt() {
     let mut net = scanned(|_| {});
     asked(&mut net);
     let identity = [&[0x0a, 32][..], &[9; 32], &[0x12, 32], &[7; 32]].concat();
@@ -177,7 +177,7 @@ fn a_second_assertion_is_refused_while_the_first_is_under_way() {
 }
 
 #[test]
-fn a_phone_that_does_not_go_on_is_a_failure_of_its_own() {
+fn missing_continuation_of_the_phone_is_a_separate_failure() {
     let mut net = scanned(fault(PasskeyFault::Silence));
     asked(&mut net);
     prove(&mut net);
@@ -186,7 +186,7 @@ fn a_phone_that_does_not_go_on_is_a_failure_of_its_own() {
 }
 
 #[test]
-fn a_challenge_that_nobody_answers_expires() {
+fn unanswered_challenge_expires() {
     let mut net = scanned(|_| {});
     asked(&mut net);
     net.pass(Duration::from_secs(601));
@@ -194,7 +194,7 @@ fn a_challenge_that_nobody_answers_expires() {
 }
 
 #[test]
-fn what_the_service_refuses_is_named() {
+fn step_refused_by_the_service_is_named() {
     for (step, reason) in [
         (PasskeyStep::Reference, "passkey_refused: reference (429)"),
         (PasskeyStep::Assertion, "passkey_refused: assertion (429)"),
@@ -229,7 +229,7 @@ fn an_assertion_for_another_challenge_is_refused() {
 }
 
 #[test]
-fn a_connection_that_ends_ends_the_attempt_and_another_begins() {
+fn closed_connection_ends_the_attempt_and_the_next_one_begins_another() {
     let mut net = scanned(fault(PasskeyFault::Disconnect));
     asked(&mut net);
     prove(&mut net);
@@ -244,7 +244,7 @@ fn a_connection_that_ends_ends_the_attempt_and_another_begins() {
 }
 
 #[test]
-fn nothing_of_the_ceremony_is_printed() {
+fn debug_output_and_events_hold_no_secret_of_the_ceremony() {
     let mut net = scanned(|_| {});
     asked(&mut net);
     let view = net.view("alice").clone();

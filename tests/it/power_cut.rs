@@ -87,7 +87,7 @@ impl Engine for Disk {
 }
 
 #[actix_web::test]
-async fn no_answer_and_nothing_on_the_wire_comes_before_its_sync() {
+async fn answers_and_stanzas_wait_for_the_sync_of_their_commit() {
     let disk = Arc::new(Disk::default());
     let it = Served::with(Parts { engine: Some(disk.clone()), ..Parts::default() }).await;
     it.client.linked("alice", ALICE).await;

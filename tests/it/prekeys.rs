@@ -1,4 +1,4 @@
-//! Our prekeys at the service: when they are uploaded, and what becomes of an upload that fails.
+//! Our prekeys at the service: uploads, their retries with back-off, and the digest.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn uploads(net: &Net) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_batch_that_was_refused_is_offered_again_as_it_is_after_a_growing_while() {
+fn refused_batch_is_uploaded_again_unchanged_with_back_off() {
     let mut net = Net::new();
     net.account("alice");
     fault(&mut net, FaultKind::RefusePrekeys { code: 503 }, 3);
@@ -36,11 +36,11 @@ fn a_batch_that_was_refused_is_offered_again_as_it_is_after_a_growing_while() {
     assert!(!net.view("alice").prekeys_due);
     assert!(offered.iter().all(|keys| *keys == offered[0]), "the same keys");
     net.pass(Duration::from_secs(700));
-    assert_eq!(uploads(&net).len(), 4, "the last one was taken");
+    assert_eq!(uploads(&net).len(), 4, "the last one was accepted");
 }
 
 #[test]
-fn a_restart_between_offers_keeps_the_batch() {
+fn requeued_batch_survives_a_restart() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     fault(&mut net, FaultKind::RefusePrekeys { code: 503 }, 50);
@@ -77,7 +77,7 @@ fn a_fresh_batch_is_uploaded_on_request_now_or_with_the_next_login() {
 }
 
 #[test]
-fn a_service_that_holds_nothing_is_given_everything_anew() {
+fn service_without_our_prekeys_gets_them_all_again() {
     for (code, uploaded) in [(404, 2), (406, 1), (503, 1)] {
         let mut net = Net::new();
         net.linked("alice", ALICE);
@@ -90,7 +90,7 @@ fn a_service_that_holds_nothing_is_given_everything_anew() {
 }
 
 #[test]
-fn what_the_service_holds_is_compared_once_for_each_login() {
+fn digest_is_verified_once_for_each_login() {
     let mut net = Net::new();
     net.linked("alice", ALICE);
     let asked = |net: &Net| {

@@ -1,4 +1,4 @@
-//! Every cause of "waiting for this message" that is in our hands, and that the message arrives readable in the end, once.
+//! Every cause of "waiting for this message" on our side: in the end the message is decrypted, once.
 //!
 //! `docs/coverage.md` has the table of causes.
 
@@ -13,7 +13,7 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-/// Alice and Bob as accounts, and Carol's phone; everybody has talked with everybody.
+/// Alice and Bob as accounts and Carol's phone, with sessions between all of them.
 fn talking() -> Net {
     let mut net = strangers();
     for (from, to) in [("alice", BOB), ("bob", ALICE), ("alice", CAROL), ("bob", CAROL)] {
@@ -36,7 +36,7 @@ fn strangers() -> Net {
     net
 }
 
-/// The account loses all its records of a kind, as no account should.
+/// Deletes all records of a kind from the account.
 fn lose(net: &mut Net, name: &'static str, kind: u8) {
     let left = net.backup(name).into_iter().filter(|(key, _)| key[16] != kind).collect();
     net.start_copy(name, left);
@@ -48,7 +48,7 @@ fn fault(net: &mut Net, kind: FaultKind, account: &str, count: u32) {
 }
 
 /// Bob and Carol write to Alice: she reads both, once.
-fn alice_hears(net: &mut Net) {
+fn alice_reads(net: &mut Net) {
     net.send("bob", ALICE, "from bob");
     net.world.write_text(CAROL, ALICE, "from carol").unwrap();
     net.settle();
@@ -58,7 +58,7 @@ fn alice_hears(net: &mut Net) {
 }
 
 /// Alice writes to Bob and Carol: all their devices read it, once.
-fn alice_is_heard(net: &mut Net) {
+fn alice_is_read(net: &mut Net) {
     for number in [BOB, CAROL] {
         net.send("alice", number, "from alice");
     }
@@ -77,27 +77,27 @@ fn phone_read(net: &Net, number: &str, text: &str) -> usize {
     net.world.phone_messages(number).unwrap().iter().filter(|message| message.text.as_deref() == Some(text)).count()
 }
 
-fn counted(net: &Net, incident: Counter) -> usize {
-    net.counters.iter().filter(|counted| **counted == incident).count()
+fn counted(net: &Net, counter: Counter) -> usize {
+    net.counters.iter().filter(|counted| **counted == counter).count()
 }
 
 #[test]
 fn our_sessions_are_lost() {
     let mut net = talking();
     lose(&mut net, "alice", kind::SESSION.code());
-    alice_hears(&mut net);
+    alice_reads(&mut net);
     assert_eq!(net.events("alice", "message.undecryptable").len(), 2, "one event for each, and then the message");
     let mut net = talking();
     lose(&mut net, "alice", kind::SESSION.code());
-    alice_is_heard(&mut net);
+    alice_is_read(&mut net);
 }
 
 #[test]
 fn the_peers_sessions_are_lost() {
     let mut net = talking();
     lose(&mut net, "bob", kind::SESSION.code());
-    alice_is_heard(&mut net);
-    alice_hears(&mut net);
+    alice_is_read(&mut net);
+    alice_reads(&mut net);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn our_own_sender_key_is_lost() {
 fn the_prekey_that_a_first_message_names_is_gone() {
     let mut net = strangers();
     lose(&mut net, "alice", kind::PREKEY_BLOCK.code());
-    alice_hears(&mut net);
+    alice_reads(&mut net);
     assert!(counted(&net, Counter::RetrySent) >= 2);
 }
 
@@ -149,8 +149,8 @@ fn the_peer_was_restored_from_a_backup() {
     }
     net.restore("bob", old);
     net.settle();
-    alice_is_heard(&mut net);
-    alice_hears(&mut net);
+    alice_is_read(&mut net);
+    alice_reads(&mut net);
 }
 
 #[test]
@@ -164,35 +164,35 @@ fn we_were_restored_from_a_backup() {
     }
     net.restore("alice", old);
     net.settle();
-    alice_hears(&mut net);
-    alice_is_heard(&mut net);
+    alice_reads(&mut net);
+    alice_is_read(&mut net);
 }
 
 #[test]
-fn the_peers_identity_changes_and_we_are_told() {
+fn the_peers_identity_changes_with_a_notification() {
     let mut net = talking();
     net.world.reinstall(CAROL).unwrap();
     net.settle();
     assert_eq!(net.events("alice", "identity.changed").len(), 1);
-    alice_is_heard(&mut net);
-    alice_hears(&mut net);
+    alice_is_read(&mut net);
+    alice_reads(&mut net);
     assert_eq!(net.events("alice", "identity.changed").len(), 1, "once is enough");
     assert!(net.events("alice", "message.undecryptable").is_empty());
 }
 
 #[test]
-fn the_peers_identity_changes_and_nobody_tells_us() {
+fn the_peers_identity_changes_without_a_notification() {
     let mut net = talking();
     fault(&mut net, FaultKind::Drop, ALICE, 1);
     net.world.reinstall(CAROL).unwrap();
     net.settle();
-    alice_is_heard(&mut net);
+    alice_is_read(&mut net);
     assert_eq!(net.events("alice", "identity.changed").len(), 1);
     let mut net = talking();
     fault(&mut net, FaultKind::Drop, ALICE, 1);
     net.world.reinstall(CAROL).unwrap();
     net.settle();
-    alice_hears(&mut net);
+    alice_reads(&mut net);
 }
 
 #[test]
@@ -201,15 +201,15 @@ fn messages_are_reordered() {
     for _ in 0..3 {
         fault(&mut net, FaultKind::Reorder, ALICE, 1);
     }
-    alice_hears(&mut net);
+    alice_reads(&mut net);
 }
 
 #[test]
-fn messages_come_twice() {
+fn messages_are_duplicated() {
     let mut net = talking();
     fault(&mut net, FaultKind::Duplicate, ALICE, 4);
-    alice_hears(&mut net);
-    alice_is_heard(&mut net);
+    alice_reads(&mut net);
+    alice_is_read(&mut net);
 }
 
 #[test]
@@ -225,11 +225,11 @@ fn ciphertexts_are_corrupted_up_to_four_times() {
 }
 
 #[test]
-fn a_new_message_whose_damaged_counter_is_an_old_one_is_asked_for_again() {
+fn new_message_with_the_counter_of_an_old_one_gets_a_retry_receipt() {
     let mut net = talking();
     net.world.write_text(CAROL, ALICE, "earlier").unwrap();
     net.settle();
-    let earlier = net.heard.clone().unwrap();
+    let earlier = net.last_message.clone().unwrap();
     let damaged = Node::new("message")
         .attr("from", earlier.require_jid("from").unwrap())
         .attr("id", "3EB0DAMAGED")
@@ -246,12 +246,12 @@ fn a_new_message_whose_damaged_counter_is_an_old_one_is_asked_for_again() {
 fn the_service_gives_out_no_one_time_prekeys() {
     let mut net = strangers();
     fault(&mut net, FaultKind::EmptyPrekeys, ALICE, 10);
-    alice_hears(&mut net);
+    alice_reads(&mut net);
     assert!(net.events("alice", "message.undecryptable").is_empty());
 }
 
 #[test]
-fn a_device_asks_without_end_and_is_not_answered_without_end() {
+fn retry_receipts_beyond_the_limit_get_no_resend() {
     let mut net = talking();
     let id = net.send("alice", CAROL, "once more");
     net.settle();
@@ -270,7 +270,7 @@ fn a_device_asks_without_end_and_is_not_answered_without_end() {
 }
 
 #[test]
-fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
+fn retry_receipt_of_an_unlisted_device_without_keys_gets_no_resend() {
     let mut net = talking();
     let id = net.send("alice", CAROL, "for you");
     net.settle();
@@ -283,11 +283,11 @@ fn an_unknown_device_is_answered_only_when_it_brings_its_keys() {
 }
 
 #[test]
-fn a_device_that_asks_is_answered_though_we_go_down_before_we_have_its_prekeys() {
+fn retry_receipt_is_answered_after_a_crash_during_the_fetch_of_prekeys() {
     let mut net = talking();
     fault(&mut net, FaultKind::Corrupt, ALICE, 1);
     net.send("bob", ALICE, "at the second attempt");
-    net.until("it is asked for again", |net| counted(net, Counter::RetrySent) == 1);
+    net.until("a retry receipt is sent", |net| counted(net, Counter::RetrySent) == 1);
     let without_sessions = net.backup("bob").into_iter().filter(|(key, _)| key[16] != kind::SESSION.code()).collect();
     net.start_copy("bob", without_sessions);
     let is_asked =
@@ -299,7 +299,7 @@ fn a_device_that_asks_is_answered_though_we_go_down_before_we_have_its_prekeys()
 }
 
 #[test]
-fn a_group_message_on_its_way_is_not_overtaken_by_a_newer_key() {
+fn resend_with_a_newer_sender_key_waits_for_group_messages_under_way() {
     let mut net = talking();
     let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
     let first = net.send("alice", &group, "first");
@@ -319,14 +319,14 @@ fn a_group_message_on_its_way_is_not_overtaken_by_a_newer_key() {
 }
 
 #[test]
-fn a_request_that_waits_survives_our_going_down() {
+fn waiting_retry_receipt_survives_a_crash() {
     let mut net = talking();
     let group = net.world.create_group("crew", CAROL, &[ALICE.into(), BOB.into()]).unwrap().id;
     net.send("alice", &group, "with the key");
     net.settle();
     fault(&mut net, FaultKind::Corrupt, BOB, 1);
     net.send("alice", &group, "first");
-    net.until("it is asked for again", |net| counted(net, Counter::RetrySent) == 1);
+    net.until("a retry receipt is sent", |net| counted(net, Counter::RetrySent) == 1);
     fault(&mut net, FaultKind::Swallow, ALICE, 1);
     net.send("alice", &group, "second");
     net.pass(Duration::from_secs(2));
@@ -337,12 +337,12 @@ fn a_request_that_waits_survives_our_going_down() {
 }
 
 #[test]
-fn what_is_sent_again_is_kept_until_the_service_has_it() {
+fn resend_stays_queued_until_it_is_acknowledged() {
     let mut net = talking();
     fault(&mut net, FaultKind::Corrupt, ALICE, 1);
     net.send("bob", ALICE, "at the second attempt");
     while counted(&net, Counter::RetrySent) == 0 {
-        assert!(net.carry_one(), "it was not asked for again");
+        assert!(net.carry_one(), "no retry receipt was sent");
     }
     fault(&mut net, FaultKind::Swallow, BOB, 1);
     net.pass(Duration::from_secs(2));

@@ -220,7 +220,7 @@ async fn sends_are_refused_with_507_while_free_space_is_below_the_mark() {
     free.store(255 << 20, Ordering::SeqCst);
     let refused = it.client.try_send(it.client.text("alice", BOB, "refused")).await.unwrap();
     assert_eq!((refused.status, refused.json()["code"].as_str()), (507, Some("no_space")));
-    // What comes in is still taken: the mark leaves room for it.
+    // Incoming messages are still accepted: the mark leaves room for them.
     it.client.control("POST", &format!("/phones/{BOB}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
     until("it is logged", async || (it.client.events("alice", "message.received").await.len() == 1).then_some(()))
         .await;

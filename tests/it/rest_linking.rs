@@ -36,7 +36,7 @@ async fn pairing_code_links_an_account() {
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": "nobody" })).await;
     assert_eq!((status, &body["code"]), (400, &json!("invalid_field")));
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": "19998887777" })).await;
-    assert_eq!((status, &body["code"]), (409, &json!("no_code")), "nobody has this number");
+    assert_eq!((status, &body["code"]), (409, &json!("no_code")), "the number is unregistered");
     let (status, body) = call(&it, "POST", "/v1/accounts/alice/pairing-code", json!({ "phone": ALICE })).await;
     assert_eq!(status, 200, "{body}");
     it.client.control("POST", &format!("/phones/{ALICE}/enter-code"), Some(json!({ "code": body["code"] }))).await;
@@ -46,7 +46,7 @@ async fn pairing_code_links_an_account() {
     assert_eq!((status, &body["code"]), (409, &json!("already_linked")));
 }
 
-/// Alice's phone demands a passkey, and has scanned the account's code.
+/// Alice's phone requires a passkey, and has scanned the account's code.
 async fn asked_for_passkey() -> Served {
     let it = Served::start().await;
     account(&it, "alice").await;
@@ -77,7 +77,7 @@ async fn passkey_assertion_links_an_account() {
 }
 
 #[actix_web::test]
-async fn the_one_time_link_has_a_page_and_takes_the_proof_without_a_key() {
+async fn one_time_link_serves_a_page_and_accepts_the_assertion_without_a_key() {
     let it = asked_for_passkey().await;
     let (_, asked) = call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await;
     let url = asked["url"].as_str().unwrap().to_owned();
@@ -101,7 +101,7 @@ async fn the_one_time_link_has_a_page_and_takes_the_proof_without_a_key() {
 }
 
 #[actix_web::test]
-async fn an_account_that_was_logged_out_is_linked_anew_by_starting_it() {
+async fn start_of_a_logged_out_account_links_a_new_device() {
     let it = Served::start().await;
     it.client.linked("alice", ALICE).await;
     said(&it, "before").await;

@@ -152,7 +152,7 @@ fn prekeys_are_replaced_once_with_ids_above_all_that_the_service_lists() {
             seen.lock().unwrap().push(node.clone());
         }
     }));
-    // Thirty-six of her forty prekeys are used up, and others uploaded, whose secrets the backup lacks.
+    // Thirty-six of her forty prekeys are consumed, and others uploaded, whose secrets the backup lacks.
     for person in 0..36 {
         let number = format!("1555000{:04}", 4000 + person);
         net.world.create_phone(&number, None).unwrap();

@@ -32,7 +32,7 @@ fn in_a_group() -> (Probes, [usize; 3], Jid) {
     (net, devices, Jid::new(id, Server::Group))
 }
 
-/// The one change of a group that this device was told of, by its tag and content.
+/// The one group notification of this device, as tag and content.
 fn told(net: &mut Probes, device: usize) -> Node {
     let notifications = net.take(device, "notification");
     let mut of_groups = notifications.into_iter().filter(|node| node.is("type", "w:gp2"));

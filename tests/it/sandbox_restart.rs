@@ -1,4 +1,4 @@
-//! A sandbox that stores nothing has other keys after a restart, and knows none of the accounts.
+//! Restart of a sandbox without stored state: it has other keys and no accounts.
 
 use crate::served::{Served, until};
 use wharf::app::start_sandbox;

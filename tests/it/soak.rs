@@ -1,5 +1,5 @@
-//! One simulated week of three accounts: messages at all hours, connections that are lost, phones that are replaced, keys that are
-//! rotated. Nothing is lost or read twice, and nothing grows without end.
+//! One simulated week of three accounts: messages at all hours, lost connections, reinstalled phones, rotated keys. No message is lost
+//! or read twice, and no record accumulates.
 //!
 //! `WHARF_DAYS` and `WHARF_SEED` choose another length and another week.
 
@@ -14,7 +14,7 @@ use wharf::sandbox::world::{FaultKind, FaultSummary, NewFault};
 use wharf::storage::kind;
 
 const ACCOUNTS: [(&str, &str); 3] = [("alice", "15550001111"), ("bob", "15550002222"), ("carol", "15550003333")];
-/// Phones without an account; one of them is replaced now and then.
+/// Phones without an account; one of them reinstalls every third day.
 const PHONES: [&str; 2] = ["15550004444", "15550005555"];
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -22,13 +22,13 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What was written to whom, by text.
+/// Texts by their recipients.
 #[derive(Default)]
 struct Written {
     count: u64,
     /// Texts by the number of their reader.
     due: BTreeMap<&'static str, Vec<String>>,
-    /// What accounts had read before they were restarted.
+    /// Texts that accounts had read before their restart.
     read: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -89,7 +89,7 @@ fn hour(net: &mut Net, written: &mut Written, group: &str, rng: &mut StdRng) {
             let kind = *kinds.choose(rng).unwrap();
             let fault =
                 NewFault { kind, account: Some(number.into()), count: Some(1), until: None, seed: rng.random() };
-            // Three times swallowed, a message is given up: that is told, and not what this is about.
+            // A message that is swallowed three times fails with `outcome_unknown`, which is not tested here.
             let waits = |it: &FaultSummary| it.hits == 0 && it.fault.kind == kind && it.fault.account == fault.account;
             if !net.world.faults().iter().any(waits) {
                 net.world.add_fault(fault);
@@ -126,7 +126,7 @@ fn rows(net: &Net, name: &str, kind: u8) -> usize {
 }
 
 #[test]
-fn a_week_leaves_nothing_unread_and_nothing_that_grows() {
+fn every_message_of_a_week_is_read_once_and_no_record_accumulates() {
     let (days, seed) = (setting("WHARF_DAYS", 7), setting("WHARF_SEED", 1));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut net = Net::new();
@@ -171,7 +171,7 @@ fn a_week_leaves_nothing_unread_and_nothing_that_grows() {
         assert!(rows(&net, name, kind::PREKEY_BLOCK.code()) < 40, "{name}: used prekeys are gone");
         assert!(rows(&net, name, kind::SESSION.code()) < 400, "{name}: old states are dropped");
     }
-    let count = |wanted| net.counters.iter().filter(|incident| **incident == wanted).count();
+    let count = |wanted| net.counters.iter().filter(|counter| **counter == wanted).count();
     let rotated = net.asked.iter().filter(|iq| iq.find("rotate").is_some()).count();
     assert!(rotated >= ACCOUNTS.len() || days < 5, "the signed prekeys were replaced");
     let asked = count(Counter::RetrySent);

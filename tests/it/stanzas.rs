@@ -21,7 +21,7 @@ fn counted(net: &Net, counter: Counter) -> usize {
 }
 
 #[test]
-fn a_log_out_that_is_under_way_when_the_connection_drops_is_answered() {
+fn pending_log_out_is_answered_when_the_connection_drops() {
     let mut net = online();
     let parked = net.call("alice", |reply| Connection::LogOut { reply }.into());
     assert_eq!(parked, None, "the service is asked");
@@ -31,7 +31,7 @@ fn a_log_out_that_is_under_way_when_the_connection_drops_is_answered() {
 }
 
 #[test]
-fn a_pairing_code_that_is_under_way_when_the_connection_drops_is_refused() {
+fn pending_pairing_code_is_refused_when_the_connection_drops() {
     let mut net = Net::new();
     net.account("alice");
     net.world.create_phone(ALICE, None).unwrap();
@@ -43,7 +43,7 @@ fn a_pairing_code_that_is_under_way_when_the_connection_drops_is_refused() {
 }
 
 #[test]
-fn a_corrupt_record_that_a_stanza_needs_is_no_malformed_stanza() {
+fn corrupt_record_read_for_a_stanza_is_not_a_malformed_stanza() {
     let mut net = online();
     let group = net.world.create_group("crew", BOB, &[ALICE.into()]).unwrap().id;
     net.settle();
@@ -75,7 +75,7 @@ fn a_malformed_message_is_acknowledged_and_changes_nothing() {
 }
 
 #[test]
-fn stanzas_that_no_feature_claims_are_counted() {
+fn unclaimed_stanzas_are_counted() {
     let mut net = online();
     net.stanza("alice", Node::new("notification").attr("from", Jid::pn(BOB)).attr("id", "1").attr("type", "novelty"));
     net.stanza("alice", Node::new("ib").child(Node::new("novelty")));

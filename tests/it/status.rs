@@ -1,4 +1,4 @@
-//! A status: encrypted once, for the readers that the bot names.
+//! A status: encrypted once, for the recipients that the bot names.
 
 use crate::net::Net;
 use wharf::account::commands::{Groups, MessageStatus};
@@ -35,7 +35,7 @@ fn seen_by_phone(net: &Net, number: &str) -> Vec<String> {
     read.iter().filter(|message| message.chat == STATUS).filter_map(|message| message.text.clone()).collect()
 }
 
-/// The targets of Alice's last status, those with a key of their own, and whether it says how it was addressed.
+/// Of Alice's last status: the number of targets, of targets with a separate ciphertext, and whether it has an addressing mode.
 fn last_stanza(net: &Net) -> (usize, usize, bool) {
     let sent = net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.starts_with("<message"));
     let last = sent.filter(|log| log.stanza.contains("to=\"status@broadcast\"")).last().unwrap();
@@ -48,7 +48,7 @@ fn last_stanza(net: &Net) -> (usize, usize, bool) {
 }
 
 #[test]
-fn a_status_is_read_by_those_it_names_and_by_our_own_phone() {
+fn status_is_read_by_its_recipients_and_our_own_phone() {
     let mut net = friends();
     assert!(tell(&mut net, "for both", &[BOB, CAROL]) >= MessageStatus::Sent);
     assert_eq!(seen_by_bob(&net), ["for both"]);
@@ -58,12 +58,12 @@ fn a_status_is_read_by_those_it_names_and_by_our_own_phone() {
 }
 
 #[test]
-fn the_key_goes_once_to_each_reader_and_who_is_left_out_cannot_read_the_next() {
+fn status_key_is_distributed_once_and_rotated_when_a_reader_is_left_out() {
     let mut net = friends();
     tell(&mut net, "first", &[BOB, CAROL]);
     assert_eq!(last_stanza(&net), (6, 4, false), "four devices get the key, two readers are named");
     tell(&mut net, "second", &[BOB, CAROL]);
-    assert_eq!(last_stanza(&net), (2, 0, false), "everybody has the key");
+    assert_eq!(last_stanza(&net), (2, 0, false), "every device has the key");
     tell(&mut net, "third", &[BOB]);
     assert_eq!(last_stanza(&net), (4, 3, false), "a new key, without Carol");
     assert_eq!(seen_by_bob(&net), ["first", "second", "third"]);
@@ -71,7 +71,7 @@ fn the_key_goes_once_to_each_reader_and_who_is_left_out_cannot_read_the_next() {
 }
 
 #[test]
-fn a_status_that_could_not_be_read_is_sent_again_to_that_device() {
+fn retry_receipt_for_a_status_gets_a_resend_to_that_device() {
     let mut net = friends();
     tell(&mut net, "first", &[BOB, CAROL]);
     let fault = NewFault { kind: FaultKind::Corrupt, account: Some(BOB.into()), count: Some(1), until: None, seed: 5 };
@@ -82,19 +82,19 @@ fn a_status_that_could_not_be_read_is_sent_again_to_that_device() {
 }
 
 #[test]
-fn a_contact_with_a_new_identity_makes_a_new_status_key() {
+fn changed_identity_of_a_contact_rotates_the_status_key() {
     let mut net = friends();
     tell(&mut net, "first", &[BOB, CAROL]);
     net.world.reinstall(CAROL).unwrap();
     net.world.write_text(CAROL, ALICE, "new phone").unwrap();
     net.settle();
     tell(&mut net, "second", &[BOB, CAROL]);
-    assert_eq!(last_stanza(&net), (6, 4, false), "everybody gets a new key");
+    assert_eq!(last_stanza(&net), (6, 4, false), "every device gets a new key");
     assert_eq!(seen_by_phone(&net, CAROL), ["first", "second"]);
 }
 
 #[test]
-fn on_request_the_next_status_has_a_new_key() {
+fn requested_rotation_gives_the_next_status_a_new_key() {
     let mut net = friends();
     tell(&mut net, "first", &[BOB]);
     let group = "status@broadcast".parse().unwrap();
@@ -105,7 +105,7 @@ fn on_request_the_next_status_has_a_new_key() {
 }
 
 #[test]
-fn a_status_that_nobody_can_read_has_failed() {
+fn status_without_reachable_recipients_fails() {
     let mut net = friends();
     assert_eq!(tell(&mut net, "hello?", &["15559999999"]), MessageStatus::Failed);
 }

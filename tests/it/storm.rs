@@ -1,5 +1,5 @@
-//! Many messages, direct and to a group, amid seeded faults, cut connections and restarts: nothing is lost, nothing comes twice,
-//! nobody waits for a message. `WHARF_MESSAGES=10000 WHARF_SEED=2 cargo nextest run --release storm` for more of it.
+//! Many messages, direct and to a group, amid seeded faults, cut connections and restarts: each is read once by each recipient.
+//! `WHARF_MESSAGES=10000 WHARF_SEED=2 cargo test --release storm` runs a bigger storm.
 
 use crate::net::Net;
 use rand::rngs::StdRng;
@@ -33,7 +33,7 @@ fn some_fault(rng: &mut StdRng) -> NewFault {
     NewFault { kind, account, count: Some(rng.random_range(1..3)), until: None, seed: rng.random() }
 }
 
-/// Whom each text is for, and how often each account has read it.
+/// The recipients of each text, and how often each account has read it.
 #[derive(Default)]
 struct Ledger {
     readers: BTreeMap<String, Vec<&'static str>>,
@@ -42,7 +42,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Takes down what an account has told since it was last loaded.
+    /// Counts the events of an account since it was last loaded.
     fn take_down(&mut self, net: &Net, name: &'static str) {
         let read = self.read.entry(name).or_default();
         for data in net.events(name, "message.received") {
@@ -54,7 +54,7 @@ impl Ledger {
 }
 
 #[test]
-fn in_a_storm_of_faults_every_message_is_read_once_by_everyone_it_was_for() {
+fn every_message_is_read_once_by_each_recipient_amid_faults() {
     let (messages, seed) = (setting("WHARF_MESSAGES", 400), setting("WHARF_SEED", 1));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut net = Net::new();
@@ -97,7 +97,7 @@ fn in_a_storm_of_faults_every_message_is_read_once_by_everyone_it_was_for() {
         net.pass(Duration::from_millis(rng.random_range(0..500)));
     }
     net.world.clear_faults();
-    // What was dropped on its way waits for the next login.
+    // Dropped stanzas are delivered with the next login.
     for (name, _) in ACCOUNTS {
         net.cut(name);
     }

@@ -218,14 +218,14 @@ async fn poison_message_is_skipped_after_two_panics_and_reported_with_its_bytes(
     .await;
     hooks.armed.store(true, Ordering::SeqCst);
     it.client.control("POST", &format!("/phones/{CAROL}/messages"), message("hostile")).await;
-    let events = until("it is set aside", async || {
+    let events = until("it is skipped", async || {
         let events = it.client.events("alice", "message.undecryptable").await;
         (!events.is_empty()).then_some(events)
     })
     .await;
     assert_eq!((events.len(), hooks.panics.load(Ordering::SeqCst)), (1, 2));
     let data = &events[0];
-    assert_eq!(data["reason"], "it has brought the account down twice");
+    assert_eq!(data["reason"], "the stanza brought the account down twice");
     assert!(data["stanza"].as_str().unwrap().len() > 100 && data["id"].is_string(), "{data}");
 
     hooks.armed.store(false, Ordering::SeqCst);
@@ -331,7 +331,7 @@ async fn accounts_of_a_blocked_thread_move_and_the_blocking_stanza_is_skipped() 
     it.client.phone(CAROL).await;
     hooks.close(true);
     it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
-    until("it has blocked twice, and is set aside", async || {
+    until("it has blocked twice, and is skipped", async || {
         (it.client.events("alice", "message.undecryptable").await.len() == 1).then_some(())
     })
     .await;

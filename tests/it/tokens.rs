@@ -1,4 +1,4 @@
-//! Privacy tokens: without them first messages are refused (463) by those who want them.
+//! Privacy tokens: without one, contacts that require them refuse a first message (463).
 
 use crate::net::Net;
 use std::time::Duration;
@@ -23,13 +23,13 @@ fn status(net: &mut Net, text: &str) -> (MessageStatus, Option<String>) {
     (record.status, record.failure.map(|(code, _)| code))
 }
 
-/// How often Alice has given Carol a token.
+/// The number of tokens that Alice has given Carol.
 fn given(net: &Net) -> usize {
     net.asked.iter().filter(|iq| iq.is("xmlns", "privacy") && iq.find("tokens").is_some()).count()
 }
 
 #[test]
-fn who_has_been_written_to_may_answer() {
+fn contact_that_was_written_to_can_reply() {
     let mut net = with_carol(true);
     assert_eq!(status(&mut net, "hi"), (MessageStatus::Failed, Some("service_463".into())));
     net.world.write_text(CAROL, ALICE, "who are you?").unwrap();
@@ -42,7 +42,7 @@ fn who_has_been_written_to_may_answer() {
 }
 
 #[test]
-fn a_token_is_given_with_the_first_message_of_a_week_and_to_a_contact_who_registers_anew() {
+fn token_is_given_once_a_week_and_again_to_a_reinstalled_contact() {
     let mut net = with_carol(false);
     for text in ["1", "2", "3"] {
         status(&mut net, text);
@@ -59,7 +59,7 @@ fn a_token_is_given_with_the_first_message_of_a_week_and_to_a_contact_who_regist
 }
 
 #[test]
-fn without_a_token_the_salt_of_the_history_makes_one() {
+fn token_is_made_with_the_salt_of_the_history_if_none_was_received() {
     let mut net = with_carol(false);
     status(&mut net, "cold");
     let sent = net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.starts_with("<message"));

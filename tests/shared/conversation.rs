@@ -1,5 +1,5 @@
-//! Conversations between two ends, whatever happens on the way: one enum of actions for the property test, the fuzz target and
-//! the comparison with other implementations, one-to-one and in groups.
+//! Conversations between two ends, one-to-one and in groups: one enum of actions (deliver, lose, reorder, restore) for the property
+//! test, the fuzz target and the comparison with other implementations.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -16,7 +16,7 @@ use wharf::signal::{
 const LIMIT: JumpLimit = JumpLimit(2000);
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-/// What happens next. `side` is one of the two ends; `pick` chooses among what is on its way to it.
+/// The next action. `side` is one of the two ends; `pick` chooses among the messages on their way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Send {
@@ -28,7 +28,7 @@ pub enum Action {
         side: bool,
         pick: u8,
     },
-    /// Arrives, and will come again.
+    /// Arrives, and stays on its way: a duplicate.
     Duplicate {
         side: bool,
         pick: u8,
@@ -53,22 +53,22 @@ pub enum Action {
     Snapshot {
         side: bool,
     },
-    /// Back to the snapshot, if nothing was written since: a key must not be used twice.
+    /// Restores the snapshot, unless a message was written since: a key must not be used twice.
     Restore {
         side: bool,
     },
-    /// The side offers new keys, and the other takes them up.
+    /// The side offers new keys, and the other side uses them.
     Rekey {
         side: bool,
     },
-    /// What is written to the store is what is read from it.
+    /// Stores and loads the state.
     Store {
         side: bool,
     },
 }
 
 impl Action {
-    /// Four bytes are an action, whatever they are.
+    /// Any four bytes are an action.
     pub fn from_bytes([kind, side, pick, more]: [u8; 4]) -> Self {
         let bit = u16::from_be_bytes([side, more]) >> 1;
         let side = side & 1 == 1;
@@ -88,7 +88,7 @@ impl Action {
     }
 }
 
-/// Why a message is not read, as far as implementations must agree.
+/// The refusal of a message, as far as implementations must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     Duplicate,
@@ -106,7 +106,7 @@ pub struct Sent {
     pub is_prekey: bool,
 }
 
-/// What one end gives the other so that it can be written to, or read.
+/// Public keys that one end gives the other, so that it can be written to, or read.
 #[derive(Debug, Clone)]
 pub enum Offer {
     Bundle(Box<PreKeyBundle>),
@@ -128,16 +128,16 @@ pub trait End {
     fn restore(&mut self);
     /// Stores and loads, where that can be checked.
     fn store(&mut self) {}
-    /// Everything that must be the same after a message was refused.
+    /// The state, which a refused message must not change.
     fn trace(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }
 }
 
-/// What came of one action.
+/// Outcome of one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Whether it is a PreKey message; none without a session.
+    /// True for a PreKey message; `None` without a session.
     Sent(Option<bool>),
     Read(Result<Vec<u8>, Refusal>),
     Done,
@@ -199,7 +199,7 @@ pub fn converse(ends: &mut [&mut dyn End; 2], actions: &[Action]) -> Vec<Outcome
                 let bit = spared + usize::from(bit) % (8 * sent.bytes.len() - spared);
                 sent.bytes[bit / 8] ^= 1 << (bit % 8);
                 let result = receive(ends[to], &sent);
-                // What a PreKey message says of its sender around the message itself bears no code.
+                // The fields of a PreKey message around the inner message are not authenticated.
                 if let Ok(text) = &result {
                     assert_eq!(*text, packet.text);
                     assert!(sent.is_prekey && read[to].insert(packet.number), "an altered message is read");

@@ -9,10 +9,10 @@ use wharf::base::time::Timestamp;
 use wharf::sandbox::world::{ConnectionId, Output, World};
 use wharf::signal::{IdentityKeyPair, KeyPair, PreKeyId, PreKeyPair, SignedPreKeyId, SignedPreKeyPair};
 use wharf::wire::adv::verify_pairing;
-use wharf::wire::link::{ClientEvent, ClientLink};
 use wharf::wire::payload::{ClientVersion, NoiseKeys, login, registration};
 use wharf::wire::prekeys::{key_node, skey_node};
 use wharf::wire::qr::QrCode;
+use wharf::wire::transport::{ClientEvent, ClientTransport};
 use wharf::wire::{Jid, Node};
 
 struct Device {
@@ -20,9 +20,9 @@ struct Device {
     identity: IdentityKeyPair,
     adv_secret: Secret<32>,
     jid: Jid,
-    link: Option<(ConnectionId, ClientLink)>,
+    link: Option<(ConnectionId, ClientTransport)>,
     inbox: Vec<Node>,
-    /// Whether it acknowledges what it gets.
+    /// True when it acknowledges stanzas.
     polite: bool,
 }
 
@@ -38,12 +38,12 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// A world that is kept.
+    /// A world whose rows are stored.
     pub fn new() -> Self {
         Self::with(|now| World::restore(BTreeMap::new(), 1, now).unwrap())
     }
 
-    /// A world that keeps nothing.
+    /// A world without stored rows.
     pub fn forgetful() -> Self {
         Self::with(|now| World::new(1, now))
     }
@@ -128,7 +128,7 @@ impl Probes {
 
     fn connect(&mut self, device: usize, payload: Vec<u8>) {
         let ephemeral = KeyPair::generate(&mut self.rng);
-        let mut link = ClientLink::connect(self.devices[device].keys.clone(), payload, ephemeral, None).unwrap();
+        let mut link = ClientTransport::connect(self.devices[device].keys.clone(), payload, ephemeral, None).unwrap();
         self.connections += 1;
         let id = ConnectionId(self.connections);
         self.world.connected(id);
@@ -146,12 +146,12 @@ impl Probes {
         }
     }
 
-    /// From here on it does not acknowledge what it gets.
+    /// Stops acknowledging stanzas.
     pub fn be_silent(&mut self, device: usize) {
         self.devices[device].polite = false;
     }
 
-    /// The service ends and is started again with what was kept.
+    /// Restarts the service from the stored rows.
     pub fn restart(&mut self) {
         for device in 0..self.devices.len() {
             self.cut(device);
@@ -160,7 +160,7 @@ impl Probes {
         self.world = World::restore(self.rows.clone(), 99, self.now).unwrap();
     }
 
-    /// What is kept of the world.
+    /// The stored rows of the world.
     pub fn into_rows(mut self) -> BTreeMap<String, Vec<u8>> {
         self.keep();
         self.rows
@@ -182,7 +182,7 @@ impl Probes {
         self.world.received(id, &bytes);
     }
 
-    /// Asks the service; the answer, whatever its type.
+    /// Sends a request. Returns the response, of any type.
     pub fn ask(&mut self, device: usize, kind: &'static str, xmlns: &'static str, to: &Jid, content: Node) -> Node {
         self.asked += 1;
         let id = format!("ask-{}", self.asked);
@@ -194,12 +194,12 @@ impl Probes {
         answers.remove(at.expect("every question is answered"))
     }
 
-    /// What has come with this tag, in order; it is taken away.
+    /// Takes the received stanzas with this tag, in order.
     pub fn take(&mut self, device: usize, tag: &str) -> Vec<Node> {
         self.devices[device].inbox.extract_if(.., |node| node.tag == tag).collect()
     }
 
-    /// Everything that came before is forgotten.
+    /// Drops all received stanzas.
     pub fn clear(&mut self) {
         self.settle();
         self.devices.iter_mut().for_each(|device| device.inbox.clear());
@@ -245,7 +245,7 @@ impl Probes {
         self.devices.iter().position(|device| device.link.as_ref().is_some_and(|(connected, _)| *connected == id))
     }
 
-    /// Lets this much time pass.
+    /// Advances time by this much.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.plus(time);
         self.carry();

@@ -1,4 +1,4 @@
-//! The one way to the machines: an [`Ask`] is a call of a machine, carried as a closure.
+//! Calls of the child machines: an [`Ask`] carries one call as a closure.
 
 use super::device_sync::DeviceSync;
 use super::prekeys::PreKeys;
@@ -19,7 +19,7 @@ pub enum Ask {
     PreKeys(Job<PreKeys>),
 }
 
-/// An ask under way. It is done when its job has run.
+/// An ask under way, complete when its job has run.
 pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<(), ChildDown>> + 'a>>;
 
 /// The account's children. Each ask runs to its end before the next; a panic inside it is [`ChildDown`].

@@ -1,6 +1,6 @@
 //! Device lists and the mapping between phone numbers and LIDs (`wire-protocol.md` 1.9, 1.11).
 //!
-//! Invariant: one canonical address per peer, its LID where it is known; everything is filed under that.
+//! Invariant: one canonical address per peer, its LID where it is known; every record is stored under that.
 
 use crate::account::children::machine::Machine;
 use crate::account::codec::{decode, encode};
@@ -40,7 +40,7 @@ pub struct KnownUser {
     pub devices: Vec<u16>,
 }
 
-/// New facts of an answer, and their consequences for sessions.
+/// New facts of a response, and their consequences for sessions.
 #[derive(Debug, Default)]
 pub struct Learned {
     /// New pairs of phone number and LID.
@@ -54,7 +54,7 @@ impl DeviceSync {
         Self { store, lids: HashMap::new(), pns: HashMap::new(), lists: HashMap::new(), writes: Writes::default() }
     }
 
-    /// The user's devices, if the registry has them.
+    /// The user's devices; `None` when its list is not stored.
     pub fn known(&mut self, user: &Jid) -> Result<Option<KnownUser>, AccountError> {
         let canonical = self.canonical(user)?.bare();
         let Some(list) = self.list(&canonical)? else {
@@ -68,7 +68,7 @@ impl DeviceSync {
         Ok(Some(KnownUser { pn, lid, devices }))
     }
 
-    /// Files a usync answer.
+    /// Stores a usync response.
     pub fn learn(&mut self, users: &[UsyncUser]) -> Result<Learned, AccountError> {
         let mut learned = Learned::default();
         for user in users {
@@ -91,7 +91,7 @@ impl DeviceSync {
         Ok(learned)
     }
 
-    /// Files that these phone numbers and LIDs are one person each.
+    /// Stores pairs of a phone number and the LID of the same user.
     pub fn learn_mappings(&mut self, pairs: &[(Jid, Jid)]) -> Result<Learned, AccountError> {
         let mut learned = Learned::default();
         for (pn, lid) in pairs {
@@ -116,7 +116,7 @@ impl DeviceSync {
         Ok(())
     }
 
-    /// Whether the registry has this device. The phone, device 0, is always known.
+    /// True when the user's list has this device. The phone, device 0, is always known.
     pub fn is_known(&mut self, device: &Jid) -> Result<bool, AccountError> {
         let canonical = self.canonical(device)?.bare();
         let listed = self.list(&canonical)?;
@@ -133,7 +133,7 @@ impl DeviceSync {
         Ok(pn.into_iter().chain(lid).collect())
     }
 
-    /// Drops a user's list, so that the next use asks the service.
+    /// Drops a user's list, so that the next use queries the service.
     pub fn forget(&mut self, user: &Jid) -> Result<(), AccountError> {
         let canonical = self.canonical(user)?.bare();
         if self.list(&canonical)?.is_some() {
@@ -143,7 +143,7 @@ impl DeviceSync {
         Ok(())
     }
 
-    /// Forgets a user: returns its addresses, and how many lists went.
+    /// Forgets a user. Returns its addresses and the number of deleted lists.
     pub fn forget_user(&mut self, user: &Jid) -> Result<(Vec<Jid>, u64), AccountError> {
         let (pn, lid) = match user.server() {
             Server::Lid => (self.pn_of(user)?, Some(user.clone())),
@@ -167,7 +167,7 @@ impl DeviceSync {
         Ok((addresses, lists))
     }
 
-    /// The address that everything about this device is filed under.
+    /// The canonical address of a device: its records are stored under that.
     pub fn canonical(&mut self, jid: &Jid) -> Result<Jid, AccountError> {
         if jid.server() == Server::Pn
             && let Some(lid) = self.lid_of(&jid.bare())?
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_with_another_raw_id_has_registered_anew() {
+    fn changed_raw_id_of_a_user_is_a_reinstall() {
         let records = Records::new(Arc::new(MemoryEngine::default()));
         let mut devices =
             DeviceSync::new(AccountStore::new(records, AccountKey::from_bytes([1; 16]), Overlay::default()));

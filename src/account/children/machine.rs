@@ -1,4 +1,4 @@
-//! A machine: the state behind one child actor.
+//! The machine trait: state behind one child actor, and the records that it writes.
 
 use crate::storage::{ChangeSet, Owner};
 
@@ -8,6 +8,6 @@ pub trait Machine: 'static {
     /// Its name in errors.
     const NAME: &'static str;
 
-    /// Takes what the calls since the last take have written.
+    /// Takes the writes gathered since the last take.
     fn take_writes(&mut self) -> ChangeSet<Self::Owner>;
 }

@@ -1,4 +1,4 @@
-//! The machines behind the child actors. Each alone writes its kinds of records, and gathers its writes until they are taken.
+//! Machines behind the child actors. Each alone writes its kinds of records, and gathers its writes until they are taken.
 
 pub(in crate::account) mod asks;
 pub(in crate::account) mod device_sync;

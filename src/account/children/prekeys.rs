@@ -1,7 +1,7 @@
 //! One-time and signed prekeys (`wire-protocol.md` 1.10). Keys are stored in blocks of 32 and loaded when they are needed.
 //!
 //! Invariant: an id is never given out twice with different keys: the counter moves in the commit that stores the keys, and
-//! a batch is generated anew, never uploaded again, when its upload failed.
+//! a batch whose upload has an unknown outcome is abandoned, never uploaded again.
 
 use crate::account::children::machine::Machine;
 use crate::account::codec::{decode, encode};
@@ -21,10 +21,10 @@ type Writes = ChangeSet<owner::PreKeys>;
 /// Public keys to be uploaded once their commit is durable.
 type Batch = Vec<(PreKeyId, PublicKey)>;
 
-/// How long a signed prekey is offered.
+/// Age at which the signed prekey is rotated.
 const ROTATION_PERIOD: Duration = Duration::from_secs(SIGNED_PREKEY_DAYS * 24 * 60 * 60);
 
-/// What a rotation of the signed prekey comes to.
+/// Outcome of a rotation of the signed prekey.
 pub enum Rotation {
     NotBefore(Timestamp),
     Upload(Box<SignedPreKeyPair>),
@@ -67,7 +67,7 @@ impl PreKeys {
         Ok(self.newest_signed()?.0)
     }
 
-    /// The service has this signed prekey from now on. One that was replaced meanwhile confirms nothing.
+    /// Marks this signed prekey as accepted by the service. Ignored for one that was replaced meanwhile.
     pub fn confirm_signed(&mut self, id: SignedPreKeyId, now: Timestamp) -> Result<(), AccountError> {
         let (newest, confirmed) = self.newest_signed()?;
         if newest.id == id && confirmed.is_none() {
@@ -76,8 +76,8 @@ impl PreKeys {
         Ok(())
     }
 
-    /// Replaces the signed prekey when it is due: the new one is to be uploaded once its commit is durable, and one that the
-    /// service never took is uploaded again. The last three are kept, for messages that are on their way.
+    /// Rotates the signed prekey when it is due. The new one is uploaded once its commit is durable; one that the service never
+    /// accepted is uploaded again. The last three are kept, for messages under way.
     pub fn rotate_signed(&mut self, identity: &IdentityKeyPair, now: Timestamp) -> Result<Rotation, AccountError> {
         let (newest, confirmed) = self.newest_signed()?;
         let Some(confirmed) = confirmed else {
@@ -97,7 +97,7 @@ impl PreKeys {
         Ok(Rotation::Upload(Box::new(next)))
     }
 
-    /// The one that no other follows: ids wrap as those of one-time prekeys do.
+    /// The newest signed prekey: no other follows it. Ids wrap as those of one-time prekeys do.
     fn newest_signed(&self) -> Result<(SignedPreKeyPair, Option<Timestamp>), AccountError> {
         let all = self.all_signed()?;
         let ids: Vec<_> = all.iter().map(|(pair, _)| pair.id).collect();
@@ -131,7 +131,7 @@ impl PreKeys {
         Ok((signed, keys))
     }
 
-    /// The pairs that a PreKey message names. An id that is not ours any more is an error of the message.
+    /// The key pairs that a PreKey message names. A deleted id is an error of the message.
     pub fn lookup(
         &mut self,
         signed: SignedPreKeyId,
@@ -152,7 +152,7 @@ impl PreKeys {
         Ok(Ok((signed, Some(PreKeyPair { id, pair: KeyPair::from_secret(secret) }))))
     }
 
-    /// Deletes a used-up prekey; to be committed with the session that it made.
+    /// Deletes a consumed prekey, in the commit of the session that it made.
     pub fn consume(&mut self, id: PreKeyId) -> Result<(), AccountError> {
         let number = id.get() / BLOCK;
         let mut block = self.block(number)?;
@@ -165,7 +165,7 @@ impl PreKeys {
         Ok(())
     }
 
-    /// A batch to be uploaded once its commit is durable: the requeued one, else a fresh one.
+    /// The next batch to upload once its commit is durable: the requeued one, else a fresh one.
     pub fn batch(&mut self, count: u32) -> Result<Batch, AccountError> {
         let marks = self.marks()?;
         let Some(first) = marks.given_back.map(PreKeyId::new).transpose()? else { return self.generate(count) };
@@ -193,14 +193,14 @@ impl PreKeys {
         Ok(self.marks()?.checked_digest.as_deref() == Some(digest))
     }
 
-    /// Remembers a verified digest: the same one need not be computed again.
+    /// Stores a verified digest, so that the same one is not computed again.
     pub fn checked(&mut self, digest: &[u8]) -> Result<(), AccountError> {
         let marks = PreKeyMarks { checked_digest: Some(digest.to_vec()), ..self.marks()? };
         self.put_marks(&marks);
         Ok(())
     }
 
-    /// The public half of a one-time prekey that is here.
+    /// The public half of a stored one-time prekey.
     pub fn public(&self, id: PreKeyId) -> Result<Option<PublicKey>, AccountError> {
         let block = self.block(id.get() / BLOCK)?;
         let Some(entry) = block.keys.iter().find(|entry| entry.id == Some(id.get())) else { return Ok(None) };

@@ -39,7 +39,7 @@ impl Fixture {
 }
 
 #[test]
-fn ids_go_on_where_the_last_batch_ended_and_wrap_after_the_last() {
+fn prekey_ids_continue_after_the_last_batch_and_wrap() {
     let mut it = Fixture::new();
     assert_eq!(it.generate(3), [1, 2, 3]);
     assert_eq!(it.generate(2), [4, 5]);
@@ -62,7 +62,7 @@ fn prekey_records_have_the_golden_form() {
 }
 
 #[test]
-fn the_signed_prekey_is_replaced_every_27_days_and_the_last_three_are_kept() {
+fn signed_prekey_is_rotated_every_27_days_and_the_last_three_are_kept() {
     let mut it = Fixture::new();
     let identity = IdentityKeyPair::generate(&mut rng(2));
     let first = it.keys.create_signed(&identity);
@@ -75,11 +75,11 @@ fn the_signed_prekey_is_replaced_every_27_days_and_the_last_three_are_kept() {
             Ok(pair.id.get())
         }
     };
-    assert_eq!(rotate(&mut it, now), Ok(1), "what the service never took is uploaded again");
+    assert_eq!(rotate(&mut it, now), Ok(1), "a signed prekey that the service never accepted is uploaded again");
     for id in 2..=5 {
         let newest = it.keys.current_signed().unwrap().id;
         it.keys.confirm_signed(newest.next(), now).unwrap();
-        assert!(it.keys.take_writes().is_empty(), "the answer to another upload says nothing of this one");
+        assert!(it.keys.take_writes().is_empty(), "the response to another upload does not confirm this one");
         it.keys.confirm_signed(newest, now).unwrap();
         it.taken();
         let due = now.plus(ROTATION_PERIOD);
@@ -92,7 +92,7 @@ fn the_signed_prekey_is_replaced_every_27_days_and_the_last_three_are_kept() {
     assert_eq!(kept, [3, 4, 5]);
     assert!(it.keys.lookup(first.id, None).unwrap().is_err());
     let old = SignedPreKeyId::new(3).unwrap();
-    assert!(it.keys.lookup(old, None).unwrap().is_ok(), "messages under it may still be on their way");
+    assert!(it.keys.lookup(old, None).unwrap().is_ok(), "messages under the old one may be under way");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_newest_signed_prekey_is_known_across_the_wrap_of_its_id() {
 }
 
 #[test]
-fn a_consumed_prekey_is_gone_and_its_neighbours_stay() {
+fn consumed_prekey_is_deleted_and_its_neighbours_stay() {
     let mut it = Fixture::new();
     let identity = IdentityKeyPair::generate(&mut rng(2));
     let signed = it.keys.create_signed(&identity);

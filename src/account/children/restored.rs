@@ -1,5 +1,5 @@
-//! Records of the children after a restore from a backup: sessions become receive-only, so that no message key is used twice, and our
-//! sender keys are dropped for the same reason.
+//! Records of the children after a restore from a backup: sessions become receive-only and our sender keys are dropped, so that no
+//! message key is used twice.
 
 use crate::account::error::AccountError;
 use crate::base::ids::AccountKey;
@@ -22,7 +22,7 @@ pub(in crate::account) fn make_sessions_receive_only(
         after = page.last().map(|(key, _)| key.clone());
         rest.extend(page);
         let mut batch = Batch::default();
-        // The rows of one session lie together; the last one may go on in the next page.
+        // The rows of one session are adjacent; those of the last session may continue in the next page.
         while let Some((first, _)) = rest.first() {
             let (name, _) = records.split_name(first);
             let (name, end) = (name.to_vec(), rest.iter().position(|(key, _)| records.split_name(key).0 != name));

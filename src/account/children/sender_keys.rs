@@ -1,7 +1,8 @@
-//! Group sender keys: ours, who holds them, and the members' (`signal-protocol.txt`, "Sender Keys"; `wire-protocol.md` 1.12).
+//! Group sender keys: ours with its holders and its rotation, and the members' (`signal-protocol.txt`, "Sender Keys";
+//! `wire-protocol.md` 1.12).
 //!
 //! Only this module writes `SENDER_KEY`, `OWN_SENDER_KEY` and `KEY_HOLDERS`. Invariant: a device counts as a holder only once the
-//! service has acknowledged the message that brought it the key, and nobody who has left holds a key that is still used.
+//! service has acknowledged the message that brought it the key, and a device that has left never holds the key in use.
 
 use super::member_resets::MemberResets;
 use crate::account::children::machine::Machine;
@@ -19,17 +20,17 @@ use rand::rngs::StdRng;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// A key is replaced after so many messages.
+/// Our key is rotated after so many messages.
 const MAX_MESSAGES: u32 = 1000;
 
 type Writes = ChangeSet<owner::SenderKeys>;
 
-/// Which groups' keys stay in memory; those that are not used for long are read from the store again.
+/// Selects the groups whose keys stay in memory; the others are read from the store when they are used.
 pub trait Recency: Send {
     /// A group's key is used.
     fn used(&mut self, group: &Jid);
 
-    /// Groups whose keys need not stay, since this was last asked.
+    /// Groups evicted since the last call.
     fn idle(&mut self) -> Vec<Jid>;
 }
 
@@ -71,7 +72,7 @@ struct Ours {
     holders: BTreeSet<Jid>,
 }
 
-/// Our key for a group, as it goes to those who lack it.
+/// Our key for a group, as it is distributed to devices that lack it.
 pub struct Prepared {
     pub chain: ChainId,
     /// The devices that lack it.
@@ -79,7 +80,7 @@ pub struct Prepared {
     pub distribution: Vec<u8>,
 }
 
-/// Devices that a message on its way brings a key.
+/// Devices that an unacknowledged message brings our key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyDelivery {
     pub chain: ChainId,
@@ -102,8 +103,8 @@ impl SenderKeys {
         }
     }
 
-    /// Our key for a group with these devices. It is a new one when there was none, when it has served long enough, and when a
-    /// device that has it, or is being sent it, is gone.
+    /// Our key for a group with these devices. It is rotated after `MAX_MESSAGES` messages, and when a device that has it, or is
+    /// being sent it, has left.
     pub fn prepare(
         &mut self,
         group: &Jid,
@@ -143,15 +144,15 @@ impl SenderKeys {
             return Ok(Err(SignalError::NoSession));
         }
         let Some(ours) = self.ours.get_mut(group) else { return Ok(Err(SignalError::NoSession)) };
-        let sealed = match ours.key.encrypt(plaintext, &mut self.rng, &mut self.buffer) {
-            Ok(sealed) => sealed.to_vec(),
+        let ciphertext = match ours.key.encrypt(plaintext, &mut self.rng, &mut self.buffer) {
+            Ok(ciphertext) => ciphertext.to_vec(),
             Err(error) => return Ok(Err(error)),
         };
         self.writes.put(kind::OWN_SENDER_KEY, group.to_string(), ours.key.encode().to_vec());
-        Ok(Ok(sealed))
+        Ok(Ok(ciphertext))
     }
 
-    /// The service has taken the message that brought these devices the key.
+    /// Makes these devices holders: the service acknowledged the message that brought them the key.
     pub fn add_holders(&mut self, group: &Jid, delivery: &KeyDelivery) -> Result<(), AccountError> {
         if let Some(ours) = self.load_ours(group)?.filter(|ours| ours.key.chain_id() == delivery.chain) {
             ours.holders.extend(delivery.devices.iter().cloned());
@@ -160,7 +161,7 @@ impl SenderKeys {
         Ok(())
     }
 
-    /// A device says that it cannot read: it gets the key again with the next message.
+    /// Removes a holder that could not decrypt: it gets the key again with the next message.
     pub fn remove_holder(&mut self, group: &Jid, device: &Jid) -> Result<(), AccountError> {
         if let Some(ours) = self.load_ours(group)?
             && ours.holders.remove(device)
@@ -170,7 +171,7 @@ impl SenderKeys {
         Ok(())
     }
 
-    /// Our key for the group as it is now; `None` when there is none.
+    /// Our current key for the group, if there is one.
     pub fn distribution(&mut self, group: &Jid) -> Result<Option<Vec<u8>>, AccountError> {
         Ok(self.load_ours(group)?.map(|ours| ours.key.distribution().encode()))
     }
@@ -200,8 +201,8 @@ impl SenderKeys {
         Ok(Ok(()))
     }
 
-    /// A user has lost what they had, as with a new phone: each group's next message brings them our key, and the next status
-    /// has a new one for everybody.
+    /// Removes a reinstalled user from all holders: the next message to each group brings them our key, and the key of status
+    /// is rotated.
     pub fn forget_member(&mut self, addresses: &[Jid]) -> Result<(), AccountError> {
         if self.store.last(kind::KEY_HOLDERS)?.is_none() && self.ours.is_empty() {
             return Ok(());
@@ -308,7 +309,7 @@ fn take_their_writes(name: &SenderKeyName, keys: &mut TheirSenderKeys) -> Writes
     writes
 }
 
-/// No name has a zero byte, so none is the beginning of another's key.
+/// A name has no zero byte, so no key is a prefix of another name's key.
 fn part_key(name: &SenderKeyName, suffix: &[u8]) -> Vec<u8> {
     [name.as_str().as_bytes(), &[0], suffix].concat()
 }

@@ -70,7 +70,7 @@ fn devices(count: u16) -> Vec<Jid> {
 }
 
 #[test]
-fn the_key_goes_to_those_who_lack_it_and_an_acknowledgement_makes_a_holder() {
+fn sender_key_goes_to_devices_that_lack_it_and_an_acknowledgement_makes_a_holder() {
     let mut it = Fixture::new();
     let (chain, fresh) = it.prepare(&devices(2), &[]);
     assert_eq!(fresh, devices(2));
@@ -84,7 +84,7 @@ fn the_key_goes_to_those_who_lack_it_and_an_acknowledgement_makes_a_holder() {
 }
 
 #[test]
-fn who_is_being_sent_the_key_is_not_sent_it_again() {
+fn device_with_the_key_on_its_way_is_not_sent_it_again() {
     let mut it = Fixture::new();
     let (chain, fresh) = it.prepare(&devices(2), &[]);
     let on_its_way = [KeyDelivery { chain, devices: fresh }];
@@ -94,15 +94,15 @@ fn who_is_being_sent_the_key_is_not_sent_it_again() {
 }
 
 #[test]
-fn a_key_is_replaced_when_a_holder_has_left_and_after_a_thousand_messages() {
+fn sender_key_is_rotated_when_a_holder_has_left_and_after_a_thousand_messages() {
     let mut it = Fixture::new();
     let (first, _) = it.prepare(&devices(3), &[]);
     it.mark(first, &devices(3));
     let (second, fresh) = it.prepare(&devices(2), &[]);
     assert_ne!(first, second);
-    assert_eq!(fresh, devices(2), "everybody who stays gets the new one");
+    assert_eq!(fresh, devices(2), "each remaining device gets the new one");
     it.mark(first, &devices(3));
-    assert_eq!(it.prepare(&devices(2), &[]).1, devices(2), "an old acknowledgement makes no holder of the new key");
+    assert_eq!(it.prepare(&devices(2), &[]).1, devices(2), "a late acknowledgement makes no holder of the new key");
     it.mark(second, &devices(2));
     for _ in 0..MAX_MESSAGES {
         it.keys.encrypt(&group(), b"x").unwrap().unwrap();
@@ -144,14 +144,14 @@ fn a_key_stays_in_memory_until_its_writes_are_stored_however_idle_its_group_is()
 }
 
 #[test]
-fn a_members_messages_are_read_once_their_key_is_known_and_after_a_restart() {
+fn messages_of_a_member_decrypt_once_its_sender_key_is_known_and_after_a_restart() {
     let (mut ours, mut theirs) = (Fixture::new(), Fixture::new());
     theirs.prepare(&devices(1), &[]);
     let name = devices(1)[0].sender_key_name(&group());
-    let mut seal =
+    let mut encrypt =
         |text: &[u8]| SenderKeyMessage::parse(theirs.keys.encrypt(&group(), text).unwrap().unwrap()).unwrap();
     let limit = JumpLimit::default();
-    let first = seal(b"first");
+    let first = encrypt(b"first");
     let unknown = ours.keys.decrypt(&name, &first, limit).unwrap();
     assert!(matches!(unknown, Err(SignalError::UnknownSenderKey { .. })));
     let key = theirs.keys.distribution(&group()).unwrap().unwrap();
@@ -159,9 +159,9 @@ fn a_members_messages_are_read_once_their_key_is_known_and_after_a_restart() {
     ours.keys.process_distribution(&name, &key).unwrap().unwrap();
     ours.commit();
     let mut ours = ours.reloaded();
-    let mut seal =
+    let mut encrypt =
         |text: &[u8]| SenderKeyMessage::parse(theirs.keys.encrypt(&group(), text).unwrap().unwrap()).unwrap();
-    let second = seal(b"second");
+    let second = encrypt(b"second");
     let plaintext = ours.keys.decrypt(&name, &second, limit).unwrap().unwrap();
     assert_eq!(plaintext, b"second");
     ours.commit();
@@ -170,7 +170,7 @@ fn a_members_messages_are_read_once_their_key_is_known_and_after_a_restart() {
 }
 
 #[test]
-fn a_member_who_reinstalled_lacks_the_key_of_every_group_also_of_those_that_were_not_loaded() {
+fn reinstalled_member_lacks_the_sender_key_of_every_group_loaded_or_not() {
     let mut it = Fixture::new();
     let (chain, _) = it.prepare(&devices(2), &[]);
     it.mark(chain, &devices(2));

@@ -1,6 +1,6 @@
-//! The session cipher: one-to-one sessions and peers' identities.
+//! The session cipher: encrypts and decrypts in one-to-one sessions, and keeps the identities of peers.
 //!
-//! Live sessions are objects; they are encoded when they change. Only this module writes `SESSION` and `IDENTITY`.
+//! Sessions live as objects and are encoded when they change. Only this module writes `SESSION` and `IDENTITY`.
 
 use crate::account::children::machine::Machine;
 use crate::account::error::AccountError;
@@ -17,11 +17,11 @@ use rand::rngs::StdRng;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// The highest device number that is given out.
+/// The highest number of a device.
 const MAX_DEVICE: u16 = 99;
 
 type Writes = ChangeSet<owner::SessionCipher>;
-/// With the one-time prekey that is used up.
+/// A plaintext, and the consumed one-time prekey.
 type Plaintext = (Vec<u8>, Option<PreKeyId>);
 
 pub struct SessionCipher {
@@ -50,7 +50,7 @@ pub enum Ciphertext {
     PreKey(Box<PreKeySignalMessage>),
 }
 
-/// A ciphertext to be sent.
+/// An outgoing ciphertext.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Encrypted {
     /// The `type` of its `enc`.
@@ -58,30 +58,30 @@ pub struct Encrypted {
     pub bytes: Vec<u8>,
 }
 
-/// What came of setting up sessions.
+/// Outcome of setting up sessions.
 #[derive(Default)]
 pub struct Established {
     /// Addresses whose bundle could not be used.
     pub refused: Vec<(ProtocolAddress, SignalError)>,
-    /// Addresses whose identity is another than the one we knew.
+    /// Addresses whose identity has changed.
     pub changed: Vec<ProtocolAddress>,
 }
 
-/// What a message needs to be opened.
+/// Parameters of a decryption.
 pub struct DecryptContext {
-    /// Those that a new session needs.
+    /// Prekeys, for a message that begins a session.
     pub prekeys: Option<(SignedPreKeyPair, Option<PreKeyPair>)>,
     pub limit: JumpLimit,
     pub now: Timestamp,
 }
 
-/// A decrypted message, and what it did.
+/// A decrypted message, and its effects on the session.
 #[derive(Debug)]
 pub struct Decrypted {
     pub plaintext: Vec<u8>,
-    /// Used up: to be deleted with the same commit.
+    /// The consumed one-time prekey, deleted in the same commit.
     pub used_prekey: Option<PreKeyId>,
-    /// The peer's identity is another than the one we knew.
+    /// The peer's identity has changed.
     pub identity_changed: bool,
 }
 
@@ -91,7 +91,7 @@ impl SessionCipher {
         Self { store, local, rng, buffer: Buffer::new(), sessions, identities, writes: Writes::default() }
     }
 
-    /// Those of the addresses that have no session to send with.
+    /// The addresses without a session to encrypt with.
     pub fn missing(
         &mut self,
         addresses: Vec<ProtocolAddress>,
@@ -107,8 +107,7 @@ impl SessionCipher {
         Ok(missing)
     }
 
-    /// Sets up sessions from verified bundles. The service vouches for their identities: one that changed is trusted anew,
-    /// and reported.
+    /// Sets up sessions from verified bundles. The service vouches for their identities: a changed one is trusted and reported.
     pub fn establish(
         &mut self,
         bundles: Vec<(ProtocolAddress, VerifiedBundle)>,
@@ -136,58 +135,58 @@ impl SessionCipher {
         Ok(done)
     }
 
-    /// Encrypts one plaintext for each address; a failure concerns its address only.
+    /// Encrypts one plaintext for each address. A failure concerns its address only.
     pub fn encrypt(
         &mut self,
         plaintexts: Vec<(ProtocolAddress, Vec<u8>)>,
         now: Timestamp,
     ) -> Result<Vec<Result<Encrypted, SignalError>>, AccountError> {
-        let mut sealed = Vec::with_capacity(plaintexts.len());
+        let mut encrypted = Vec::with_capacity(plaintexts.len());
         for (address, plaintext) in plaintexts {
             let remote = self.remote(&address)?;
             let session = load(&mut self.sessions, &self.store, &address)?;
             let limit = JumpLimit::default();
             let ctx = Context { remote: &remote, limit, now, rng: &mut self.rng, buffer: &mut self.buffer };
-            let result = session.encrypt(&plaintext, ctx).map(|sealed| match sealed {
+            let result = session.encrypt(&plaintext, ctx).map(|ciphertext| match ciphertext {
                 crate::signal::Ciphertext::Signal(bytes) => Encrypted { kind: "msg", bytes: bytes.to_vec() },
                 crate::signal::Ciphertext::PreKey(bytes) => Encrypted { kind: "pkmsg", bytes: bytes.to_vec() },
             });
             if result.is_ok() {
                 put_session(&mut self.writes, &address, session);
             }
-            sealed.push(result);
+            encrypted.push(result);
         }
-        Ok(sealed)
+        Ok(encrypted)
     }
 
-    /// Whether this message needs our prekeys: not when its session is known.
-    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, sealed: &Ciphertext) -> Result<bool, AccountError> {
-        match sealed {
+    /// True when a message begins a session that is not stored yet, so that decrypting it needs our prekeys.
+    pub fn needs_prekeys(&mut self, address: &ProtocolAddress, ciphertext: &Ciphertext) -> Result<bool, AccountError> {
+        match ciphertext {
             Ciphertext::Signal(_) => Ok(false),
             Ciphertext::PreKey(message) => Ok(!self.session(address)?.knows(message)),
         }
     }
 
-    /// Decrypts. A changed identity is trusted anew once its first message has proved it, and reported; what the old one
-    /// wrote is not read any more.
+    /// Decrypts. A changed identity is trusted and reported once its first message decrypts; messages of the old identity are
+    /// refused from then on.
     pub fn decrypt(
         &mut self,
         address: &ProtocolAddress,
-        sealed: &Ciphertext,
-        opening: &DecryptContext,
+        ciphertext: &Ciphertext,
+        context: &DecryptContext,
     ) -> Result<Result<Decrypted, SignalError>, AccountError> {
         let mut remote = self.remote(address)?;
-        let mut opened = self.try_decrypt(&remote, sealed, opening)?;
-        if let (Err(SignalError::UntrustedIdentity { .. }), Ciphertext::PreKey(message)) = (&opened, sealed) {
+        let mut decrypted = self.try_decrypt(&remote, ciphertext, context)?;
+        if let (Err(SignalError::UntrustedIdentity { .. }), Ciphertext::PreKey(message)) = (&decrypted, ciphertext) {
             remote.identity = Some(message.identity_key);
-            opened = self.try_decrypt(&remote, sealed, opening)?;
+            decrypted = self.try_decrypt(&remote, ciphertext, context)?;
         }
-        let (plaintext, used_prekey) = match opened {
-            Ok(opened) => opened,
+        let (plaintext, used_prekey) = match decrypted {
+            Ok(decrypted) => decrypted,
             Err(error) => return Ok(Err(error)),
         };
         put_session(&mut self.writes, address, load(&mut self.sessions, &self.store, address)?);
-        let identity_changed = match sealed {
+        let identity_changed = match ciphertext {
             Ciphertext::PreKey(message) => self.remember(address, message.identity_key)?,
             Ciphertext::Signal(_) => false,
         };
@@ -197,13 +196,13 @@ impl SessionCipher {
     fn try_decrypt(
         &mut self,
         remote: &RemoteParty,
-        sealed: &Ciphertext,
-        opening: &DecryptContext,
+        ciphertext: &Ciphertext,
+        context: &DecryptContext,
     ) -> Result<Result<Plaintext, SignalError>, AccountError> {
         let session = load(&mut self.sessions, &self.store, &remote.address)?;
-        let DecryptContext { prekeys, limit, now } = opening;
+        let DecryptContext { prekeys, limit, now } = context;
         let ctx = Context { remote, limit: *limit, now: *now, rng: &mut self.rng, buffer: &mut self.buffer };
-        let opened = match (sealed, prekeys) {
+        let decrypted = match (ciphertext, prekeys) {
             (Ciphertext::Signal(message), _) => session.decrypt(message, ctx).map(|plaintext| (plaintext, None)),
             (Ciphertext::PreKey(message), None) => {
                 session.decrypt_known(message, ctx).map(|plaintext| (plaintext, None))
@@ -212,29 +211,29 @@ impl SessionCipher {
                 session.accept(&self.local, signed, one_time.as_ref(), message, ctx)
             }
         };
-        Ok(opened.map(|(plaintext, used)| (plaintext.to_vec(), used)))
+        Ok(decrypted.map(|(plaintext, used)| (plaintext.to_vec(), used)))
     }
 
-    /// The registration id that the session with this address is for.
+    /// The registration id of the session with this address.
     pub fn registration_id(&mut self, address: &ProtocolAddress) -> Result<Option<u32>, AccountError> {
         Ok(self.session(address)?.remote_registration_id())
     }
 
-    /// What was tried for a message that did not open.
-    pub fn explain(&mut self, address: &ProtocolAddress, sealed: &Ciphertext) -> Result<String, AccountError> {
-        let message = match sealed {
+    /// A report of the session states that were tried for a message that did not decrypt.
+    pub fn explain(&mut self, address: &ProtocolAddress, ciphertext: &Ciphertext) -> Result<String, AccountError> {
+        let message = match ciphertext {
             Ciphertext::Signal(message) => message,
             Ciphertext::PreKey(message) => &message.message,
         };
         Ok(self.session(address)?.report(message).to_string())
     }
 
-    /// Trusts an identity that was proved elsewhere, as the phone's is by linking.
+    /// Trusts an identity that was verified elsewhere, as the phone's is by linking.
     pub fn trust(&mut self, address: &ProtocolAddress, identity: IdentityKey) -> Result<(), AccountError> {
         self.remember(address, identity).map(|_| ())
     }
 
-    /// The identity we know for this address.
+    /// The stored identity of this address.
     pub fn identity(&mut self, address: &ProtocolAddress) -> Result<Option<IdentityKey>, AccountError> {
         if let Some(known) = self.identities.get(address) {
             return Ok(Some(*known));
@@ -266,8 +265,8 @@ impl SessionCipher {
         Ok(known.is_some())
     }
 
-    /// Moves what is filed under a phone number to the LID that was learned for it, for every device the user may have
-    /// (`signal-protocol.txt`, "Proactive migration at LID discovery"). Returns how many sessions were moved.
+    /// Migrates the sessions and identities stored under a phone number to the LID that was learned for it, for every device the
+    /// user may have (`signal-protocol.txt`, "Proactive migration at LID discovery"). Returns the number of migrated sessions.
     pub fn migrate(&mut self, pn: &Jid, lid: &Jid) -> Result<u32, AccountError> {
         let mut moved = 0;
         if self.store.get(kind::PN_PEER, pn.user().as_bytes())?.is_some() {
@@ -280,8 +279,8 @@ impl SessionCipher {
         Ok(moved)
     }
 
-    /// The same for one device: true when a session was moved. A session under the LID takes precedence; identities move by
-    /// themselves, as they outlive sessions.
+    /// Migrates one device. True when a session was migrated. A session under the LID takes precedence; identities migrate
+    /// separately, as they outlive sessions.
     pub fn migrate_device(&mut self, pn: &Jid, lid: &Jid) -> Result<bool, AccountError> {
         let (from, to) = (pn.protocol_address(), lid.protocol_address());
         let mut moved = false;
@@ -291,7 +290,7 @@ impl SessionCipher {
             moved = self.session(&to)?.is_empty();
             if let Some(session) = self.sessions.remove(&from).filter(|_| moved) {
                 for (part, mut bytes) in session.to_parts() {
-                    // Where it was loaded under its old address, parts of it may not be stored yet.
+                    // A session loaded under its old address may have parts that are not stored yet.
                     self.writes.delete(kind::SESSION, part_key(&from, &part.suffix()));
                     self.writes.put(kind::SESSION, part_key(&to, &part.suffix()), std::mem::take(&mut *bytes));
                 }
@@ -310,7 +309,7 @@ impl SessionCipher {
         Ok(moved)
     }
 
-    /// Forgets these users: their sessions and identities, of every device they may have.
+    /// Deletes the sessions and identities of these users, for every device they may have.
     pub fn forget_users(&mut self, users: &[Jid]) -> Result<Counts, AccountError> {
         let mut counts = Counts::default();
         for user in users.iter().filter(|user| user.server() == Server::Pn) {
@@ -370,7 +369,7 @@ fn put_session(writes: &mut Writes, address: &ProtocolAddress, session: &mut Ses
     }
 }
 
-/// The phone number in an address that is one.
+/// The phone number of an address, if it has one.
 fn pn_user(address: &ProtocolAddress) -> Option<&str> {
     let user = address.as_str().strip_suffix("@c.us.0")?;
     Some(user.split_once(':').map_or(user, |(user, _)| user))
@@ -381,7 +380,7 @@ pub(in crate::account) fn is_stored(store: &AccountStore, address: &ProtocolAddr
     Ok(!store.scan(kind::SESSION, &part_key(address, &[]))?.is_empty())
 }
 
-/// No address has a zero byte, so none is the beginning of another's key.
+/// An address has no zero byte, so no key is a prefix of another address's key.
 pub(in crate::account) fn part_key(address: &ProtocolAddress, suffix: &[u8]) -> Vec<u8> {
     [address.as_str().as_bytes(), &[0], suffix].concat()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-/// A device with its prekeys, its session cipher and what that has stored.
+/// A device with its prekeys, its session cipher and its store.
 struct Device {
     local: LocalParty,
     signed: SignedPreKeyPair,
@@ -42,7 +42,7 @@ impl Device {
         self.overlay.pin(self.turn, &changes);
     }
 
-    /// Everything is read back from the store.
+    /// Reloads everything from the store.
     fn restart(&mut self) {
         self.cipher = SessionCipher::new(self.store.clone(), self.local.clone(), rng(1000 * self.seed + self.turn));
     }
@@ -65,22 +65,22 @@ impl Device {
         done
     }
 
-    fn seal(&mut self, text: &[u8]) -> Ciphertext {
-        self.seal_for(&peer(), text)
+    fn encrypt(&mut self, text: &[u8]) -> Ciphertext {
+        self.encrypt_for(&peer(), text)
     }
 
-    fn seal_for(&mut self, to: &ProtocolAddress, text: &[u8]) -> Ciphertext {
-        let mut sealed = self.cipher.encrypt(vec![(to.clone(), text.to_vec())], NOW).unwrap();
+    fn encrypt_for(&mut self, to: &ProtocolAddress, text: &[u8]) -> Ciphertext {
+        let mut ciphertext = self.cipher.encrypt(vec![(to.clone(), text.to_vec())], NOW).unwrap();
         self.commit();
-        let Encrypted { kind, bytes } = sealed.remove(0).unwrap();
+        let Encrypted { kind, bytes } = ciphertext.remove(0).unwrap();
         match kind {
             "msg" => Ciphertext::Signal(SignalMessage::parse(bytes).unwrap()),
             _ => Ciphertext::PreKey(Box::new(PreKeySignalMessage::parse(&bytes).unwrap())),
         }
     }
 
-    fn open(&mut self, sealed: &Ciphertext) -> Result<(Vec<u8>, bool), SignalError> {
-        self.open_from(&peer(), sealed)
+    fn decrypt(&mut self, ciphertext: &Ciphertext) -> Result<(Vec<u8>, bool), SignalError> {
+        self.decrypt_from(&peer(), ciphertext)
     }
 
     fn has_session(&self, address: &ProtocolAddress) -> bool {
@@ -93,13 +93,17 @@ impl Device {
         moved
     }
 
-    fn open_from(&mut self, from: &ProtocolAddress, sealed: &Ciphertext) -> Result<(Vec<u8>, bool), SignalError> {
-        let needed = self.cipher.needs_prekeys(from, sealed).unwrap();
+    fn decrypt_from(
+        &mut self,
+        from: &ProtocolAddress,
+        ciphertext: &Ciphertext,
+    ) -> Result<(Vec<u8>, bool), SignalError> {
+        let needed = self.cipher.needs_prekeys(from, ciphertext).unwrap();
         let prekeys = needed.then(|| (self.signed.clone(), Some(self.one_time.clone())));
         let context = DecryptContext { prekeys, limit: JumpLimit::default(), now: NOW };
-        let opened = self.cipher.decrypt(from, sealed, &context).unwrap()?;
+        let decrypted = self.cipher.decrypt(from, ciphertext, &context).unwrap()?;
         self.commit();
-        Ok((opened.plaintext, opened.identity_changed))
+        Ok((decrypted.plaintext, decrypted.identity_changed))
     }
 }
 
@@ -112,49 +116,49 @@ fn lid() -> Jid {
 }
 
 #[test]
-fn a_session_under_a_phone_number_goes_on_under_the_lid_with_all_it_has_skipped() {
+fn session_migrates_from_phone_number_to_lid_with_its_skipped_keys() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
-    let late = alice.seal(b"late");
-    let sent = alice.seal(b"first");
-    bob.open(&sent).unwrap();
+    let late = alice.encrypt(b"late");
+    let sent = alice.encrypt(b"first");
+    bob.decrypt(&sent).unwrap();
     let identity = bob.cipher.identity(&peer()).unwrap();
     assert_eq!(bob.migrate(), 1);
     bob.restart();
     assert!(!bob.has_session(&peer()));
     assert_eq!(bob.cipher.identity(&peer()).unwrap(), None);
     assert_eq!(bob.cipher.identity(&lid().protocol_address()).unwrap(), identity);
-    assert_eq!(bob.open_from(&lid().protocol_address(), &late), Ok((b"late".to_vec(), false)));
-    let answer = bob.seal_for(&lid().protocol_address(), b"answer");
-    assert_eq!(alice.open(&answer), Ok((b"answer".to_vec(), false)));
-    assert_eq!(bob.migrate(), 0, "there is nothing left to move");
+    assert_eq!(bob.decrypt_from(&lid().protocol_address(), &late), Ok((b"late".to_vec(), false)));
+    let answer = bob.encrypt_for(&lid().protocol_address(), b"answer");
+    assert_eq!(alice.decrypt(&answer), Ok((b"answer".to_vec(), false)));
+    assert_eq!(bob.migrate(), 0, "no session is left to migrate");
 }
 
 #[test]
-fn a_session_under_the_lid_takes_precedence_over_a_stale_one() {
+fn session_under_the_lid_takes_precedence_over_one_under_the_phone_number() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
-    let sent = alice.seal(b"by phone number");
-    bob.open(&sent).unwrap();
-    let mut anew = Device::new(3);
+    let sent = alice.encrypt(b"by phone number");
+    bob.decrypt(&sent).unwrap();
+    let mut reinstalled = Device::new(3);
     bob.one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut rng(4));
-    anew.establish(&bob);
-    let sent = anew.seal(b"by lid");
-    bob.open_from(&lid().protocol_address(), &sent).unwrap();
+    reinstalled.establish(&bob);
+    let sent = reinstalled.encrypt(b"by lid");
+    bob.decrypt_from(&lid().protocol_address(), &sent).unwrap();
     assert_eq!(bob.migrate(), 0);
     bob.restart();
     assert!(!bob.has_session(&peer()));
-    let more = anew.seal(b"more");
-    assert_eq!(bob.open_from(&lid().protocol_address(), &more), Ok((b"more".to_vec(), false)));
+    let more = reinstalled.encrypt(b"more");
+    assert_eq!(bob.decrypt_from(&lid().protocol_address(), &more), Ok((b"more".to_vec(), false)));
     let identity = bob.cipher.identity(&lid().protocol_address()).unwrap();
-    assert_eq!(identity, Some(anew.local.identity.public()));
+    assert_eq!(identity, Some(reinstalled.local.identity.public()));
 }
 
 #[test]
-fn an_identity_without_a_session_moves_by_itself_and_nothing_moves_where_nothing_is() {
+fn identity_without_a_session_migrates_by_itself() {
     let mut bob = Device::new(2);
     let moved = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
-    assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "looking changes nothing");
+    assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "a read-only check writes nothing");
     let known = Device::new(3).local.identity.public();
     bob.cipher.trust(&peer(), known).unwrap();
     bob.commit();
@@ -164,74 +168,74 @@ fn an_identity_without_a_session_moves_by_itself_and_nothing_moves_where_nothing
 }
 
 #[test]
-fn a_conversation_goes_on_after_every_restart() {
+fn conversation_continues_after_every_restart() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let mut late = Vec::new();
     for round in 0..5u8 {
-        late.push(alice.seal(&[100, round]));
-        let sent = alice.seal(&[round]);
+        late.push(alice.encrypt(&[100, round]));
+        let sent = alice.encrypt(&[round]);
         alice.restart();
-        assert_eq!(bob.open(&sent), Ok((vec![round], false)));
+        assert_eq!(bob.decrypt(&sent), Ok((vec![round], false)));
         bob.restart();
-        let answer = bob.seal(b"answer");
-        assert_eq!(alice.open(&answer), Ok((b"answer".to_vec(), false)));
+        let answer = bob.encrypt(b"answer");
+        assert_eq!(alice.decrypt(&answer), Ok((b"answer".to_vec(), false)));
     }
     let newest = late.pop().unwrap();
-    assert_eq!(bob.open(&newest), Ok((vec![100, 4], false)), "a skipped key was stored");
+    assert_eq!(bob.decrypt(&newest), Ok((vec![100, 4], false)), "a skipped key was stored");
 }
 
 #[test]
-fn an_identity_that_changes_while_we_send_is_trusted_anew_and_reported() {
+fn identity_changed_in_a_bundle_is_trusted_and_reported() {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
     assert!(alice.establish(&bob).changed.is_empty(), "the first is trusted");
-    let anew = Device::new(3);
-    let done = alice.establish(&anew);
+    let reinstalled = Device::new(3);
+    let done = alice.establish(&reinstalled);
     assert_eq!((done.changed, done.refused.len()), (vec![peer()], 0));
     alice.restart();
-    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(anew.local.identity.public()));
+    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(reinstalled.local.identity.public()));
     assert!(alice.cipher.missing(vec![peer()], NOW).unwrap().is_empty());
 }
 
 #[test]
-fn an_identity_that_changes_while_we_receive_is_trusted_once_it_has_proved_itself() {
+fn identity_changed_in_a_message_is_trusted_once_it_decrypts() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     bob.establish(&alice);
-    let hello = bob.seal(b"hello");
-    assert_eq!(alice.open(&hello), Ok((b"hello".to_vec(), false)));
-    let answer = alice.seal(b"answer");
-    bob.open(&answer).unwrap();
-    let late = bob.seal(b"late");
+    let hello = bob.encrypt(b"hello");
+    assert_eq!(alice.decrypt(&hello), Ok((b"hello".to_vec(), false)));
+    let answer = alice.encrypt(b"answer");
+    bob.decrypt(&answer).unwrap();
+    let late = bob.encrypt(b"late");
 
-    let mut anew = Device::new(3);
+    let mut reinstalled = Device::new(3);
     alice.one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut rng(4));
-    anew.establish(&alice);
-    let mut hello = anew.seal(b"it is me, with a new phone");
+    reinstalled.establish(&alice);
+    let mut hello = reinstalled.encrypt(b"it is me, with a new phone");
     let Ciphertext::PreKey(message) = &mut hello else { panic!("the session is new") };
     let honest = message.identity_key;
     message.identity_key = Device::new(5).local.identity.public();
-    assert!(alice.open(&hello).is_err(), "whoever only claims it changes nothing");
+    assert!(alice.decrypt(&hello).is_err(), "a claimed identity that does not decrypt changes nothing");
     assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(bob.local.identity.public()));
 
     let Ciphertext::PreKey(message) = &mut hello else { panic!("the session is new") };
     message.identity_key = honest;
-    assert_eq!(alice.open(&hello), Ok((b"it is me, with a new phone".to_vec(), true)));
+    assert_eq!(alice.decrypt(&hello), Ok((b"it is me, with a new phone".to_vec(), true)));
     alice.restart();
-    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(anew.local.identity.public()));
-    let refused = alice.open(&late);
+    assert_eq!(alice.cipher.identity(&peer()).unwrap(), Some(reinstalled.local.identity.public()));
+    let refused = alice.decrypt(&late);
     assert!(matches!(refused, Err(SignalError::UntrustedIdentity { .. })), "{refused:?}");
 }
 
 #[test]
-fn a_session_with_an_identity_that_is_not_trusted_any_more_is_missing() {
+fn session_with_a_replaced_identity_counts_as_missing() {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
     let other = Device::new(3).local.identity.public();
     alice.cipher.trust(&peer(), other).unwrap();
     alice.commit();
     assert_eq!(alice.cipher.missing(vec![peer()], NOW).unwrap(), [peer()]);
-    let sealed = alice.cipher.encrypt(vec![(peer(), b"x".to_vec())], NOW).unwrap();
-    assert!(matches!(sealed[0], Err(SignalError::UntrustedIdentity { .. })));
+    let ciphertext = alice.cipher.encrypt(vec![(peer(), b"x".to_vec())], NOW).unwrap();
+    assert!(matches!(ciphertext[0], Err(SignalError::UntrustedIdentity { .. })));
 }
 
 #[test]
@@ -251,9 +255,9 @@ fn no_row_names_a_forgotten_phone_number() {
 fn no_record_of_a_session_is_larger_than_a_row_of_the_store() {
     let (mut alice, mut bob) = (Device::new(1), Device::new(2));
     alice.establish(&bob);
-    (0..3000).for_each(|_| drop(alice.seal(b"lost")));
-    let sent = alice.seal(b"far ahead");
-    bob.open(&sent).unwrap();
+    (0..3000).for_each(|_| drop(alice.encrypt(b"lost")));
+    let sent = alice.encrypt(b"far ahead");
+    bob.decrypt(&sent).unwrap();
     let rows = bob.store.scan(kind::SESSION, b"").unwrap();
     assert!(rows.len() > 30, "2,000 keys in blocks: {}", rows.len());
     let longest = rows.iter().map(|(_, value)| value.len()).max().unwrap();

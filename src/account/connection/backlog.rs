@@ -3,7 +3,7 @@
 use crate::base::time::Monotonic;
 use std::time::Duration;
 
-/// Stanzas asked for at a time.
+/// Stanzas requested in one batch.
 pub(super) const BATCH: u64 = 200;
 /// A batch is complete when none of its stanzas arrived for this long.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Progress of the backlog on this connection.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Backlog {
-    /// When the next batch is asked for: set while one arrives.
+    /// When the next batch is requested: set while one arrives.
     next: Option<Monotonic>,
     /// When the watchdog fires: from the announcement of the backlog to its end.
     until: Option<Monotonic>,

@@ -1,4 +1,4 @@
-//! How the service ends a stream or refuses a login, and what follows (`wire-protocol.md` 1.7).
+//! Stream errors and refused logins of the service, and their outcome: reconnect, ban or stop (`wire-protocol.md` 1.7).
 
 use crate::account::view::AccountState;
 use crate::wire::{Node, WireError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Why a connection is closed before a reconnect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DisconnectReason {
-    /// As the service or the socket says.
+    /// Lost for the reason that the service or the socket gave.
     Lost(String),
     /// The service ends the stream as a step of the protocol, as after linking: reconnect at once.
     Expected,
@@ -17,7 +17,7 @@ pub(super) enum DisconnectReason {
     Unresponsive(&'static str),
 }
 
-/// What follows from a `<stream:error>` or a `<failure>`.
+/// Outcome of a `<stream:error>` or a `<failure>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
     Reconnect(DisconnectReason),
@@ -28,7 +28,7 @@ pub(super) enum Ending {
         reason: &'static str,
         lasts: Option<Duration>,
     },
-    /// The service misses an acknowledgement of ours.
+    /// The service lacks an acknowledgement of ours.
     MissingAck,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn of_stream_error(node: &Node) -> Ending {
         Some(409) => stop(AccountState::Replaced, REPLACED),
         Some(429) => Ending::Reconnect(DisconnectReason::Slower("the service asks for fewer connections (429)")),
         Some(code) => lost(format!("the service ended the stream ({code})")),
-        None if node.find("xml-not-well-formed").is_some() => lost("the service did not understand a stanza of ours"),
+        None if node.find("xml-not-well-formed").is_some() => lost("the service found a stanza of ours malformed"),
         None => lost("the service ended the stream"),
     }
 }

@@ -1,4 +1,4 @@
-//! The life of the account's one connection: connect, stay alive, reconnect with back-off (`wire-protocol.md` 1.7).
+//! The account's one connection: connect, keep alive, reconnect with back-off (`wire-protocol.md` 1.7).
 
 use super::ending::DisconnectReason;
 use crate::account::error::AccountError;
@@ -14,14 +14,14 @@ use crate::wire::payload::{NoiseKeys, login, registration};
 use rand::RngExt;
 use std::time::Duration;
 
-/// A connection attempt that is not finished by then is dropped.
+/// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(40);
-/// Silence this long after the first unanswered stanza means a dead socket.
+/// A socket without inbound traffic this long after the first unanswered stanza is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// Only a connection that lived this long resets the back-off.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 const MAX_BACKOFF: Duration = Duration::from_secs(900);
-/// A connection that was silent for this long is pinged, at the earliest.
+/// A connection without inbound traffic for this long is pinged, at the earliest.
 const PING_AFTER: Duration = Duration::from_secs(15);
 /// Steps of the back-off that are skipped when the service asks for fewer connections.
 const SLOWER_STEPS: u32 = 5;
@@ -35,24 +35,24 @@ enum Phase {
     #[default]
     Idle,
     /// Handshake, then login, until the deadline.
-    Opening {
+    Connecting {
         deadline: Monotonic,
     },
     Open {
         since: Monotonic,
         ping_at: Monotonic,
     },
-    /// Backing off.
+    /// Waiting for the back-off.
     Waiting {
         until: Monotonic,
     },
-    /// Waiting for a place among the process's connections.
+    /// Waiting for a place in the process's connect rate.
     RateLimited {
         until: Monotonic,
     },
 }
 
-/// What a tick asks of the feature.
+/// The action that a tick requires.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -95,7 +95,7 @@ impl Lifecycle {
     pub(super) fn deadline(&self, ctx: &Context) -> Option<Monotonic> {
         match self.phase {
             Phase::Idle => None,
-            Phase::Opening { deadline } => Some(deadline),
+            Phase::Connecting { deadline } => Some(deadline),
             Phase::Open { ping_at, .. } => {
                 let dead_at = ctx.link.unanswered.map(|since| since.plus(DEAD_AFTER));
                 Some(dead_at.map_or(ping_at, |dead_at| dead_at.min(ping_at)))
@@ -104,7 +104,7 @@ impl Lifecycle {
         }
     }
 
-    /// Takes up the desired state that was stored before the restart.
+    /// Restores the desired state that was stored before the restart.
     pub(super) async fn resume(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
         match turn.get(kind::DESIRED_STATE, b"")?.as_deref() {
             Some(STARTED) if turn.own().is_some() => self.connect(turn).await?,
@@ -128,7 +128,7 @@ impl Lifecycle {
         self.stop(turn, AccountState::Stopped, None);
     }
 
-    /// Connects: to log in when linked, to be linked otherwise. It may have to wait for its place.
+    /// Connects: to log in when linked, to be linked otherwise. The connect rate may delay it.
     pub(super) async fn connect(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
         self.state = match (turn.own(), self.attempts) {
             (None, _) => AccountState::Linking,
@@ -159,7 +159,7 @@ impl Lifecycle {
             self.reason = None;
         }
         self.next_attempt_at = None;
-        self.phase = Phase::Opening { deadline: turn.steady.plus(CONNECT_TIMEOUT) };
+        self.phase = Phase::Connecting { deadline: turn.steady.plus(CONNECT_TIMEOUT) };
         turn.ctx.link.generation = turn.ctx.link.generation.next();
         turn.ctx.link.online = false;
         turn.ctx.link.unanswered = None;
@@ -173,7 +173,7 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// The handshake is done; the service speaks next.
+    /// The handshake is complete; the service sends the next stanza.
     pub(super) fn handshake_done(&mut self, turn: &mut Turn<'_>) {
         let ping_at = next_ping(turn);
         self.phase = Phase::Open { since: turn.steady, ping_at };
@@ -255,7 +255,7 @@ impl Lifecycle {
         };
     }
 
-    /// Stays away until a ban is over; for good when its end is unknown.
+    /// Stays disconnected until a ban is over, or until the next start when its end is unknown.
     pub(super) fn ban(&mut self, turn: &mut Turn<'_>, reason: &str, lasts: Option<Duration>) {
         self.stop(turn, AccountState::Banned, Some(reason));
         if let Some(lasts) = lasts {
@@ -268,9 +268,9 @@ impl Lifecycle {
         self.next_attempt_at = Some(turn.now.plus(wait));
     }
 
-    /// Closes the connection and voids everything that belonged to it.
+    /// Closes the connection and clears all per-connection state.
     fn close(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.phase, Phase::Opening { .. } | Phase::Open { .. }) {
+        if matches!(self.phase, Phase::Connecting { .. } | Phase::Open { .. }) {
             turn.effect(Effect::Disconnect(turn.ctx.link.generation));
         }
         turn.ctx.link.generation = turn.ctx.link.generation.next();
@@ -284,7 +284,7 @@ impl Lifecycle {
         match self.phase {
             Phase::Waiting { until } if until <= now => self.connect(turn).await?,
             Phase::RateLimited { until } if until <= now => self.open(turn).await?,
-            Phase::Opening { deadline } if deadline <= now => {
+            Phase::Connecting { deadline } if deadline <= now => {
                 self.reconnect(turn, DisconnectReason::Lost("connecting timed out".to_owned()));
             }
             Phase::Open { .. } if unanswered.is_some_and(|since| since.plus(DEAD_AFTER) <= now) => {

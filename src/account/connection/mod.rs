@@ -1,7 +1,7 @@
 //! The account's connection to the service: desired state, login, keep-alive, backlog, log-out (`wire-protocol.md` 1.7).
 //!
 //! Invariant: this room alone changes the [`LinkStatus`](crate::account::turn::context::LinkStatus) that others read, and it names no
-//! capability: the others hear of the connection by notices.
+//! capability: other features learn of the connection by notices.
 
 mod backlog;
 mod ending;
@@ -35,7 +35,7 @@ impl Refusal for LoggedOut {
 
 #[derive(Debug)]
 pub enum Command {
-    /// Takes up the desired state that was stored before the restart.
+    /// Restores the desired state that was stored before the restart.
     Resume {
         reply: ReplyTo<()>,
     },
@@ -45,7 +45,7 @@ pub enum Command {
     Stop {
         reply: ReplyTo<()>,
     },
-    /// Has the service remove this device, if it can be asked now.
+    /// Asks the service to remove this device, if the account is online.
     LogOut {
         reply: ReplyTo<()>,
     },
@@ -65,7 +65,7 @@ pub(in crate::account) struct Connection {
     requests: Requests<Request>,
     lifecycle: Lifecycle,
     backlog: Backlog,
-    /// Stanzas that are written once the notices of this turn have gone round.
+    /// Stanzas that are written after this turn's notices have been delivered.
     deferred: Vec<Node>,
 }
 
@@ -118,7 +118,7 @@ impl Feature for Connection {
         response: Response<'_>,
     ) -> Result<(), AccountError> {
         match request {
-            // A login that the service does not confirm is still a login: messages flow.
+            // A login without a response to its last step is complete: messages flow.
             Request::Active => {
                 self.lifecycle.come_online(turn);
                 turn.announce(Notice::Online);
@@ -218,7 +218,7 @@ impl Connection {
         }
     }
 
-    /// The last step of a login, once the service has prekeys to give to those who write to us.
+    /// The last step of a login, once the service has prekeys of ours for new sessions.
     fn activate(&mut self, turn: &mut Turn<'_>) {
         if !turn.is_online() && !self.requests.any(|request| matches!(request, Request::Active)) {
             self.requests.send(turn, Request::Active, iq("passive", "set").child(Node::new("active")));
@@ -250,7 +250,7 @@ impl Connection {
             turn.announce(Notice::BacklogEnded);
             self.lifecycle.on_stanza(turn);
         }
-        // The service sends its backlog only where it is asked for it.
+        // The service sends its backlog only in requested batches.
         if node.find("offline_preview").is_some() {
             self.backlog = Backlog::announced(turn.steady);
             turn.ctx.link.backlog = false;
@@ -265,7 +265,7 @@ impl Connection {
         }
     }
 
-    /// The receipts of the last batch are written before the next one is asked for.
+    /// The receipts of the last batch are written before the next one is requested.
     fn ask_for_batch(&mut self, turn: &mut Turn<'_>) {
         turn.announce(Notice::BacklogBatch);
         self.deferred.push(Node::new("ib").child(Node::new("offline_batch").attr("count", BATCH)));
@@ -284,13 +284,13 @@ impl Connection {
         self.deferred.clear();
         for request in self.requests.drain() {
             if let Request::RemoveDevice(reply) = request {
-                // Without a connection only this side forgets the device.
+                // Without a connection the device is removed on our side only.
                 self.logged_out(turn, &reply);
             }
         }
     }
 
-    /// Asks the service to remove this device. The answer is due when the service has answered, or cannot be asked.
+    /// Asks the service to remove this device. The command is answered by the response, or at once when there is no connection.
     fn log_out(&mut self, turn: &mut Turn<'_>, reply: ReplyTo<()>) {
         let own = turn.own().map(|own| own.jid.clone());
         match own.filter(|_| turn.is_online()) {

@@ -1,4 +1,4 @@
-//! What a message can say: one file a kind. Each gives its protobuf, its stanza type, and its JSON in events.
+//! Content of messages: one file a kind, each with its protobuf, its stanza type, and its JSON in events.
 
 pub(in crate::account) mod text;
 
@@ -22,14 +22,14 @@ impl Content {
         }
     }
 
-    /// The text that is shown of it.
+    /// The text that is shown for it.
     pub fn shown_text(&self) -> &str {
         match self {
             Self::Text(text) => &text.body,
         }
     }
 
-    /// The message that it quotes.
+    /// The quoted message.
     pub(in crate::account) fn quoted_id(&self) -> Option<&str> {
         match self {
             Self::Text(text) => text.quoted_id.as_deref(),
@@ -59,13 +59,13 @@ pub(in crate::account) fn stanza_type(_kind: &str) -> &'static str {
 /// A received message.
 #[derive(Debug, PartialEq)]
 pub(in crate::account) enum Incoming {
-    /// For a person.
+    /// Content for a person.
     Content(Shown),
-    /// Bookkeeping between devices. `history` where it carries a piece of history.
+    /// Bookkeeping between devices; `history` when it carries a part of the history.
     Protocol { history: Option<History> },
 }
 
-/// The part of an event that a kind gives.
+/// The part of an event that depends on the kind.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(in crate::account) struct Shown {
     #[serde(rename = "type")]

@@ -12,7 +12,7 @@ pub(super) const KIND: &str = "text";
 pub struct Text {
     pub body: String,
     pub quoted_id: Option<String>,
-    /// Whose message is quoted.
+    /// The author of the quoted message.
     pub quoted_participant: Option<String>,
     pub mentions: Vec<String>,
 }
@@ -41,7 +41,7 @@ impl Text {
         with_secret(Message { extended_text_message: Some(text), ..Message::default() }, rng)
     }
 
-    /// Takes the text out of a received message, if it is one.
+    /// Takes the text out of a received message of this kind.
     pub(super) fn take(message: &mut Message) -> Option<Self> {
         if let Some(body) = message.conversation.take() {
             return Some(Self { body, ..Self::default() });

@@ -6,7 +6,7 @@ use crate::account::turn::notice::Notice;
 use crate::base::address::ProtocolAddress;
 use crate::wire::{Jid, Server};
 
-/// The address that everything about this user or device is stored under: its LID where that is known.
+/// The canonical address of a user or device, under which its records are stored: its LID where that is known.
 pub(in crate::account) async fn canonical(turn: &mut Turn<'_>, jid: &Jid) -> Result<Jid, AccountError> {
     let asked = jid.clone();
     turn.devices(move |devices| devices.canonical(&asked)).await

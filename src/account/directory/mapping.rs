@@ -1,4 +1,4 @@
-//! Consequences of learning who is who: sessions move from the phone number to the LID, and users who reinstalled get new sessions.
+//! Mapping of phone numbers to LIDs, and its consequences: sessions migrate to the LID, and reinstalled users lose theirs.
 
 use super::trust::identity_changed;
 use crate::account::children::device_sync::Learned;
@@ -7,7 +7,7 @@ use crate::account::turn::Turn;
 use crate::account::turn::notice::Notice;
 use crate::wire::Jid;
 
-/// Learns pairs of phone number and LID.
+/// Stores pairs of phone number and LID.
 pub(in crate::account) async fn learn(turn: &mut Turn<'_>, pairs: Vec<(Jid, Jid)>) -> Result<(), AccountError> {
     if pairs.is_empty() {
         return Ok(());
@@ -16,7 +16,7 @@ pub(in crate::account) async fn learn(turn: &mut Turn<'_>, pairs: Vec<(Jid, Jid)
     apply(turn, learned).await
 }
 
-/// Applies the consequences of new facts about users.
+/// Applies new facts about users to sessions and sender keys.
 pub(in crate::account) async fn apply(turn: &mut Turn<'_>, learned: Learned) -> Result<(), AccountError> {
     for (pn, lid) in learned.mapped {
         turn.announce(Notice::Mapped { pn: pn.clone(), lid: lid.clone() });

@@ -1,7 +1,7 @@
-//! Who is who: device lists, the mapping of phone numbers to LIDs, and trust in identities (`wire-protocol.md` 1.9;
+//! Device lists, the mapping of phone numbers to LIDs, and trust in identities (`wire-protocol.md` 1.9;
 //! `signal-protocol.txt`, "LID migration", "Unknown device detection").
 //!
-//! This room alone asks the service by usync. Others call [`addresses`], [`mapping`] and [`trust`], or announce `Notice::Devices`.
+//! This room alone sends usync queries. Others call [`addresses`], [`mapping`] and [`trust`], or announce `Notice::Devices`.
 
 pub(in crate::account) mod addresses;
 pub(in crate::account) mod mapping;
@@ -21,7 +21,7 @@ use crate::wire::usync::{read_usync, usync_query};
 use crate::wire::{Jid, Node};
 use std::collections::{BTreeSet, HashSet};
 
-/// Users of one query for device lists that are refreshed.
+/// Users of one usync query that refreshes device lists.
 const MAX_REFRESHED: usize = 256;
 
 /// This feature takes no commands.
@@ -175,7 +175,7 @@ fn history_pairs(history: &HistorySync) -> Vec<(Jid, Jid)> {
 #[derive(Debug, PartialEq, Eq)]
 enum OwnPhone {
     Lid,
-    /// As an older version may have left it. Read-only: the session is migrated when the first message is decrypted.
+    /// Still stored under the phone number. Read-only check: the session is migrated when the first message is decrypted.
     PhoneNumberOnly,
     None,
 }

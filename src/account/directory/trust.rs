@@ -1,4 +1,4 @@
-//! Trust in identities: companions are believed by their phone's signature, and a changed identity is an event.
+//! Trust in identities: a companion's is verified by its phone's signature, and a changed one is an event.
 
 use super::addresses::{addresses_of, display_address, forget_devices, protocol_address, protocol_addresses};
 use crate::account::error::AccountError;
@@ -25,7 +25,7 @@ impl Event for IdentityChanged {
     }
 }
 
-/// A contact has a new identity, which is trusted from now on. Its devices lose the sender keys they had.
+/// Trusts a contact's new identity and reports it. The contact's devices are removed from the holders of our sender keys.
 pub(in crate::account) async fn identity_changed(turn: &mut Turn<'_>, device: &Jid) -> Result<(), AccountError> {
     turn.count(Counter::IdentityChanged);
     let addresses = addresses_of(turn, &device.bare()).await?;
@@ -51,7 +51,7 @@ pub(super) async fn on_identity_change(turn: &mut Turn<'_>, node: &Node) -> Resu
     Ok(())
 }
 
-/// The identity that we trust for a device's phone.
+/// The trusted identity of a device's phone.
 async fn phone_identity(turn: &mut Turn<'_>, device: &Jid) -> Result<Option<IdentityKey>, AccountError> {
     let phone = protocol_address(turn, &device.bare()).await?;
     turn.sessions(move |sessions| sessions.identity(&phone)).await
@@ -90,7 +90,7 @@ fn verify(offered: &Offered, phone: Option<&IdentityKey>) -> Result<VerifiedBund
     Ok(bundle)
 }
 
-/// Verifies the device identity of a companion's prekey message by the identity that we know its phone by.
+/// Verifies the device identity in a companion's PreKey message by the stored identity of its phone.
 pub(in crate::account) async fn verify_companion(
     turn: &mut Turn<'_>,
     device: &Jid,

@@ -1,4 +1,4 @@
-//! What an account knows of a group: its members and how they are addressed (`wire-protocol.md` 1.15).
+//! Metadata of a group: its members and how they are addressed (`wire-protocol.md` 1.15).
 
 use crate::account::codec;
 use crate::account::error::AccountError;
@@ -20,10 +20,10 @@ pub(in crate::account) struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::account) struct GroupMeta {
     pub(in crate::account) subject: String,
-    /// Whether devices are named by LID; by phone number otherwise.
+    /// True when members are addressed by LID, false when by phone number.
     pub(in crate::account) by_lid: bool,
     pub(in crate::account) members: Vec<Member>,
-    /// Whether something has changed since: still good for who may ask, not for whom to write to.
+    /// True when the group has changed since: good enough to check who may get a resend, not to choose recipients.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::account) stale: bool,
 }
@@ -48,7 +48,7 @@ impl GroupMeta {
         Ok(Self { subject, by_lid, members, stale: false })
     }
 
-    /// The pairs of phone number and LID that it tells.
+    /// The pairs of phone number and LID in it.
     pub(in crate::account) fn pairs(&self) -> Vec<(Jid, Jid)> {
         let pair = |member: &Member| {
             let other = member.other.clone()?;
@@ -62,13 +62,13 @@ impl GroupMeta {
     }
 }
 
-/// What we know of a group, stale or not.
+/// The stored metadata of a group, stale or not.
 pub(in crate::account) fn of(turn: &Turn<'_>, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
     let stored = turn.get(kind::GROUP, group.to_string().as_bytes())?;
     stored.map(|bytes| codec::decode_json(&bytes, "group")).transpose()
 }
 
-/// What we know of a group, unless the service has to be asked.
+/// The stored metadata of a group; `None` when it must be queried.
 pub(in crate::account) fn fresh(turn: &Turn<'_>, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
     Ok(of(turn, group)?.filter(|meta| !meta.stale))
 }

@@ -1,4 +1,4 @@
-//! Groups: their metadata, asked for when a message needs it, and the events of their changes (`wire-protocol.md` 1.15).
+//! Groups: metadata, queried when a message needs it, and events of changes (`wire-protocol.md` 1.15).
 
 pub(in crate::account) mod metadata;
 mod notifications;
@@ -93,7 +93,7 @@ impl Feature for Groups {
 }
 
 impl Groups {
-    /// Asks for the metadata of a group, unless it is asked for already.
+    /// Queries the metadata of a group, unless a query is under way.
     fn look_up(&mut self, turn: &mut Turn<'_>, group: &Jid) {
         if self.requests.any(|Request::Metadata(asked)| asked == group) {
             return;

@@ -28,7 +28,7 @@ impl Event for ParticipantsChanged {
     }
 }
 
-/// A change of the group itself. `change` tells which of the other fields is given.
+/// A change of the group itself. `change` names the field that is set.
 #[derive(Default, Serialize)]
 struct GroupUpdated {
     group: String,
@@ -36,7 +36,7 @@ struct GroupUpdated {
     by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    /// `null` when it was removed.
+    /// `null` when the description was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! History that our own phone sends: read here, announced in pages of which other features take their part.
+//! History from our own phone: parsed here and announced in pages to the other features.
 
 use crate::account::error::AccountError;
 use crate::account::turn::Turn;
@@ -37,7 +37,7 @@ impl Feature for History {
         if let Notice::HistoryReceived(history) = notice {
             match history.read() {
                 Ok(Some(page)) => turn.announce(Notice::HistoryPage(Box::new(page))),
-                // It lies on the media host.
+                // This part is on the media host.
                 Ok(None) => {}
                 Err(error) => tracing::warn!(account = %turn.ctx.id, %error, "malformed history skipped"),
             }

@@ -1,4 +1,4 @@
-//! An attempt to link: the connection of a device that is not linked yet, with its QR codes, its pairing code and its passkey ceremony.
+//! One attempt to link: QR codes, a pairing code and a passkey ceremony on the connection of a device that is not linked yet.
 
 use super::pairing_code::CodeLinking;
 use super::passkey::Ceremony;
@@ -13,25 +13,25 @@ use std::time::Duration;
 
 const FIRST_CODE: Duration = Duration::from_secs(60);
 const NEXT_CODE: Duration = Duration::from_secs(20);
-/// How long the phone may take to sign once it has all it needs.
+/// How long the phone may take to sign once it has our secret.
 const SUCCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
-    /// References for QR codes that are left.
+    /// Unused references for QR codes.
     left: VecDeque<String>,
-    /// The one that is shown, and its code.
+    /// The reference that is shown, and its code.
     shown: Option<String>,
     qr: Option<LinkCode>,
-    /// When the next one is shown.
+    /// When the next reference is shown.
     next_at: Option<Monotonic>,
     pub(super) code: Option<CodeLinking>,
     pub(super) passkey: Option<Ceremony>,
-    /// Until when the phone, which has our secret by now, may sign.
+    /// Deadline of the phone's signature, set once it has our secret.
     success_until: Option<Monotonic>,
 }
 
-/// No code is left that the phone could take.
+/// Every QR code and pairing code has expired.
 pub(super) struct Expired;
 
 impl Attempt {
@@ -59,7 +59,7 @@ impl Attempt {
         }
     }
 
-    /// A pairing code can be made: no other way of linking is under way.
+    /// True when a pairing code can be made: the passkey ceremony and the phone's signature are not under way.
     pub(super) fn takes_codes(&self) -> bool {
         self.passkey.is_none() && self.success_until.is_none()
     }
@@ -86,7 +86,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// Draws the shown reference with the present secret.
+    /// Renders the QR code of the shown reference and the current secret.
     fn draw_code(&mut self, turn: &Turn<'_>, lifetime: Duration) {
         let device = &turn.ctx.device;
         self.qr = self.shown.clone().map(|reference| {
@@ -100,7 +100,7 @@ impl Attempt {
         });
     }
 
-    /// The device has a new secret: the shown code is drawn with it.
+    /// Renders the QR code again: the device has a new secret.
     pub(super) fn redraw(&mut self, turn: &Turn<'_>) {
         let left = self.next_at.map_or(NEXT_CODE, |at| at.after(turn.steady));
         self.draw_code(turn, left);
@@ -112,7 +112,7 @@ impl Attempt {
         self.left.clear();
     }
 
-    /// The phone has all it needs, keyed by this secret.
+    /// Waits for pair-success: the phone has this secret.
     pub(super) fn await_success(&mut self, turn: &mut Turn<'_>, adv_secret: Secret<32>) {
         turn.ctx.device.adv_secret = adv_secret;
         turn.put_device();
@@ -123,7 +123,7 @@ impl Attempt {
         self.success_until = None;
     }
 
-    /// Moves on; `Err` is the reason of the failure.
+    /// Shows the next code and checks deadlines. `Err` is the reason of the failure.
     pub(super) fn tick(&mut self, turn: &Turn<'_>) -> Result<(), &'static str> {
         let now = turn.steady;
         if self.success_until.is_some_and(|until| until <= now) {

@@ -1,7 +1,7 @@
 //! Linking to a phone: by QR code ([`attempt`]), by an eight-character code ([`pairing_code`]), with a passkey ([`passkey`])
 //! (`wire-protocol.md` 1.6; `linking-and-tokens.md` 1, 5).
 //!
-//! Invariant: the link is stored before the service hears that we accept it. An attempt ends with its connection.
+//! Invariant: the link is stored before it is confirmed to the service. An attempt ends with its connection.
 
 mod attempt;
 mod command;
@@ -26,12 +26,12 @@ use crate::wire::passkey::PhoneIdentity;
 use crate::wire::{Jid, Node};
 use attempt::{Attempt, Expired};
 use pairing_code::{CodeLinking, Hello};
-use passkey::{Ceremony, OtherStep, Outgoing, PasskeyRequest, Sealed};
+use passkey::{Ceremony, EncryptedRequest, OtherStep, Outgoing, PasskeyRequest};
 
 /// The phone's key agrees on no secret with ours.
 const UNUSABLE_KEY: &str = "passkey_unusable_key";
 
-/// A code is wanted for this phone. No reply where the phone asked for a fresh one.
+/// A requested pairing code. No reply when the phone asked for a fresh one.
 #[derive(Debug)]
 struct CodeRequest {
     phone: Jid,
@@ -42,7 +42,7 @@ struct CodeRequest {
 pub(in crate::account) enum Request {
     /// The registration of a pairing code.
     CodeHello(Option<ReplyTo<LinkCode, LinkingError>>),
-    /// The proof that the typed code was ours.
+    /// The proof that our code was typed.
     CodeFinish,
     Passkey(PasskeyStep),
 }
@@ -182,7 +182,7 @@ impl Feature for Linking {
 }
 
 impl Linking {
-    /// Ends the attempt; somebody has to start the account again.
+    /// Ends the attempt. The account stays stopped until it is started again.
     fn fail(&mut self, turn: &mut Turn<'_>, reason: impl Into<String>) {
         self.attempt = None;
         turn.announce(Notice::LinkingFailed { reason: reason.into() });
@@ -217,7 +217,7 @@ impl Linking {
         Ok(())
     }
 
-    /// The service wants another secret on the screen (`linking-and-tokens.md` 5); not while a phone signs with this one.
+    /// A registration refresh: the QR code gets another secret (`linking-and-tokens.md` 5), except while a phone signs with this one.
     fn on_refresh(&mut self, turn: &mut Turn<'_>, node: &Node) {
         let is_asked = ["companion_reg_refresh", "pair-device-rotate-qr"].iter().any(|it| node.find(it).is_some());
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| is_asked && !attempt.is_signing()) else { return };
@@ -226,7 +226,7 @@ impl Linking {
         attempt.redraw(turn);
     }
 
-    /// Requests a code for this phone. The account is connected first, where it is not.
+    /// Requests a pairing code for this phone. Connects first when necessary.
     fn request_code(&mut self, turn: &mut Turn<'_>, phone: Jid, reply: ReplyTo<LinkCode, LinkingError>) {
         if turn.ctx.link.logged_out {
             return turn.reply(&reply, Err(LinkingError::LoggedOut));
@@ -242,7 +242,7 @@ impl Linking {
         self.begin_wanted_code(turn);
     }
 
-    /// Makes the wanted code, once the service is ready for it.
+    /// Makes the requested code once the attempt is ready.
     fn begin_wanted_code(&mut self, turn: &mut Turn<'_>) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.takes_codes()) else { return };
         let Some(CodeRequest { phone, reply }) = self.wanted.take() else { return };
@@ -251,7 +251,7 @@ impl Linking {
         self.requests.send(turn, Request::CodeHello(reply), iq("md", "set").child(hello));
     }
 
-    /// The service gives no code for this phone.
+    /// The service refused a code for this phone.
     fn code_refused(&mut self, turn: &mut Turn<'_>, reply: Option<&ReplyTo<LinkCode, LinkingError>>, error: u64) {
         if let Some(attempt) = &mut self.attempt {
             attempt.code = None;
@@ -261,7 +261,7 @@ impl Linking {
         }
     }
 
-    /// A step of the phone with the typed code.
+    /// A notification about the typed code.
     fn on_code_step(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
         let step = node.require_child("link_code_companion_reg")?;
         let Some(attempt) = &mut self.attempt else { return Ok(()) };
@@ -288,7 +288,7 @@ impl Linking {
         Ok(())
     }
 
-    /// The phone did not accept the proof: most likely another code was typed. It may be typed again.
+    /// The phone rejected the proof: most likely another code was typed. It may be typed again.
     fn finish_refused(&mut self, turn: &mut Turn<'_>) {
         let Some(attempt) = &mut self.attempt else { return };
         attempt.stop_waiting();
@@ -301,7 +301,7 @@ impl Linking {
     fn on_passkey_required(&mut self, turn: &mut Turn<'_>, node: &Node) {
         let from_service = node.jid("from") == Some(Jid::service());
         let Some(attempt) = self.attempt.as_mut().filter(|it| from_service && it.passkey.is_none()) else { return };
-        // The phone has seen the secret on the QR code, or was told it by the code that was typed.
+        // The phone has the secret from the QR code, or by the typed code.
         attempt.stop_waiting();
         attempt.code = None;
         attempt.hide_codes();
@@ -322,7 +322,7 @@ impl Linking {
         Ok(())
     }
 
-    /// `crsc_continuation`: the phone goes on.
+    /// `crsc_continuation`: the phone continues the ceremony.
     fn on_passkey_continuation(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
         let Some(identity) = node.find("primary_ephemeral_identity") else { return Ok(()) };
         let phone = PhoneIdentity::read(identity.content_bytes())?;
@@ -339,8 +339,8 @@ impl Linking {
             }
         };
         self.send(turn, continued.nonce);
-        if let Some(sealed) = continued.sealed {
-            self.request_pairing(turn, sealed);
+        if let Some(pairing) = continued.pairing {
+            self.request_pairing(turn, pairing);
         }
         Ok(())
     }
@@ -350,16 +350,16 @@ impl Linking {
             self.fail(turn, UNUSABLE_KEY);
             return Err(LinkingError::NoPasskey);
         };
-        let sealed = confirmed.map_err(|OtherStep| LinkingError::PasskeyUnderWay)?;
-        self.request_pairing(turn, sealed);
+        let pairing = confirmed.map_err(|OtherStep| LinkingError::PasskeyUnderWay)?;
+        self.request_pairing(turn, pairing);
         Ok(())
     }
 
-    fn request_pairing(&mut self, turn: &mut Turn<'_>, sealed: Sealed) {
-        // The phone may sign with the new secret before the service has answered.
+    fn request_pairing(&mut self, turn: &mut Turn<'_>, pairing: EncryptedRequest) {
+        // The phone may sign with the new secret before the response arrives.
         if let Some(attempt) = &mut self.attempt {
-            attempt.await_success(turn, sealed.adv_secret);
+            attempt.await_success(turn, pairing.adv_secret);
         }
-        self.send(turn, sealed.request);
+        self.send(turn, pairing.request);
     }
 }

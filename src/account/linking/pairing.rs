@@ -1,4 +1,4 @@
-//! `<pair-success>`: a phone signs our identity. It is verified, stored, signed by us, and answered.
+//! `<pair-success>`: the phone's signature of our identity is verified, stored, signed by us, and answered.
 
 use crate::account::directory::mapping;
 use crate::account::error::AccountError;
@@ -8,7 +8,7 @@ use crate::wire::proto::ClientPairingProps;
 use crate::wire::{Jid, Node, WireError, adv};
 use prost::Message;
 
-/// `<iq type=result>` to a request of the service.
+/// The `<iq type=result>` for a request of the service.
 pub(super) fn result_of(iq: &Node) -> Node {
     Node::new("iq").attr("to", Jid::service()).attr("type", "result").maybe("id", iq.get("id").cloned())
 }

@@ -10,13 +10,13 @@ use crate::wire::{Jid, Node, WireError};
 use std::time::Duration;
 
 const VALID: Duration = Duration::from_secs(180);
-/// How often a phone may answer one code.
+/// Typing attempts for one code.
 const MAX_HELLOS: u32 = 3;
-/// Phones accept real browsers only, and show us by this name while the code is typed.
+/// The browser that phones show while the code is typed; they accept real ones only.
 const PLATFORM_ID: &str = "1";
 const PLATFORM: &str = "Chrome (Linux)";
 
-/// A code that is valid now.
+/// A valid pairing code.
 #[derive(Debug)]
 pub(super) struct CodeLinking {
     pub(super) phone: Jid,
@@ -30,12 +30,12 @@ pub(super) struct CodeLinking {
     pub(super) shown: Option<LinkCode>,
 }
 
-/// What follows from the phone's hello.
+/// Outcome of the phone's hello.
 pub(super) enum Hello {
     Ignored,
-    /// Another code was typed too often.
+    /// A wrong code was typed too often.
     Wrong,
-    /// The proof that it was our code, and the secret that the phone will sign with.
+    /// The proof that our code was typed, and the secret that the phone will sign with.
     Finish {
         adv_secret: Secret<32>,
         finish: Node,
@@ -81,7 +81,7 @@ impl CodeLinking {
 
     /// `primary_hello`: the person has typed a code.
     pub(super) fn primary_hello(&mut self, turn: &mut Turn<'_>, step: &Node) -> Result<Hello, WireError> {
-        // Before a passkey is required the phone may say so without a key.
+        // A phone that requires a passkey may send its hello without a key.
         let Some(wrapped) = step.find("link_code_pairing_wrapped_primary_ephemeral_pub") else {
             return Ok(Hello::Ignored);
         };

@@ -1,7 +1,7 @@
-//! Linking with a passkey (`linking-and-tokens.md` 1): the service has a person prove with a passkey that the account is theirs.
+//! Linking with a passkey (`linking-and-tokens.md` 1): a person's passkey proves that the account is theirs.
 //!
-//! The challenge goes to a browser as it is and its assertion comes back; both are secrets of the ceremony. One ceremony at a time; it
-//! ends with its connection.
+//! The challenge is passed to a browser, whose assertion is passed to the service; both are secrets of the ceremony. One ceremony at a
+//! time; it ends with its connection.
 
 use crate::account::turn::Turn;
 use crate::account::view::{AccountState, AccountView, PasskeyView};
@@ -18,11 +18,11 @@ use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
-/// How long a challenge lives.
+/// Lifetime of a challenge.
 const CHALLENGE: Duration = Duration::from_secs(600);
-/// How long the proof that the phone has scanned this very screen is good.
+/// How long a scanned or typed code proves that the phone is at this screen.
 const HANDOFF: Duration = Duration::from_secs(300);
-/// The phone goes on within this time or not at all.
+/// How long the phone may take to continue.
 const CONTINUATION: Duration = Duration::from_secs(45);
 const MAX_OPTIONS: usize = 4096;
 /// The largest assertion, in bytes of JSON.
@@ -35,13 +35,13 @@ pub struct Assertion {
     json: String,
 }
 
-/// What is wrong with an assertion.
+/// The fault of an assertion.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAssertion(&'static str);
 
 impl Assertion {
-    /// Reads it; it is passed on as it is.
+    /// Validates an assertion, which is passed on unchanged.
     pub fn parse(json: String) -> Result<Self, BadAssertion> {
         if json.len() > MAX_ASSERTION {
             return Err(BadAssertion("the assertion is too large"));
@@ -94,23 +94,23 @@ impl PasskeyRequest {
     }
 }
 
-/// A request to be sent: its meaning, the `type` of its `<iq>`, its content.
+/// An outgoing request: its kind, the `type` of its `<iq>`, its content.
 pub(super) type Outgoing = (PasskeyRequest, &'static str, Node);
 
 enum Stage {
     Options,
     /// Waiting for a person's assertion.
     Person(PasskeyView),
-    /// The service is asked for a reference.
+    /// Waiting for a reference of the service.
     Reference(Assertion, PasskeyView),
-    /// The phone has to go on.
+    /// Waiting for the phone to continue.
     Phone {
         attempt: Attempt,
         proven: bool,
         until: Monotonic,
         view: PasskeyView,
     },
-    /// The two codes have to be compared.
+    /// Waiting for the person to compare the two codes.
     Comparison {
         attempt: Attempt,
         phone: PhoneIdentity,
@@ -125,23 +125,23 @@ pub(super) struct Ceremony {
     stage: Stage,
     until: Monotonic,
     expires_at: Timestamp,
-    /// The secret that was on the screen, while it proves something.
+    /// The secret that was on the screen, and until when it counts as proof.
     handoff: Option<(Secret<32>, Monotonic)>,
 }
 
-/// The sealed pairing request, and the secret that the phone will sign with.
-pub(super) struct Sealed {
+/// The encrypted pairing request, and the secret that the phone will sign with.
+pub(super) struct EncryptedRequest {
     pub(super) adv_secret: Secret<32>,
     pub(super) request: Outgoing,
 }
 
-/// The phone went on: its nonce goes out, and the request too where the phone was proven.
+/// The phone continued: the nonce is sent, and the pairing request too when no comparison is needed.
 pub(super) struct Continued {
     pub(super) nonce: Outgoing,
-    pub(super) sealed: Option<Sealed>,
+    pub(super) pairing: Option<EncryptedRequest>,
 }
 
-/// Why a step of the ceremony is refused.
+/// The refusal of a step of the ceremony.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OtherStep;
 
@@ -180,7 +180,7 @@ impl Ceremony {
         }
     }
 
-    /// The reason of the failure when the present step has taken too long.
+    /// The reason of the failure when the current step has timed out.
     pub(super) fn expired(&self, now: Monotonic) -> Option<&'static str> {
         self.deadline().filter(|until| *until <= now)?;
         Some(match self.stage {
@@ -194,7 +194,7 @@ impl Ceremony {
             Stage::Options | Stage::Done => return,
             Stage::Person(passkey) => (AccountState::PasskeyRequired, None, passkey),
             Stage::Reference(_, passkey) | Stage::Phone { view: passkey, .. } => {
-                (AccountState::Linking, Some("the phone has to go on: keep WhatsApp open on it"), passkey)
+                (AccountState::Linking, Some("waiting for the phone: keep WhatsApp open on it"), passkey)
             }
             Stage::Comparison { view: passkey, .. } => (AccountState::PasskeyConfirmation, None, passkey),
         };
@@ -209,14 +209,14 @@ impl Ceremony {
             Stage::Person(PasskeyView { options: Some(options), code: None, expires_at: self.expires_at, token });
     }
 
-    /// Takes a person's assertion.
+    /// Accepts a person's assertion.
     pub(super) fn take_assertion(&mut self, assertion: Assertion) -> Result<Outgoing, OtherStep> {
         let Stage::Person(view) = &self.stage else { return Err(OtherStep) };
         self.stage = Stage::Reference(assertion, PasskeyView { options: None, ..view.clone() });
         Ok((PasskeyRequest::Reference, "get", Node::new("ref")))
     }
 
-    /// The service's result of a step.
+    /// The service's response to a step.
     pub(super) fn result(
         &mut self,
         turn: &mut Turn<'_>,
@@ -251,13 +251,13 @@ impl Ceremony {
                 Node::new("prologue_payload").bytes(attempt.payload()),
             ])
             .children(proof.map(|proof| Node::new("pairing_handoff_proof").bytes(proof)));
-        // The phone may go on before the service has answered.
+        // The phone may continue before the response arrives.
         let until = turn.steady.plus(CONTINUATION);
         self.stage = Stage::Phone { attempt, proven: proof.is_some(), until, view: view.clone() };
         Ok(Some((PasskeyRequest::Prologue, "set", prologue)))
     }
 
-    /// `crsc_continuation`: the phone goes on, with its own key. `None` when no assertion waits for it.
+    /// `crsc_continuation`: the phone continues, with its own key. `None` when no assertion waits for it.
     pub(super) fn continuation(
         &mut self,
         turn: &mut Turn<'_>,
@@ -272,19 +272,19 @@ impl Ceremony {
         };
         let (nonce, code) = (*attempt.nonce(), attempt.code(&phone).to_string());
         let nonce = (PasskeyRequest::Nonce, "set", Node::new("companion_nonce").bytes(nonce));
-        let sealed = if proven {
-            Some(self.seal(turn, &attempt, &phone)?)
+        let pairing = if proven {
+            Some(self.encrypt_request(turn, &attempt, &phone)?)
         } else {
             self.stage = Stage::Comparison { attempt, phone, view: PasskeyView { code: Some(code), ..view } };
             None
         };
-        Ok(Some(Continued { nonce, sealed }))
+        Ok(Some(Continued { nonce, pairing }))
     }
 
-    /// The person confirms that the codes are equal. Said too early, it changes nothing.
-    pub(super) fn confirm(&mut self, turn: &mut Turn<'_>) -> Result<Result<Sealed, OtherStep>, WireError> {
+    /// The person confirms that the codes are equal. Ignored before they can be compared.
+    pub(super) fn confirm(&mut self, turn: &mut Turn<'_>) -> Result<Result<EncryptedRequest, OtherStep>, WireError> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Comparison { attempt, phone, .. } => Ok(Ok(self.seal(turn, &attempt, &phone)?)),
+            Stage::Comparison { attempt, phone, .. } => Ok(Ok(self.encrypt_request(turn, &attempt, &phone)?)),
             other => {
                 self.stage = other;
                 Ok(Err(OtherStep))
@@ -292,18 +292,23 @@ impl Ceremony {
         }
     }
 
-    fn seal(&mut self, turn: &mut Turn<'_>, attempt: &Attempt, phone: &PhoneIdentity) -> Result<Sealed, WireError> {
+    fn encrypt_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        attempt: &Attempt,
+        phone: &PhoneIdentity,
+    ) -> Result<EncryptedRequest, WireError> {
         let adv_secret = Secret::generate(&mut turn.ctx.rng);
         let mut iv = [0; 12];
         turn.ctx.rng.fill_bytes(&mut iv);
         let (noise, identity) = (turn.ctx.device.noise.public(), turn.ctx.device.local.identity.public());
-        let sealed = attempt.seal(phone, noise, &identity, &adv_secret, iv)?;
-        let request = (PasskeyRequest::Request, "set", Node::new("encrypted_pairing_request").bytes(sealed));
-        Ok(Sealed { adv_secret, request })
+        let bytes = attempt.seal(phone, noise, &identity, &adv_secret, iv)?;
+        let request = (PasskeyRequest::Request, "set", Node::new("encrypted_pairing_request").bytes(bytes));
+        Ok(EncryptedRequest { adv_secret, request })
     }
 }
 
-/// The options are passed on as they are; they must be a JSON object of a bounded size.
+/// Validates the options, which are passed on unchanged: a JSON object of a bounded size.
 fn read_options(bytes: &[u8]) -> Option<Value> {
     let options = (1..=MAX_OPTIONS).contains(&bytes.len()).then(|| serde_json::from_slice::<Value>(bytes).ok());
     options.flatten().filter(Value::is_object)

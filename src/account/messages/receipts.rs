@@ -1,7 +1,7 @@
 //! Receipts, sent and received (`wire-protocol.md` 1.8).
 //!
-//! A receipt is also the acknowledgement of a message. Those of the backlog are aggregated until the batch is complete. Receipts that a
-//! cut connection takes with it are sent again when the service delivers those messages again.
+//! A receipt is also the acknowledgement of a message. Those of the backlog are aggregated until the batch is complete. Receipts lost
+//! with a connection are sent again when the service delivers the messages again.
 
 use super::inbound::envelope::Envelope;
 use super::record;
@@ -13,9 +13,9 @@ use crate::account::turn::Turn;
 use crate::base::ids::MessageId;
 use crate::wire::{Jid, Node};
 
-/// Messages of one receipt.
+/// The most messages of one receipt.
 const MAX_TOGETHER: usize = 256;
-/// Receipts that are pending at a time.
+/// The most pending receipts.
 const MAX_PENDING: usize = 64;
 
 /// The address and type of a receipt.
@@ -32,7 +32,7 @@ struct Address {
 pub(super) struct PendingReceipts(Vec<(Address, Vec<MessageId>)>);
 
 impl PendingReceipts {
-    /// Adds a message. Returns a receipt that is full.
+    /// Adds a message. Returns the receipt when it is full.
     fn add(&mut self, address: Address, id: MessageId) -> Option<Node> {
         let at = match self.0.iter().position(|(known, _)| *known == address) {
             Some(at) => at,
@@ -49,7 +49,7 @@ impl PendingReceipts {
         receipt(address, ids)
     }
 
-    /// Confirms a message: by a receipt, a status by an acknowledgement alone.
+    /// Confirms a message: by a receipt, or by an acknowledgement alone for a status.
     pub(super) fn confirm(
         &mut self,
         turn: &mut Turn<'_>,
@@ -91,7 +91,7 @@ impl PendingReceipts {
         }
     }
 
-    /// The connection is closed.
+    /// The connection is closed: pending receipts are void.
     pub(super) fn disconnected(&mut self) {
         self.0.clear();
     }
@@ -109,7 +109,7 @@ fn receipt(address: Address, ids: Vec<MessageId>) -> Option<Node> {
     Some(if more.is_empty() { receipt } else { receipt.child(Node::new("list").children(more)) })
 }
 
-/// One status change that a receipt tells: of a message, by a reader.
+/// One status change of a receipt: of one message, by one recipient.
 struct Change {
     id: MessageId,
     reader: Jid,
@@ -119,7 +119,7 @@ struct Change {
 fn read(node: &Node) -> Result<Vec<Change>, AccountError> {
     let from = node.require_jid("from")?;
     let reader = node.jid("participant").unwrap_or(from).bare();
-    // Receipts of several members that came while we were away are aggregated by the service.
+    // The service aggregates receipts of several members while we are offline.
     let of_many: Vec<&Node> = node.nodes().iter().filter(|child| child.tag == "participants").collect();
     let mut changes = Vec::new();
     if let Some(status) = status_of(node).filter(|_| of_many.is_empty()) {
@@ -139,7 +139,7 @@ fn read(node: &Node) -> Result<Vec<Change>, AccountError> {
     Ok(changes)
 }
 
-/// A receipt for messages of ours.
+/// Applies a receipt for messages of ours.
 pub(super) async fn on_receipt(turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
     for Change { id, reader, status } in read(node)? {
         if turn.is_own_user(&reader) {
@@ -159,7 +159,7 @@ pub(super) async fn on_receipt(turn: &mut Turn<'_>, node: &Node) -> Result<(), A
     Ok(())
 }
 
-/// The status that a receipt, or a `<user>` in it, tells.
+/// The status in a receipt or in its `<user>`.
 fn status_of(node: &Node) -> Option<MessageStatus> {
     match node.text("type").as_deref() {
         None | Some("inactive") => Some(MessageStatus::Delivered),

@@ -1,4 +1,4 @@
-//! Records of our messages, as stored and as shown.
+//! Records of our messages: status with each recipient, as stored and as shown.
 
 use crate::account::codec;
 use crate::account::error::AccountError;
@@ -63,13 +63,13 @@ fn decode(bytes: &[u8]) -> Result<MessageRecord, AccountError> {
     codec::decode_json(bytes, "message")
 }
 
-/// A message of ours as it is committed.
+/// Stores a message of ours.
 pub fn stored_message(store: &AccountStore, id: &MessageId) -> Result<Option<MessageRecord>, AccountError> {
     let stored = store.get(kind::MESSAGE, id.as_str().as_bytes())?;
     stored.map(|bytes| decode(&bytes)).transpose()
 }
 
-/// A message of ours as it stands in this turn.
+/// Reads a message of ours.
 pub(super) fn of(turn: &Turn<'_>, id: &MessageId) -> Result<Option<MessageRecord>, AccountError> {
     let stored = turn.get(kind::MESSAGE, id.as_str().as_bytes())?;
     stored.map(|bytes| decode(&bytes)).transpose()

@@ -1,4 +1,4 @@
-//! Requests of messages to the service.
+//! Requests for prekeys: of an outgoing message, and of a resend.
 
 use crate::base::ids::MessageId;
 use crate::wire::{Jid, Node};
@@ -7,16 +7,16 @@ use crate::wire::{Jid, Node};
 pub(in crate::account) enum Request {
     /// Prekeys of these devices, for the outgoing message with this sequence number.
     Bundles { seq: u64, devices: Vec<Jid> },
-    /// Prekeys of a device that asks for a message again.
+    /// Prekeys of a device that sent a retry receipt.
     Resend(Resend),
 }
 
-/// A device that asks for a message again.
+/// A resend: the message and the device that sent a retry receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::account) struct Resend {
     pub(super) id: MessageId,
     pub(super) device: Jid,
     pub(super) count: u64,
-    /// The retry receipt without its content: what its acknowledgement echoes.
+    /// The retry receipt without its content, for its acknowledgement.
     pub(super) receipt: Box<Node>,
 }

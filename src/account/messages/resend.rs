@@ -24,19 +24,19 @@ use crate::wire::{Content, Jid, Node, Server};
 use prost::Message as _;
 use std::collections::HashMap;
 
-/// Resends of one message to one device.
+/// The most resends of one message to one device.
 const MAX_RESENDS: u64 = 5;
-/// Messages and devices that are counted at a time.
+/// The most pairs of message and device that are counted.
 const MAX_COUNTED: usize = 10_000;
-/// Retry receipts that wait at a time; the others come again with the next login.
+/// The most waiting retry receipts. The service delivers others again with the next login.
 const MAX_WAITING: usize = 1000;
 
-/// A retry receipt of a group's device that came while messages were on their way to the group. With the resend goes our sender key as
-/// it is now, and with that key the device could not decrypt what was encrypted before: those messages go first.
+/// A retry receipt for a group message, received while other messages to the group are unacknowledged. The resend brings our current
+/// sender key, which does not decrypt earlier messages: those go first.
 #[derive(Debug)]
 struct WaitingReceipt {
     group: Jid,
-    /// It waits for the messages with smaller sequence numbers.
+    /// The resend waits for messages with smaller sequence numbers.
     behind: u64,
     receipt: Node,
 }
@@ -49,7 +49,7 @@ pub(super) struct Resends {
     budget: Budget,
 }
 
-/// Both tables that a resend needs.
+/// The requests and the queue that a resend needs.
 pub(super) struct Tables<'a> {
     pub(super) outbox: &'a mut Outbox,
     pub(super) requests: &'a mut Requests<Request>,
@@ -61,7 +61,7 @@ impl Resends {
         self.waiting.clear();
     }
 
-    /// A retry receipt: a device could not decrypt a message of ours.
+    /// Handles a retry receipt: a device could not decrypt a message of ours.
     pub(super) async fn on_retry(
         &mut self,
         turn: &mut Turn<'_>,
@@ -86,7 +86,7 @@ impl Resends {
         self.answer(turn, tables, receipt).await
     }
 
-    /// Answers the retry receipts that need not wait any longer.
+    /// Answers the retry receipts whose earlier messages are acknowledged.
     pub(super) async fn settle(&mut self, turn: &mut Turn<'_>, tables: &mut Tables<'_>) -> Result<(), AccountError> {
         for waiting in std::mem::take(&mut self.waiting) {
             if tables.outbox.is_on_its_way(&waiting.group, waiting.behind) {
@@ -121,7 +121,7 @@ impl Resends {
             }
             None => None,
         };
-        // The device tells its count; ours is of what we have done.
+        // The device's count is a claim; ours counts the resends.
         let tries = count.max(self.count(&id, &device));
         let sent = sent::of(turn, &id)?;
         let refusal = match &sent {
@@ -156,7 +156,7 @@ impl Resends {
         Ok(())
     }
 
-    /// Counts a request for a resend. Returns the count.
+    /// Counts a retry receipt for a message and device. Returns the count.
     fn count(&mut self, id: &MessageId, device: &Jid) -> u64 {
         if self.counted.len() >= MAX_COUNTED {
             self.counted.clear();
@@ -167,7 +167,7 @@ impl Resends {
     }
 }
 
-/// The service's response about the prekeys of a device that asks.
+/// Prekeys for a resend have arrived: sets up the session and resends.
 pub(super) async fn on_bundle(
     turn: &mut Turn<'_>,
     outbox: &mut Outbox,
@@ -185,10 +185,10 @@ pub(super) async fn on_bundle(
             if begin_session(turn, &resend.device, bundle, identity).await? {
                 return resend_now(turn, outbox, resend).await;
             }
-            refuse(turn, resend, "its prekeys make no session");
+            refuse(turn, resend, "its prekeys are unusable");
         }
         Response::Refused(code) if !may_pass(code) => refuse(turn, resend, NO_PREKEYS),
-        // The retry receipt is not acknowledged, and comes again with the next login.
+        // The retry receipt stays unacknowledged, and is delivered again with the next login.
         Response::Refused(_) | Response::Missing => {}
     }
     Ok(())
@@ -202,7 +202,7 @@ fn refuse(turn: &mut Turn<'_>, resend: &Resend, why: &'static str) {
     turn.acknowledge(&resend.receipt);
 }
 
-/// False when the device reinstalled since our session with it began.
+/// False when the device has reinstalled since our session with it began.
 async fn is_same_installation(
     turn: &mut Turn<'_>,
     device: &Jid,
@@ -214,7 +214,7 @@ async fn is_same_installation(
     Ok(known.is_none_or(|known| known == registration))
 }
 
-/// True when a message was for this device: of one of the chat's members, or our own.
+/// True when a message was for this device: of a member of the chat, or ours.
 async fn was_for(turn: &mut Turn<'_>, sent: &Sent, device: &Jid) -> Result<bool, AccountError> {
     if turn.is_own_user(device) {
         return Ok(true);
@@ -298,7 +298,7 @@ async fn resend_now(turn: &mut Turn<'_>, outbox: &mut Outbox, resend: &Resend) -
     Ok(())
 }
 
-/// Queues a resend: it is kept until the service has it, as every message.
+/// Queues a resend until it is acknowledged, as every message.
 fn enqueue(turn: &mut Turn<'_>, outbox: &mut Outbox, resend: &Resend, to: Jid, stanza: Node) {
     let entry = Outgoing {
         looked_up: true,

@@ -1,23 +1,23 @@
-//! How many messages may be sent again in a chat: what comes in beyond that is not answered (`wire-protocol.md` 1.14).
+//! Rate limit of resends in a chat: retry receipts beyond it are refused (`wire-protocol.md` 1.14).
 
 use crate::base::time::Monotonic;
 use crate::wire::Jid;
 use std::collections::HashMap;
 
-/// Messages that may be sent again at once, and one more every so many milliseconds. In a group everybody may ask.
+/// Resends at once, and the milliseconds until one more is allowed. In a group every member may send retry receipts.
 const PERSON: (u64, u64) = (100, 1000);
 const GROUP: (u64, u64) = (4096, 50);
-/// Chats that are remembered.
+/// The most chats with a bucket.
 const MAX_CHATS: usize = 4096;
 
-/// A bucket for each chat: when it will be full again.
+/// Buckets by chat, each as the time when it is full again.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     full_at: HashMap<Jid, Monotonic>,
 }
 
 impl Budget {
-    /// Takes one; false when there is none.
+    /// Takes one resend from the chat's bucket; false when it is empty.
     pub(super) fn take(&mut self, chat: &Jid, now: Monotonic) -> bool {
         let (burst, every_ms) = if chat.is_shared() { GROUP } else { PERSON };
         if self.full_at.len() >= MAX_CHATS {

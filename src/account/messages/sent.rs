@@ -1,4 +1,4 @@
-//! Sent messages, kept for a while for devices that ask for them again (`wire-protocol.md` 1.14).
+//! Sent messages, kept for resends after a retry receipt (`wire-protocol.md` 1.14).
 
 use crate::account::codec;
 use crate::account::error::AccountError;
@@ -12,7 +12,7 @@ use crate::wire::Jid;
 /// A message that was sent.
 pub(super) struct Sent {
     pub(super) to: Jid,
-    /// Readers, where `to` does not tell them.
+    /// Recipients of a status; empty otherwise.
     pub(super) recipients: Vec<Jid>,
     /// The encoded message.
     pub(super) message: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The digest of our keys that the service holds, compared with our own (`wire-protocol.md` 1.10).
+//! Verifies the digest of our keys at the service (`wire-protocol.md` 1.10).
 
 use crate::signal::prekey::bundle_digest;
 use crate::signal::{LocalParty, PublicKey, SignedPreKeyPair};
@@ -11,7 +11,7 @@ pub(super) enum Mismatch {
     RegistrationId,
     Identity,
     SignedPreKey,
-    /// So many of the listed one-time prekeys are missing here.
+    /// The number of listed one-time prekeys that are not stored here.
     MissingPreKeys(usize),
     Hash,
 }

@@ -1,8 +1,8 @@
 //! Our prekeys at the service: uploaded when few are left, verified after each login, the signed one rotated
 //! (`signal-protocol.txt`, "PreKey Management"; `wire-protocol.md` 1.10).
 //!
-//! One upload at a time. A refused batch is requeued and uploaded again as it is; one without a response is abandoned, for the service
-//! may have taken it: no id is ever uploaded with two keys.
+//! One upload at a time. A refused batch is requeued and retried unchanged with back-off; one without a response is abandoned, since
+//! the service may have accepted it: no id is ever uploaded with two keys.
 
 mod digest;
 
@@ -26,7 +26,7 @@ use crate::wire::prekeys::{key_node, read_digest_ids, read_skey, skey_node};
 use std::time::Duration;
 
 const MAX_BACKOFF: Duration = Duration::from_secs(610);
-/// After a refused rotation (`wire-protocol.md` 1.10).
+/// Wait after a refused rotation (`wire-protocol.md` 1.10).
 const ROTATION_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The account is not linked to a phone.
@@ -56,7 +56,7 @@ pub(in crate::account) struct UploadedBatch {
 
 #[derive(Debug)]
 pub(in crate::account) enum Request {
-    /// How many of our prekeys the service has left.
+    /// The number of our prekeys left at the service.
     Count,
     Upload(UploadedBatch),
     /// A new signed prekey.
@@ -72,14 +72,14 @@ pub(in crate::account) struct PreKeyUploads {
     requests: Requests<Request>,
     failed: u32,
     retry_at: Option<Monotonic>,
-    /// A fresh batch is requested, whatever the service has left.
+    /// A fresh batch was requested by command.
     wanted: bool,
-    /// The service runs out of our prekeys and has not taken new ones yet.
+    /// The service runs out of our prekeys and has not accepted new ones yet.
     due: bool,
     /// The digest was requested since the login.
     verified: bool,
     backlog_ended: bool,
-    /// All prekeys are those of a backup and must be replaced.
+    /// All prekeys are from a backup and must be replaced.
     replace: bool,
     /// The signed prekey is not due for rotation before.
     rotate_after: Timestamp,
@@ -130,7 +130,7 @@ impl Feature for PreKeyUploads {
                 }
             }
             (Request::Listed, Response::Result(iq)) => self.replace_all(turn, iq.require_child("digest")?).await?,
-            // Asked again at the next login.
+            // Verified with the next login.
             (Request::Count | Request::Listed, _) => turn.announce(Notice::PreKeysReady),
             (Request::Upload(batch), Response::Result(_)) => self.uploaded(turn, *batch).await?,
             (Request::Upload(batch), Response::Refused(_)) => {
@@ -142,7 +142,7 @@ impl Feature for PreKeyUploads {
             (Request::Rotate(signed), Response::Result(_)) => confirm_signed(turn, *signed).await?,
             (Request::Rotate(_), _) => self.rotate_after = turn.now.plus(ROTATION_BACKOFF),
             (Request::Digest, Response::Result(iq)) => verify_digest(turn, iq).await?,
-            // The service holds nothing of ours.
+            // The service holds no prekeys of ours.
             (Request::Digest, Response::Refused(404)) => self.upload(turn).await?,
             (Request::Digest, _) => {}
         }
@@ -178,7 +178,7 @@ impl Feature for PreKeyUploads {
             }
             Notice::Disconnected => {
                 self.requests.drain();
-                // The next login asks by itself.
+                // The next login counts and uploads again.
                 (self.retry_at, self.verified, self.backlog_ended) = (None, false, false);
             }
             _ => {}
@@ -203,7 +203,7 @@ impl Feature for PreKeyUploads {
 }
 
 impl PreKeyUploads {
-    /// Uploads a batch once it is stored.
+    /// Uploads a batch once its commit is durable.
     async fn upload(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
         self.retry_at = None;
         if self.requests.any(|request| matches!(request, Request::Upload(_))) {
@@ -253,7 +253,7 @@ impl PreKeyUploads {
         Ok(())
     }
 
-    /// The batch may have been taken or not. Without one-time prekeys peers still use the signed one.
+    /// Schedules a retry with back-off. Without one-time prekeys peers use the signed one alone.
     fn upload_failed(&mut self, turn: &mut Turn<'_>) {
         turn.count(Counter::PreKeysRefused);
         self.failed = self.failed.saturating_add(1);
@@ -263,7 +263,7 @@ impl PreKeyUploads {
         turn.announce(Notice::PreKeysReady);
     }
 
-    /// Verifies the digest once for each login, after the login and the backlog.
+    /// Requests the digest once for each login, after the login and the backlog.
     fn verify_once(&mut self, turn: &mut Turn<'_>) {
         if turn.is_online() && self.backlog_ended && !std::mem::replace(&mut self.verified, true) {
             self.ask_for_digest(turn);
@@ -276,7 +276,7 @@ impl PreKeyUploads {
         }
     }
 
-    /// Rotates the signed prekey when it is due: looked at after every login, and with the pings of a connection that lasts.
+    /// Rotates the signed prekey when it is due: checked after every login and with each ping.
     async fn rotate_signed(&mut self, turn: &mut Turn<'_>) -> Result<(), AccountError> {
         let is_asked = self.requests.any(|request| matches!(request, Request::Rotate(_)));
         if !turn.is_online() || turn.now < self.rotate_after || is_asked {
@@ -300,7 +300,7 @@ async fn confirm_signed(turn: &mut Turn<'_>, id: SignedPreKeyId) -> Result<(), A
     turn.prekeys(move |keys| keys.confirm_signed(id, now)).await
 }
 
-/// Reports what differs. Keys that are missing here are replaced as they are used up.
+/// Reports differences. Keys that are missing here are replaced as they are consumed.
 async fn verify_digest(turn: &mut Turn<'_>, iq: &Node) -> Result<(), AccountError> {
     let digest = iq.require_child("digest")?;
     let hash = digest.require_child("hash")?.content_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Privacy: the tokens that contacts give us and that we give to contacts (`linking-and-tokens.md` 3).
+//! Privacy tokens: those that contacts give us, and those that we give to contacts (`linking-and-tokens.md` 3).
 
 pub(in crate::account) mod tokens;
 
@@ -62,7 +62,7 @@ impl Feature for Privacy {
         Ok(())
     }
 
-    /// A contact gives us a token.
+    /// Stores a token that a contact gave us.
     async fn stanza(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<Ack, AccountError> {
         let from = node.require_jid("from")?;
         if let Some(lid) = node.jid("sender_lid").filter(|_| from.server() == Server::Pn) {
@@ -96,7 +96,7 @@ impl Feature for Privacy {
 }
 
 impl Privacy {
-    /// A message was sent to this contact: it is given a token of ours, once a week.
+    /// Gives the contact of a sent message a token of ours, once a week.
     async fn give(&mut self, turn: &mut Turn<'_>, to: &Jid) -> Result<(), AccountError> {
         let contact = addresses::canonical(turn, &to.bare()).await?;
         let is_asked = self.requests.any(|Request::GiveToken { contact: asked, .. }| *asked == contact);
@@ -110,7 +110,7 @@ impl Privacy {
         Ok(())
     }
 
-    /// A contact reinstalled: the token it had is given again, with its old time.
+    /// Gives a reinstalled contact its token again, with the old time.
     async fn give_again(&mut self, turn: &mut Turn<'_>, device: &Jid) -> Result<(), AccountError> {
         let contact = addresses::canonical(turn, &device.bare()).await?;
         if let Some(issued) = tokens::of(turn, &contact)?.ours_issued.filter(|_| turn.is_online()) {

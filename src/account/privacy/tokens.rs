@@ -26,7 +26,7 @@ pub(super) fn learn(turn: &mut Turn<'_>, contact: &Jid, told: PrivacyToken) -> R
     Ok(())
 }
 
-/// True when there was a token.
+/// Deletes a contact's tokens. True when there was one.
 pub(super) fn erase(turn: &mut Turn<'_>, address: &Jid) -> Result<bool, AccountError> {
     let key = address.to_string();
     let is_known = turn.get(kind::PRIVACY_TOKEN, key.as_bytes())?.is_some();
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_tokens_the_one_that_was_issued_later_is_kept() {
+    fn later_issued_token_is_kept() {
         let token =
             |byte: u8, issued, ours_issued| PrivacyToken { token: Some(vec![byte]), issued: Some(issued), ours_issued };
         let nothing = PrivacyToken { token: None, issued: Some(9), ours_issued: Some(7) };

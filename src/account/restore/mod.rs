@@ -21,18 +21,18 @@ use std::convert::Infallible;
 const ALL: u8 = 1;
 const PREKEYS: u8 = 2;
 
-/// Steps that are outstanding after a restore.
 /// This feature takes no commands.
 #[derive(Debug)]
 pub enum Command {}
 
+/// Outstanding steps after a restore.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Outstanding {
     #[default]
     Nothing,
     /// The account was just restored.
     Everything,
-    /// Prekeys are to be replaced.
+    /// The prekeys must be replaced.
     PreKeys,
 }
 

@@ -1,9 +1,9 @@
-//! The version of WhatsApp Web that all accounts say they are: it can change while they run.
+//! The WhatsApp Web version that all accounts present at login. It can change while they run.
 
 use crate::wire::payload::ClientVersion;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The last part changes; the first two are as they were set.
+/// A version whose last part, the revision, changes; the first two parts are fixed.
 #[derive(Debug)]
 pub struct SharedVersion {
     base: ClientVersion,
@@ -19,7 +19,7 @@ impl SharedVersion {
         ClientVersion(self.base.0, self.base.1, self.revision.load(Ordering::Relaxed))
     }
 
-    /// Takes up another revision.
+    /// Sets the revision.
     pub fn set(&self, version: ClientVersion) {
         self.revision.store(version.2, Ordering::Relaxed);
     }

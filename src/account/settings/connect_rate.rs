@@ -1,10 +1,10 @@
-//! How often the accounts of a process may connect: evenly, so that after an outage they do not all come back in one second.
+//! Connect rate of a process: connects and reconnects are spread evenly, so that an outage does not end in one second of connects.
 
 use crate::base::time::Monotonic;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Places in a queue of connections, so many a second for all accounts together.
+/// Places in a queue of connects, so many a second for all accounts together.
 #[derive(Debug)]
 pub struct ConnectRate {
     every_micros: u64,
@@ -32,11 +32,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_given_out_evenly_and_none_is_saved_up() {
+    fn connects_are_spread_evenly_and_unused_places_are_not_saved() {
         let rate = ConnectRate::new(4);
         let at = |ms: u64| rate.reserve(Monotonic(ms)).as_millis();
         assert_eq!([at(1000), at(1000), at(1000)], [0, 250, 500]);
         assert_eq!(at(1600), 150);
-        assert_eq!([at(9000), at(9000)], [0, 250], "what was not used is gone");
+        assert_eq!([at(9000), at(9000)], [0, 250], "unused places are gone");
     }
 }

@@ -1,4 +1,4 @@
-//! Settings that all accounts share.
+//! Settings shared by all accounts.
 
 pub(in crate::account) mod client_version;
 pub(in crate::account) mod connect_rate;
@@ -9,7 +9,7 @@ use connect_rate::ConnectRate;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is the same for all accounts.
+/// Settings of a process, the same for all accounts.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The root that the service's certificate must lead to.
@@ -19,13 +19,13 @@ pub struct Settings {
     pub device_name: String,
     /// One-time prekeys uploaded at a time.
     pub prekey_batch: u32,
-    /// How far a message may lie ahead of its chain: from others, and from our own devices.
+    /// Forward jump limits: messages of one chain that may be skipped, from others and from our own devices.
     pub jump_limit: JumpLimit,
     pub jump_limit_own: JumpLimit,
     pub retention: Retention,
     /// Incoming calls are rejected.
     pub reject_calls: bool,
-    /// How often accounts may connect, all together.
+    /// Connects per second of all accounts together.
     pub connect_rate: Arc<ConnectRate>,
 }
 
@@ -34,9 +34,9 @@ pub struct Settings {
 pub struct Retention {
     /// Our messages and their status.
     pub messages: Duration,
-    /// That a message was received, so that another delivery makes no second event.
+    /// Inbox records, which deduplicate deliveries.
     pub inbox: Duration,
-    /// What was sent, for devices that ask for it again.
+    /// Sent messages, for resends.
     pub sent: Duration,
 }
 

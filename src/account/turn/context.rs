@@ -1,4 +1,4 @@
-//! The account's own state that belongs to no feature; it outlives turns.
+//! State of the account that belongs to no feature and outlives turns.
 
 use crate::account::own_device::{Linked, OwnDevice};
 use crate::account::settings::Settings;
@@ -36,14 +36,14 @@ impl Context {
         self.device.linked.as_ref()
     }
 
-    /// Starts ids of requests that differ from those of every earlier connection.
+    /// Starts request ids that differ from those of every earlier connection.
     pub(in crate::account) fn renew_iq_ids(&mut self) {
         let prefix = format!("{}.{}", random_hex::<3>(&mut self.rng), random_hex::<2>(&mut self.rng));
         self.link.ids = IqIds { prefix, last: 0 };
     }
 }
 
-/// The connection as other features see it. Only `connection/` changes it.
+/// Status of the connection for other features. Only `connection/` changes it.
 #[derive(Debug, Default)]
 pub(in crate::account) struct LinkStatus {
     pub(in crate::account) generation: Generation,
@@ -53,7 +53,7 @@ pub(in crate::account) struct LinkStatus {
     pub(in crate::account) backlog: bool,
     /// The device was logged out; it can never send again.
     pub(in crate::account) logged_out: bool,
-    /// When the first stanza that wants an answer was written since the last inbound traffic.
+    /// When the first stanza that needs an answer was written since the last inbound traffic.
     pub(in crate::account) unanswered: Option<Monotonic>,
     ids: IqIds,
 }

@@ -1,6 +1,6 @@
-//! Counters for operators: things that should be rare.
+//! Counters for operators: rare incidents.
 
-/// Something that went wrong, or was repaired.
+/// An incident that went wrong or was repaired. Exported as `incidents_total{kind}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Counter {
     /// A message could not be decrypted.
@@ -9,15 +9,15 @@ pub enum Counter {
     RetrySent,
     /// A message was resent to a device that could not decrypt it.
     Resent,
-    /// A retry receipt was not answered by a resend: unknown, too old, or asked for too often.
+    /// A retry receipt got no resend: the message is unknown or too old, or was resent too often.
     RetryRefused,
-    /// The service was found unresponsive.
+    /// The service was unresponsive.
     Unresponsive,
     /// A contact has a new identity.
     IdentityChanged,
-    /// The service did not take prekeys.
+    /// The service refused prekeys.
     PreKeysRefused,
-    /// The service holds other keys of ours than we do.
+    /// The digest of our keys at the service differs from ours.
     PreKeysDiffer,
     /// The service rejected a message.
     MessageRejected,
@@ -25,7 +25,7 @@ pub enum Counter {
     Unclaimed,
     /// A malformed stanza was acknowledged and skipped.
     Malformed,
-    /// A malformed stanza had changed something before it was found malformed: a fault of Wharf.
+    /// A malformed stanza had changed the turn before its parsing failed: a bug of Wharf.
     HalfHandled,
 }
 

@@ -21,11 +21,11 @@ use crate::wire::Node;
 use serde::Serialize;
 use std::sync::mpsc::sync_channel;
 
-/// One input's turn: what it reads, writes, asks and announces.
+/// The turn of one input: its reads, writes, asks and notices.
 pub(in crate::account) struct Turn<'a> {
-    /// For records.
+    /// The system clock, for records.
     pub(in crate::account) now: Timestamp,
-    /// For waiting.
+    /// The monotonic clock, for deadlines.
     pub(in crate::account) steady: Monotonic,
     pub(in crate::account) ctx: &'a mut Context,
     children: &'a mut dyn Children,
@@ -34,7 +34,7 @@ pub(in crate::account) struct Turn<'a> {
     notices: Vec<Notice>,
 }
 
-/// Stanzas that the service answers. Acknowledgements and results may be the last word.
+/// True for stanzas that the service answers. Acknowledgements and results need no answer.
 fn wants_answer(node: &Node) -> bool {
     node.tag == "message" || node.tag == "iq" && (node.is("type", "get") || node.is("type", "set"))
 }
@@ -52,17 +52,17 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// What to commit, and what to do after that.
+    /// The changes to commit, and the effects that follow.
     pub(in crate::account) fn finish(self) -> (Changes, Vec<Effect>) {
         (self.changes, self.effects)
     }
 
-    /// True when the turn has written, or will do, something.
+    /// True when the turn has changes or effects.
     pub(in crate::account) fn has_touched(&self) -> bool {
         !self.changes.is_empty() || !self.effects.is_empty() || !self.notices.is_empty()
     }
 
-    /// A record as it stands: with this turn's writes, then with those under way, then as stored.
+    /// Reads a record: this turn's writes first, then the overlay, then the store.
     pub(in crate::account) fn get<O>(&self, kind: Kind<O>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let mut written = self.changes.writes.iter().rev();
         match written.find(|write| write.kind == kind.code() && write.key == key) {
@@ -168,7 +168,7 @@ impl<'a> Turn<'a> {
         self.reply_about(to, None, answer);
     }
 
-    /// Answers a command that is about a chat, whose erasure takes the remembered answer along.
+    /// Answers a command about a chat. Erasing the chat erases the stored answer.
     pub(in crate::account) fn reply_about<T, E>(&mut self, to: &ReplyTo<T, E>, chat: Option<&str>, answer: Result<T, E>)
     where
         T: Serialize + Send + 'static,
@@ -213,7 +213,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Calls the session cipher and takes up its writes.
+    /// Calls the session cipher and commits its writes with this turn.
     pub(in crate::account) async fn sessions<R: Send + 'static>(
         &mut self,
         ask: impl FnOnce(&mut SessionCipher) -> Result<R, AccountError> + Send + 'static,
@@ -221,7 +221,7 @@ impl<'a> Turn<'a> {
         self.ask(Ask::Sessions, ask).await
     }
 
-    /// Calls the sender keys and takes up their writes.
+    /// Calls the sender keys and commits their writes with this turn.
     pub(in crate::account) async fn sender_keys<R: Send + 'static>(
         &mut self,
         ask: impl FnOnce(&mut SenderKeys) -> Result<R, AccountError> + Send + 'static,
@@ -229,7 +229,7 @@ impl<'a> Turn<'a> {
         self.ask(Ask::SenderKeys, ask).await
     }
 
-    /// Calls the device sync and takes up its writes.
+    /// Calls the device sync and commits its writes with this turn.
     pub(in crate::account) async fn devices<R: Send + 'static>(
         &mut self,
         ask: impl FnOnce(&mut DeviceSync) -> Result<R, AccountError> + Send + 'static,
@@ -237,7 +237,7 @@ impl<'a> Turn<'a> {
         self.ask(Ask::Devices, ask).await
     }
 
-    /// Calls the prekeys and takes up their writes.
+    /// Calls the prekeys and commits their writes with this turn.
     pub(in crate::account) async fn prekeys<R: Send + 'static>(
         &mut self,
         ask: impl FnOnce(&mut PreKeys) -> Result<R, AccountError> + Send + 'static,
@@ -253,7 +253,7 @@ impl<'a> Turn<'a> {
         let (answer, answered) = sync_channel(1);
         let job = move |machine: &mut M| {
             let result = ask(machine);
-            // The turn is gone when the tree goes down; then the answer is void.
+            // The receiver is gone when the tree goes down; then the answer is void.
             let _ = answer.send((result, machine.take_writes()));
         };
         self.children.ask(wrap(Box::new(job))).await?;

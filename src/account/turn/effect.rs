@@ -7,7 +7,7 @@ use crate::base::ids::Generation;
 use crate::wire::Node;
 use crate::wire::payload::NoiseKeys;
 
-/// What happens once the turn's changes are durable.
+/// An effect, carried out once the turn's changes are durable.
 #[derive(Debug)]
 pub enum Effect {
     Connect {
@@ -20,7 +20,7 @@ pub enum Effect {
     Write(Generation, Box<Node>),
     /// The answer to the command with this token.
     Reply(u64, Reply),
-    /// One more for the operator's counters.
+    /// Increments an operator's counter.
     Count(Counter),
     View(Box<AccountView>),
 }

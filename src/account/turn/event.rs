@@ -7,10 +7,10 @@ use serde::Serialize;
 
 /// The `data` of an event.
 pub(in crate::account) trait Event: Serialize {
-    /// Such as `message.received`.
+    /// The event type, such as `message.received`.
     const TYPE: &'static str;
 
-    /// The chat that keeps the event's order in deliveries; empty for the account as a whole.
+    /// The chat that orders deliveries of the event; empty for the account as a whole.
     fn chat(&self) -> &str {
         ""
     }

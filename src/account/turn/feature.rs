@@ -44,16 +44,16 @@ impl Route {
     }
 }
 
-/// Who acknowledges a stanza.
+/// Selects who acknowledges a stanza.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::account) enum Ack {
-    /// The frame, now.
+    /// The frame acknowledges it after the feature returns.
     Now,
-    /// The feature does, or has done, so itself.
+    /// The feature acknowledges it.
     Own,
 }
 
-/// A kind of records, as retention and erasure see it.
+/// A kind of records for retention and erasure.
 pub(in crate::account) type AgingKind = Kind<owner::Retention>;
 
 pub(in crate::account) trait Feature: Sized {
@@ -73,15 +73,16 @@ pub(in crate::account) trait Feature: Sized {
 
     async fn command(&mut self, turn: &mut Turn<'_>, command: Self::Command) -> Result<(), AccountError>;
 
-    /// The end of a request. A malformed result (`AccountError::Stanza`) comes a second time as [`Response::Missing`].
+    /// Handles the response to a request. After a malformed result (`AccountError::Stanza`) it is called again with
+    /// [`Response::Missing`].
     async fn response(&mut self, _: &mut Turn<'_>, _: &Self::Request, _: Response<'_>) -> Result<(), AccountError> {
         Ok(())
     }
 
-    /// Any stanza, before it is routed.
+    /// Sees every stanza before it is routed.
     fn arrived(&mut self, _: &mut Turn<'_>, _: &Node) {}
 
-    /// A stanza of [`ROUTES`](Self::ROUTES). It parses first and touches then: a malformed stanza changes nothing.
+    /// Handles a stanza of [`ROUTES`](Self::ROUTES). Parses first and changes afterwards: a malformed stanza changes nothing.
     async fn stanza(&mut self, _: &mut Turn<'_>, _: &Node) -> Result<Ack, AccountError> {
         Ok(Ack::Now)
     }
@@ -90,12 +91,12 @@ pub(in crate::account) trait Feature: Sized {
         Ok(())
     }
 
-    /// A deadline has passed; not necessarily this feature's.
+    /// Called after a deadline of any feature has passed.
     async fn tick(&mut self, _: &mut Turn<'_>) -> Result<(), AccountError> {
         Ok(())
     }
 
-    /// Called after the input and its notices, until all is quiet.
+    /// Called after the input and its notices, until no notice is left.
     async fn settle(&mut self, _: &mut Turn<'_>) -> Result<(), AccountError> {
         Ok(())
     }
@@ -116,7 +117,7 @@ pub(in crate::account) trait Feature: Sized {
         Ok(None)
     }
 
-    /// Erases what is known of a contact outside the records of [`AGING`](Self::AGING).
+    /// Erases a contact's records outside those of [`AGING`](Self::AGING).
     async fn erase(&mut self, _: &mut Turn<'_>, _: &[Jid], _: &mut Counts) -> Result<(), AccountError> {
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Idempotency of commands (`api.md`, "Idempotency-Key"): a repeated request gets the stored answer of the first.
 //!
 //! Invariant: the answer's row is in the commit that answers. A request that is not answered within its first turn has a row
-//! without an answer from that turn on, so that a restart in between is told as `outcome_unknown`.
+//! without an answer from that turn on, so that after a restart its repetition gets `outcome_unknown`.
 
 use super::reply::{Repeated, Reply, ReplyTo};
 use crate::account::codec;
@@ -44,7 +44,7 @@ pub(in crate::account) struct IdempotencyRecord {
     body: String,
     #[serde(default)]
     at: Option<Timestamp>,
-    /// The chat that the answer is about, for erasure.
+    /// The chat of the answer, for erasure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chat: Option<String>,
     /// Absent while the request is not answered; `null` is the answer of a command that answers nothing.
@@ -61,7 +61,7 @@ impl IdempotencyRecord {
         codec::decode_json(bytes, "idempotency")
     }
 
-    /// A request that was accepted and is not answered.
+    /// The record of an accepted, unanswered request.
     pub(super) fn begun(fingerprint: &RequestFingerprint, now: Timestamp) -> Self {
         Self { body: hex::encode(fingerprint.body), at: Some(now), chat: None, answer: None }
     }

@@ -1,4 +1,4 @@
-//! Deduplication of delivered stanzas: one record a stanza, written with its event, makes a second delivery harmless.
+//! Deduplicates delivered stanzas: one record a stanza, written with its event, so that a second delivery makes no second event.
 
 use super::current::Turn;
 use crate::account::error::AccountError;
@@ -11,13 +11,13 @@ const UNREADABLE: u8 = 2;
 /// The inbox record of a stanza.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::account) enum Inbox {
-    /// Its event is in the log: a copy is only acknowledged.
+    /// Delivered: its event is in the log, and a copy is acknowledged only.
     Read,
-    /// It could not be decrypted; so many retry receipts were sent. A copy is tried again and makes no second event.
+    /// Undecryptable, with the number of retry receipts sent. A copy is decrypted if possible and makes no second event.
     Unreadable { retries: u8 },
 }
 
-/// Sixteen bytes of a hash over the parts: stored keys tell no phone number.
+/// The stored key: sixteen bytes of a hash over the parts, so that it holds no phone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::account) struct InboxKey([u8; 16]);
 
@@ -42,7 +42,7 @@ impl Turn<'_> {
         })
     }
 
-    /// Records the stanza with the present time, which is its age for retention.
+    /// Records the stanza with the current time, for retention.
     pub(in crate::account) fn put_inbox(&mut self, key: &InboxKey, inbox: Inbox) {
         let (mark, retries) = match inbox {
             Inbox::Read => (READ, 0),

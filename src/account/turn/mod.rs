@@ -1,7 +1,7 @@
-//! A turn, as features see it: time, reads, writes, requests, notices, replies, and the children.
+//! The interface of features to a turn: time, reads, writes, requests, notices, replies, and the children.
 //!
-//! Invariant: whatever a turn writes goes through the [`Turn`]; what a child wrote is taken up in [`Turn::ask`] alone. Parsing comes
-//! before touching: a malformed stanza leaves the turn empty.
+//! Invariant: every write of a turn goes through the [`Turn`], and [`Turn::ask`] alone takes the writes of a child. A stanza is parsed
+//! before anything is changed: a malformed one leaves the turn empty.
 
 pub(in crate::account) mod context;
 pub(in crate::account) mod counter;

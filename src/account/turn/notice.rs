@@ -1,18 +1,18 @@
-//! Notices: facts and wishes that one feature announces to all others, within the turn. Plain data.
+//! Notices: facts and wishes that one feature announces to all others within the turn, as plain data.
 
 use crate::wire::message::History;
 use crate::wire::proto::HistorySync;
 use crate::wire::{Jid, Node};
 
-/// Where a lookup at the service stands.
+/// State of a lookup at the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::account) enum Lookup {
-    /// A feature waits for it.
+    /// A feature needs the result.
     Wanted,
     Known,
-    /// The service refused it for good.
+    /// The service refused it permanently.
     Refused,
-    /// No response, or a refusal that may pass.
+    /// No response, or a temporary refusal.
     Unanswered,
 }
 
@@ -20,7 +20,7 @@ pub(in crate::account) enum Lookup {
 #[derive(Debug)]
 pub(in crate::account) enum Notice {
     // The account.
-    /// The account was loaded; nothing has happened yet.
+    /// The account was loaded; announced before its first input.
     Resuming,
     /// The account was restored from a backup. `first` on the first start since.
     Restored {
@@ -43,9 +43,9 @@ pub(in crate::account) enum Notice {
     Online,
     /// The service answered a keep-alive ping.
     Pong,
-    /// The connection is closed; everything that belonged to it is void.
+    /// The connection is closed; all per-connection state is void.
     Disconnected,
-    /// A batch of the offline backlog has arrived; the next one is about to be asked for.
+    /// A batch of the offline backlog has arrived; the next one is about to be requested.
     BacklogBatch,
     BacklogEnded,
     /// The service does not acknowledge messages.
@@ -57,7 +57,7 @@ pub(in crate::account) enum Notice {
     LinkingFailed {
         reason: String,
     },
-    /// The service has prekeys of ours to give out.
+    /// The service has prekeys of ours for new sessions.
     PreKeysReady,
     /// The service has the prekeys that replace those of a backup.
     PreKeysReplaced,
@@ -96,9 +96,9 @@ pub(in crate::account) enum Notice {
     Sent {
         to: Jid,
     },
-    /// A message from our own phone carries a piece of history.
+    /// A message from our own phone carries a part of the history.
     HistoryReceived(History),
     HistoryPage(Box<HistorySync>),
-    /// This stanza has brought the account down twice and is skipped.
+    /// A poison stanza is skipped: it brought the account down twice.
     Poison(Box<Node>),
 }

@@ -1,4 +1,4 @@
-//! Typed answers to commands. A command carries a [`ReplyTo`]; the driver carries the answer as `dyn Any` to the caller, who knows
+//! Typed answers to commands. A command holds a [`ReplyTo`]; the driver passes the answer as `dyn Any` to the caller, which knows
 //! its type.
 
 use std::any::Any;
@@ -44,15 +44,13 @@ pub enum Reply {
     Repeated(Repeated),
 }
 
-/// Why a repeated `Idempotency-Key` gets no answer.
+/// The refusal of a repeated `Idempotency-Key`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Repeated {
     #[error("this Idempotency-Key was used before with another body; use a new key")]
     OtherBody,
     #[error("a request with this Idempotency-Key is being carried out; repeat it later")]
     UnderWay,
-    #[error(
-        "the server restarted while it carried out this request, so its outcome is unknown; check, then use a new key"
-    )]
+    #[error("the server restarted during this request, so its outcome is unknown; check, then use a new key")]
     OutcomeUnknown,
 }

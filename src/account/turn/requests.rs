@@ -1,4 +1,4 @@
-//! Requests to the service (`<iq>`) that wait for their response. Each feature has a table of its own; ids look alike for all.
+//! Requests to the service (`<iq>`) that wait for their response, one table for each feature. Ids have one form for all features.
 
 use super::current::Turn;
 use crate::base::time::Monotonic;
@@ -19,7 +19,7 @@ pub enum Response<'a> {
     Missing,
 }
 
-/// A refusal that may pass: the service's own trouble, or too many requests.
+/// True for a temporary refusal: a fault of the service, or too many requests.
 pub(in crate::account) const fn may_pass(code: u64) -> bool {
     code >= 500 || code == 429
 }
@@ -55,17 +55,17 @@ impl<R> Requests<R> {
         self.waiting.values().any(|(waiting, _)| wanted(waiting))
     }
 
-    /// Takes out the request that this response is for.
+    /// Removes the request of a response.
     pub(in crate::account) fn take(&mut self, id: &str) -> Option<R> {
         self.waiting.remove(id).map(|(request, _)| request)
     }
 
-    /// Takes out one whose time is over.
+    /// Removes an expired request.
     pub(in crate::account) fn take_expired(&mut self, now: Monotonic) -> Option<R> {
         self.waiting.extract_if(|_, (_, deadline)| *deadline <= now).next().map(|(_, (request, _))| request)
     }
 
-    /// Takes out all: their connection is closed.
+    /// Removes all requests: their connection is closed.
     pub(in crate::account) fn drain(&mut self) -> Vec<R> {
         self.waiting.drain().map(|(_, (request, _))| request).collect()
     }

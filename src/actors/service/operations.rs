@@ -35,7 +35,7 @@ pub fn manifest_of(records: &Records, account: Option<&AccountId>, now: Timestam
 /// Under this name, among the server's facts: when the last backup was made.
 pub(super) const BACKED_UP: &str = "backed up";
 impl Service {
-    /// Has all data keys replaced, and everything sealed anew, in the background. Returns how many keys.
+    /// Replaces all data keys and seals every record again, in the background. Returns the number of keys.
     pub async fn rotate_data_keys(&self) -> Result<usize, Error> {
         self.ask(RotateDataKeys).await
     }
@@ -81,7 +81,7 @@ impl Service {
                 }
                 Err(error) => {
                     tracing::error!(%error, "backup failed");
-                    // Whoever wanted it may have gone.
+                    // The caller may be gone.
                     let _ = sender.blocking_send(Err(error));
                 }
             }

@@ -11,8 +11,8 @@ use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, Generation};
 use crate::signal::KeyPair;
 use crate::wire::Node;
-use crate::wire::link::{ClientEvent, ClientLink};
 use crate::wire::payload::NoiseKeys;
+use crate::wire::transport::{ClientEvent, ClientTransport};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Recipient, WrapFuture};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
@@ -96,10 +96,11 @@ async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc:
         Ok(socket) => socket,
         Err(error) => return error.to_string(),
     };
-    let mut link = match ClientLink::connect(network.current_root(keys), payload, ephemeral, routing_info.as_deref()) {
-        Ok(link) => link,
-        Err(error) => return error.to_string(),
-    };
+    let mut link =
+        match ClientTransport::connect(network.current_root(keys), payload, ephemeral, routing_info.as_deref()) {
+            Ok(link) => link,
+            Err(error) => return error.to_string(),
+        };
     let credits = Arc::new(Semaphore::new(CREDITS));
     let mut ready = false;
     loop {

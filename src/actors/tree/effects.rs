@@ -37,7 +37,7 @@ impl Account {
                     }
                 }
                 Effect::Reply(token, reply) => self.replies.answer(token, reply),
-                Effect::Count(incident) => self.environment.metrics.count(incident),
+                Effect::Count(counter) => self.environment.metrics.count(counter),
                 Effect::View(view) => {
                     let before = self.view.send_replace(*view);
                     log_change(&self.id, &before, &self.view.borrow());

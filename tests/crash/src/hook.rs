@@ -1,4 +1,4 @@
-//! The bot's end: a webhook that accepts everything and remembers what it got.
+//! The webhook of the bot: it accepts and records every delivery.
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use std::collections::HashMap;

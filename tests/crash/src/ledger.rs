@@ -1,5 +1,5 @@
-//! What the service sees of ciphertexts: one (sender, recipient, ratchet key, counter) is one byte string, for ever, and so is one
-//! (sender, sender key, iteration) in a group.
+//! Ciphertexts at the service: one (sender, recipient, ratchet key, counter) is one byte string for ever, and so is one (sender, sender
+//! key, iteration) in a group.
 
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;

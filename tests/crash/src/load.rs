@@ -1,4 +1,4 @@
-//! What goes on while the server is killed: accounts that write, each chat in order, and people who write to them.
+//! The load while the server is killed: accounts that write, each chat in order, and people who write to them.
 
 use crate::KEY;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub struct Chat {
     pub to: String,
     /// The phone that must read them.
     pub reader: &'static str,
-    /// How many were accepted: the texts are numbered, and so begin with 0 up to this.
+    /// The number of accepted texts, which are numbered from 0.
     pub accepted: usize,
 }
 
@@ -122,7 +122,7 @@ impl Load {
         Ok(())
     }
 
-    /// Everybody writes until the round ends.
+    /// Accounts and people write until the round ends.
     pub fn begin(&self) -> Running {
         let over = Arc::new(AtomicBool::new(false));
         let chats = self.chats.iter().cloned();
@@ -178,7 +178,7 @@ async fn write_as_person(mut writer: Writer, world: WorldHost, over: Arc<AtomicB
     writer
 }
 
-/// Asks until it holds, a minute at most.
+/// Polls until the condition holds, for a minute at most.
 pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Result<(), Failed> {
     let asking = async {
         while !ask().await {

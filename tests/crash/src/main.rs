@@ -1,6 +1,5 @@
-//! Kills the real server at random moments and at every point around a commit, under load, amid cut connections and messages that come
-//! twice, and checks at the service, at the
-//! phones, in the event log and at the webhook what `architecture.md` promises.
+//! Kills the real server at random moments and at every point around a commit, under load, amid cut connections and duplicates, and
+//! checks the promises of `architecture.md` at the service, on the phones, in the event log and at the webhook.
 //!
 //! `cargo run --release -p wharf-crash -- --kills 500 --seed 1`; the decisions follow from the seed, the interleaving is the machine's.
 #![forbid(unsafe_code)]
@@ -33,7 +32,7 @@ const SIGABRT: i32 = 6;
 /// Each point is to be hit this often in a long run.
 const ENOUGH_HITS: usize = 20;
 const LONG_RUN: usize = 500;
-/// A round that has not come to its point by then ends with SIGKILL.
+/// A round that has not reached its point by then ends with SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Parser)]
@@ -45,7 +44,7 @@ struct Arguments {
     seed: u64,
 }
 
-/// What is run, and where.
+/// The server program, its data folder and ports.
 struct Program {
     path: PathBuf,
     data: PathBuf,
@@ -74,7 +73,7 @@ impl Program {
     }
 }
 
-/// How a round ended: at its point, or by SIGKILL.
+/// The end of a round: at its point, or by SIGKILL.
 async fn end_of(server: &mut Child, patience: Duration) -> std::io::Result<bool> {
     match tokio::time::timeout(patience, server.wait()).await {
         Ok(status) => {
@@ -121,7 +120,7 @@ async fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         let patience = if point.is_some() { PATIENCE } else { Duration::from_millis(rng.random_range(50..1000)) };
         let fault = |kind, count, seed| NewFault { kind, account: None, count: Some(count), until: None, seed };
         let mut faults = vec![fault(FaultKind::Duplicate, rng.random_range(1..4), rng.random())];
-        // Whoever is cut off waits a second: more of that, and little would be under way when the server is killed.
+        // A cut connection costs a second: with more of them little would be under way when the server is killed.
         if rng.random_ratio(1, 5) {
             faults.push(fault(FaultKind::Disconnect, 1, rng.random()));
         }

@@ -1,4 +1,4 @@
-//! What must hold after the last restart.
+//! The checks after the last restart.
 
 use crate::hook::Inbox;
 use crate::ledger::Ledger;
@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use wharf::sandbox::world::PhoneMessage;
 
-/// Waits until everything has arrived. Returns what is violated, and what was counted.
+/// Waits until everything has arrived. Returns the violations and the counts.
 pub async fn reach(
     load: &mut Load,
     ledger: &Arc<Mutex<Ledger>>,
     inbox: &Arc<Mutex<Inbox>>,
 ) -> Result<(Vec<String>, String), Failed> {
     let mut violations = Vec::new();
-    // They come back by themselves: nobody starts them.
+    // The accounts come online without a start command.
     for (account, _) in ACCOUNTS {
         until("the account is online", async || load.online(account).await).await?;
     }
@@ -102,7 +102,7 @@ fn body(event: &Value) -> String {
     event["data"]["text"]["body"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The log and the webhook say the same of each event.
+/// The log and the webhook agree on each event.
 fn compare(violations: &mut Vec<String>, account: &str, log: &[Value], inbox: &Inbox) {
     for event in log {
         let id = event["id"].as_str().unwrap_or_default();

@@ -189,7 +189,7 @@ pub const LARGER: &[(&str, &str)] = &[];
 pub const WITHOUT_JSON: &[&str] = &["account/", "http/"];
 
 /// Stanzas that the service sends (`wire-protocol.md` 1.7, 1.8, 1.16): tag, type, first child. `iq` apart: the frame hands
-/// answers to whoever sent the request.
+/// responses to the feature that sent the request.
 pub const STANZAS: &[(&str, &str, &str)] = &[
     ("success", "", ""),
     ("failure", "", ""),

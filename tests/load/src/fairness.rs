@@ -1,4 +1,4 @@
-//! What one busy account costs another: the time until the other's message is accepted.
+//! Fairness: the time until a message of one account is accepted while another account is busy.
 
 use crate::server::{Failed, It, until};
 use futures_util::StreamExt;
@@ -19,7 +19,7 @@ async fn send(it: &It, account: usize, to: &str) -> Result<Duration, Failed> {
     Ok(begun.elapsed())
 }
 
-/// Sends of the other account one after the other, for as long as it is wanted; their p50 and p99 in milliseconds.
+/// Sends from the other account one after the other until told to stop. Prints p50 and p99 in milliseconds.
 async fn measure_other(it: &It, what: &str, mut wanted: impl AsyncFnMut(usize) -> bool) -> Result<(), Failed> {
     let mut times = Vec::new();
     while wanted(times.len()).await {
@@ -39,7 +39,7 @@ pub async fn measure(prekeys: u32) -> Result<(), Failed> {
     it.control("POST", "/phones", Some(json!({ "number": It::number(OTHER + 1) }))).await?;
     measure_other(&it, "quiet", async |sent| sent < 500).await?;
 
-    // Written while it is away, they come all at once.
+    // Messages written while the account is offline arrive together.
     it.request("POST", "/v1/accounts/a0/stop", None).await?;
     let write = |_| {
         let message = json!({ "to": It::number(BUSY), "text": "one of many" });

@@ -1,5 +1,5 @@
-//! Measures a real server, with the sandbox in another process: start and memory with many accounts, and what a flooded account
-//! costs the others.
+//! Measures a real server, with the sandbox in another process: start and memory with many accounts, and the effect of a flooded
+//! account on the others.
 //!
 //! `cargo build --release && cargo run --release -p wharf-load -- --accounts 1000`
 #![forbid(unsafe_code)]
@@ -32,7 +32,7 @@ struct Arguments {
     /// Measure fairness only.
     #[arg(long)]
     fairness: bool,
-    /// Measure how accounts come back after the network was down for so many seconds.
+    /// Measure how accounts reconnect after the network was down for so many seconds.
     #[arg(long)]
     storm: Option<u64>,
 }
@@ -68,7 +68,7 @@ async fn memory_and_start(arguments: &Arguments) -> Result<(), Failed> {
     it.stop().await
 }
 
-/// The network goes away under all accounts at once, and comes back.
+/// The network goes down under all accounts at once, and comes up again.
 async fn storm(arguments: &Arguments, down: u64) -> Result<(), Failed> {
     let mut it = It::start(arguments.prekeys).await?;
     until("the server is ready", async || it.is_ready().await).await?;

@@ -54,7 +54,7 @@ impl It {
         until("the sandbox answers", async || self.control("GET", "/faults", None).await.is_ok()).await
     }
 
-    /// Takes the network down without a word.
+    /// Kills the network.
     pub async fn network_down(&mut self) -> Result<(), Failed> {
         if let Some(mut sandbox) = self.sandbox.take() {
             sandbox.kill().await?;
@@ -121,7 +121,7 @@ impl It {
         self.request("GET", "/readyz", None).await.is_ok()
     }
 
-    /// How many accounts are online.
+    /// The number of online accounts.
     pub async fn online(&self) -> usize {
         let request = self.client.get(format!("http://127.0.0.1:{}/metrics", self.port)).bearer_auth(KEY);
         let Ok(answer) = request.send().await else { return 0 };
@@ -134,7 +134,7 @@ impl It {
         format!("1555{index:07}")
     }
 
-    /// Links an account with a phone of its own, and waits until it is online.
+    /// Links an account with its own phone, and waits until it is online.
     pub async fn link(&self, index: usize) -> Result<(), Failed> {
         let (id, number) = (format!("a{index}"), Self::number(index));
         self.control("POST", "/phones", Some(json!({ "number": number }))).await?;
@@ -158,7 +158,7 @@ async fn send(request: reqwest::RequestBuilder, body: Option<Value>) -> Result<V
     Ok(request.send().await?.error_for_status()?.json().await?)
 }
 
-/// Asks until it holds, two minutes at most.
+/// Polls until the condition holds, for two minutes at most.
 pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Result<(), Failed> {
     let asking = async {
         while !ask().await {

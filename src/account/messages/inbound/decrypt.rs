@@ -1,4 +1,4 @@
-//! Decrypting a message: in the sender's session, with a sender key, or both (`wire-protocol.md` 1.13).
+//! Decrypts a message in the sender's session, with a sender key, or both (`wire-protocol.md` 1.13).
 
 use super::envelope::Envelope;
 use super::unreadable::Unreadable;
@@ -12,7 +12,7 @@ use crate::wire::{Jid, Node};
 
 type Read = Result<Decoded, Unreadable>;
 
-/// Decrypts a message. The ciphertext for this device alone comes first: it may bring the key of the one for all.
+/// Decrypts a message. The ciphertext for this device comes first: it may bring the sender key of the common one.
 pub(super) async fn decrypt(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope) -> Result<Read, AccountError> {
     let mut read = Err(Unreadable::NoCiphertext);
     if node.all("enc").any(|enc| parse(enc).is_some()) {
@@ -27,7 +27,7 @@ pub(super) async fn decrypt(turn: &mut Turn<'_>, node: &Node, envelope: &Envelop
                     process_sender_key(turn, envelope, key).await?;
                 }
             }
-            // The key came with an earlier copy.
+            // An earlier copy brought the sender key.
             Err(why) if why.is_duplicate() => {}
             Err(_) => return Ok(read),
         }
@@ -56,7 +56,7 @@ async fn decrypt_shared(turn: &mut Turn<'_>, envelope: &Envelope, shared: &Node)
     }
 }
 
-/// Processes a member's sender key. A malformed one shows by the messages that it was for.
+/// Processes a member's sender key distribution. A malformed one is logged; messages under its key get retry receipts.
 async fn process_sender_key(
     turn: &mut Turn<'_>,
     envelope: &Envelope,

@@ -10,14 +10,14 @@ pub(in crate::account::messages) struct Envelope {
     pub(in crate::account::messages) id: MessageId,
     /// The sending device, as the stanza names it.
     pub(in crate::account::messages) from: Jid,
-    /// The other side of the conversation: a contact or a group.
+    /// The chat: a contact or a group.
     pub(in crate::account::messages) chat: Jid,
     pub(super) timestamp: Timestamp,
     pub(super) name: Option<String>,
-    /// Another device of ours sent it.
+    /// True when another device of ours sent the message.
     pub(in crate::account::messages) own: bool,
     pub(in crate::account::messages) peer: bool,
-    /// It waited in the offline backlog.
+    /// True when the message is from the offline backlog.
     pub(in crate::account::messages) offline: bool,
 }
 
@@ -42,7 +42,7 @@ impl Envelope {
         })
     }
 
-    /// It was encrypted once for many.
+    /// True when the message was encrypted with a sender key.
     pub(in crate::account::messages) fn is_shared(&self) -> bool {
         self.chat.is_shared()
     }

@@ -23,7 +23,7 @@ use crate::wire::message::Decoded;
 use envelope::{Envelope, address_pairs};
 use unreadable::Unreadable;
 
-/// Retry receipts for one message.
+/// The most retry receipts for one message.
 const MAX_RETRIES: u8 = 5;
 
 pub(super) async fn receive(
@@ -79,7 +79,7 @@ async fn deliver(
     Ok(())
 }
 
-/// Asks for the message again, and reports it once.
+/// Sends a retry receipt, and reports the message once.
 async fn unreadable(
     turn: &mut Turn<'_>,
     node: &Node,
@@ -90,8 +90,8 @@ async fn unreadable(
     if why.is_unknown_sender_key() && !is_listed(turn, envelope).await? {
         why = Unreadable::UnknownDevice;
     }
-    // No message of this id was read, so it is no copy: its counter was damaged, or a message that brought the sender's key as it is
-    // behind it overtook it. The resend will be readable.
+    // No message of this id was decrypted, so it is no copy: its counter was damaged, or a message with a newer state of the sender key
+    // overtook it. The resend can be decrypted.
     if retries == 0 && !why.is_duplicate() {
         report::undecryptable(turn, envelope, &why).await?;
     }

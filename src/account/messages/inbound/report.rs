@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-/// The event of a longer stanza has this many bytes of it.
+/// The most bytes of a stanza in its event.
 const MAX_BYTES: usize = 64 * 1024;
 
 pub(in crate::account::messages) const RECEIVED: &str = Received::TYPE;
@@ -67,7 +67,7 @@ struct Undecryptable {
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<String>,
     reason: String,
-    /// The stanza that has brought the account down: its bytes, bounded, and its full size.
+    /// The poison stanza: its bytes, bounded, and its full size.
     #[serde(skip_serializing_if = "Option::is_none")]
     stanza: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub(super) async fn undecryptable(
     Ok(())
 }
 
-/// A stanza that has brought the account down twice. Must not call a child: it may be what makes one panic.
+/// Reports a poison stanza. Must not call a child: the stanza may be what makes it panic.
 pub(super) fn poison(turn: &mut Turn<'_>, node: &Node) {
     let bytes = encode_node(node);
     let chat = node.jid("from").map(|from| from.bare().to_string()).unwrap_or_default();
@@ -139,7 +139,7 @@ pub(super) fn poison(turn: &mut Turn<'_>, node: &Node) {
         from: node.jid("participant").map_or_else(|| chat.clone(), |sender| sender.bare().to_string()),
         chat,
         timestamp: None,
-        reason: "it has brought the account down twice".to_owned(),
+        reason: "the stanza brought the account down twice".to_owned(),
         stanza: Some(STANDARD.encode(&bytes[..bytes.len().min(MAX_BYTES)])),
         size: Some(bytes.len()),
     };

@@ -1,4 +1,5 @@
-//! Retry receipts: the sender is asked to encrypt a message again (`wire-protocol.md` 1.14).
+//! Retry receipts that we send: the sender is asked to encrypt a message again (`wire-protocol.md` 1.14). Those that we receive:
+//! `resend.rs`.
 
 use super::envelope::Envelope;
 use super::unreadable::Unreadable;
@@ -40,7 +41,7 @@ pub(super) async fn send(
     Ok(())
 }
 
-/// A bundle of our own, with a prekey that is given to this sender alone.
+/// A bundle of ours, with a one-time prekey for this sender alone.
 async fn fresh_keys(turn: &mut Turn<'_>) -> Result<Node, AccountError> {
     let (signed, fresh) = turn.prekeys(|keys| Ok((keys.current_signed()?, keys.generate(1)?))).await?;
     let identity = turn.own().map(|own| Node::new("device-identity").bytes(own.device_identity.clone()));

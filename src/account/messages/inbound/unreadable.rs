@@ -16,18 +16,18 @@ impl Unreadable {
         match self {
             Self::Signal(error) => error.to_string(),
             Self::Wire(error) => error.to_string(),
-            Self::UnknownDevice => "its sender's device and that device's key are not known yet".to_owned(),
-            Self::NoCiphertext => "it holds no ciphertext for this device that is understood".to_owned(),
+            Self::UnknownDevice => "the sender's device is unlisted and its sender key unknown".to_owned(),
+            Self::NoCiphertext => "the stanza holds no known ciphertext for this device".to_owned(),
         }
     }
 
-    /// Its sender has to begin a new session.
+    /// True when the sender has to begin a new session.
     pub(super) fn needs_keys(&self) -> bool {
         use SignalError::{NoSession, UnknownPreKey, UnknownSignedPreKey};
         matches!(self, Self::Signal(NoSession | UnknownPreKey { .. } | UnknownSignedPreKey { .. }))
     }
 
-    /// The session with the sender may still be stored under its phone number.
+    /// True when the session may still be stored under the sender's phone number.
     pub(super) fn may_be_migrated(&self) -> bool {
         matches!(self, Self::Signal(SignalError::NoSession | SignalError::UnknownPreKey { .. }))
     }

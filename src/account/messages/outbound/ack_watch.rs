@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How long an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A message is abandoned after so many time-outs.
+/// The most time-outs of one message before it is abandoned.
 const MAX_TIMEOUTS: u32 = 3;
 
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl AckWatch {
             if outbox.count_ack_timeout(seq) >= MAX_TIMEOUTS {
                 outcome::fail(turn, outbox, seq, NOT_ACKNOWLEDGED)?;
             } else if self.last_ack.is_some_and(|ack| ack > written) {
-                // Others were acknowledged since: this one alone is written again.
+                // Others were acknowledged meanwhile: only this message was lost, and it is written again.
                 outbox.write_again(seq);
             } else {
                 unresponsive = true;

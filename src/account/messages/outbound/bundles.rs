@@ -1,4 +1,4 @@
-//! Prekey bundles of devices that we have no session with (`wire-protocol.md` 1.10).
+//! Prekey bundles: fetched for devices that we have no session with (`wire-protocol.md` 1.10).
 
 use super::fanout::without_session;
 use super::queue::{Outbox, Stage};
@@ -12,7 +12,7 @@ use crate::wire::prekeys::{FetchedBundle, read_user};
 use crate::wire::{Jid, Node};
 use std::collections::{HashMap, HashSet};
 
-/// Prekeys fetched at a time: each begins a session, and others' turns come between.
+/// The most bundles of one fetch: each begins a session, and other accounts' turns run between two fetches.
 const MAX_BUNDLES: usize = 32;
 
 /// Fetches the prekeys of those devices that we have no session with. False when there are none.
@@ -74,7 +74,7 @@ pub(in crate::account::messages) async fn on_fetched(
     }
     for (address, error) in done.refused {
         tracing::warn!(account = %turn.ctx.id, %address, %error, "session could not be set up");
-        // Asked again, the service would give the same.
+        // A second fetch would return the same bundle.
         unreachable.extend(by_address.remove(&address));
     }
     if let Some(entry) = outbox.entries.get_mut(&seq) {

@@ -1,4 +1,4 @@
-//! Sending to one contact: encrypted for each of its devices, and for our own others (`wire-protocol.md` 1.11).
+//! Sending to one contact: encrypted for each of its devices, and for our other devices (`wire-protocol.md` 1.11).
 
 use super::bundles;
 use super::fanout::{device_identity, encrypt_each, secret_of};

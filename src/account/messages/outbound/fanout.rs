@@ -16,22 +16,22 @@ pub(in crate::account::messages) struct FanOut {
     /// `<to jid><enc>`.
     pub(in crate::account::messages) participants: Vec<Node>,
     pub(in crate::account::messages) reached: Vec<Jid>,
-    /// One of them begins a session: the stanza then carries our identity.
+    /// True when one of them begins a session: the stanza then carries our device identity.
     pub(in crate::account::messages) begins: bool,
 }
 
-/// Our identity, as our phone has signed it.
+/// Our device identity, signed by our phone.
 pub(in crate::account::messages) fn device_identity(own: &Linked) -> Node {
     Node::new("device-identity").bytes(own.device_identity.clone())
 }
 
-/// The key of later add-ons to a message and of its reporting token.
+/// The secret of a message's later add-ons and of its reporting token.
 pub(in crate::account::messages) fn secret_of(message: &Message) -> Vec<u8> {
     let context = message.message_context_info.as_ref();
     context.and_then(|context| context.message_secret.clone()).unwrap_or_default()
 }
 
-/// Those of the devices that we have no usable session with.
+/// The devices that we have no usable session with.
 pub(in crate::account::messages) async fn without_session(
     turn: &mut Turn<'_>,
     devices: &[Jid],
@@ -43,7 +43,7 @@ pub(in crate::account::messages) async fn without_session(
     Ok(pairs.filter(|(_, address)| missing.contains(address)).map(|(device, _)| device.clone()).collect())
 }
 
-/// Encrypts each plaintext for its device; one that cannot be encrypted is left out.
+/// Encrypts each plaintext for its device. A device whose encryption fails is left out.
 pub(in crate::account::messages) async fn encrypt_each(
     turn: &mut Turn<'_>,
     plaintexts: Vec<(Jid, Vec<u8>)>,

@@ -1,4 +1,4 @@
-//! Sending to a group, and a status to its readers (`wire-protocol.md` 1.12): one ciphertext for all, and our sender key to those
+//! Sending to a group, and a status to its recipients (`wire-protocol.md` 1.12): one ciphertext for all, and our sender key for the
 //! devices that lack it.
 
 use super::bundles;
@@ -107,7 +107,7 @@ async fn encrypt(
             .attr("addressing_mode", if meta.by_lid { "lid" } else { "pn" })
             .attr("phash", participant_hash(&devices));
     } else {
-        // The service does not know the readers: they are named, whether they need the key or not.
+        // The service does not know the recipients of a status: all are named, with or without the sender key.
         let readers = meta.members.iter().filter(|member| !own.is_own_user(&member.jid));
         participants.extend(readers.map(|reader| Node::new("to").attr("jid", &reader.jid)));
         stanza = stanza.child(Node::new("meta").attr("status_setting", "allowlist"));
@@ -120,7 +120,7 @@ async fn encrypt(
     Ok(Step::Encrypted(Box::new(stanza.child(shared).children(reporting.map(reporting::node)))))
 }
 
-/// The readers of a status, in the form of a group: by LID where that is known of all.
+/// The recipients of a status, in the form of a group: by LID when every LID is known.
 async fn readers(turn: &mut Turn<'_>, own: &Linked, entry: &Outgoing) -> Result<GroupMeta, AccountError> {
     let readers: Vec<Jid> = entry.recipients.iter().filter(|reader| !own.is_own_user(reader)).cloned().collect();
     let named = turn
@@ -138,7 +138,7 @@ async fn readers(turn: &mut Turn<'_>, own: &Linked, entry: &Outgoing) -> Result<
     Ok(GroupMeta { subject: String::new(), by_lid, members, stale: false })
 }
 
-/// The group's devices but this one, as the group names them.
+/// The group's devices without this one, addressed as the group is.
 fn devices_of(meta: &GroupMeta, known: &[Option<KnownUser>], own: &Linked) -> Vec<Jid> {
     let mut devices = BTreeSet::new();
     for (member, known) in meta.members.iter().zip(known) {

@@ -1,7 +1,7 @@
 //! Sending: a durable queue, from the request to the service's acknowledgement (`wire-protocol.md` 1.11).
 //!
 //! Invariants: a message is accepted only with its record; the ratchets and the finished stanza are one commit, and what is written
-//! again after a reconnect is that stanza, byte for byte. Within a chat messages go out in order.
+//! again after a reconnect is that stanza, byte for byte. Messages of a chat are sent in order.
 
 pub(super) mod ack_watch;
 pub(super) mod bundles;
@@ -32,16 +32,16 @@ use queue::{Outbox, Outgoing, Payload, Stage, Wait};
 use std::collections::HashSet;
 use step::{Failure, Step, UNAVAILABLE};
 
-/// Messages that may wait in one account.
+/// The most queued messages of one account.
 const MAX_WAITING: usize = 10_000;
-/// How often the service is asked about one message before it fails.
+/// The most lookups for one message before it fails.
 const MAX_TRIES: u32 = 3;
 
-/// A message that a caller wants sent.
+/// A message to send.
 #[derive(Debug, Clone)]
 pub struct SendRequest {
     pub to: Jid,
-    /// The readers of a status; empty otherwise.
+    /// The recipients of a status; empty otherwise.
     pub recipients: Vec<Jid>,
     pub content: Content,
 }
@@ -115,7 +115,7 @@ pub(super) async fn accept(
     Ok(Ok(record))
 }
 
-/// Moves every message on as far as it goes. A chat whose head waits for the service holds its later messages back.
+/// Prepares and writes queued messages. A chat whose first message waits for the service holds its later messages back.
 pub(super) async fn flush(
     turn: &mut Turn<'_>,
     outbox: &mut Outbox,
@@ -169,7 +169,7 @@ async fn prepare(
     }
 }
 
-/// Device lists are known: entries that waited for these users go on.
+/// Device lists have arrived: resumes the entries that waited for these users.
 pub(super) fn devices_known(outbox: &mut Outbox, users: &[Jid]) {
     for entry in outbox.entries.values_mut() {
         if let Stage::Waiting(Wait::Devices { users: waits, outdated }) = &mut entry.stage {
@@ -193,7 +193,7 @@ pub(super) fn group_known(outbox: &mut Outbox, group: &Jid) {
     waiting.filter(|entry| entry.stage.waits_for_group()).for_each(|entry| entry.stage = Stage::Queued);
 }
 
-/// A group has changed: entries for it ask again.
+/// A group has changed: its entries need its metadata again.
 pub(super) fn group_changed(outbox: &mut Outbox, group: &Jid) {
     for entry in outbox.entries.values_mut().filter(|entry| entry.to == *group) {
         entry.tries = 0;
@@ -201,7 +201,7 @@ pub(super) fn group_changed(outbox: &mut Outbox, group: &Jid) {
     }
 }
 
-/// The service did not answer what these entries waited for: they are tried again, a few times.
+/// A lookup failed: retries the entries that waited for it, up to `MAX_TRIES` times.
 pub(super) fn unanswered(
     turn: &mut Turn<'_>,
     outbox: &mut Outbox,

@@ -53,10 +53,10 @@ pub(in crate::account::messages) async fn on_ack(
     Ok(())
 }
 
-/// The service names the devices that the message should have gone to, by their hash. When it went to others, our device lists are
-/// outdated, and queried before the next message.
+/// Compares the phash of the acknowledgement with ours. When they differ our device lists are outdated, and queried before the next
+/// message.
 async fn check_reached(turn: &mut Turn<'_>, entry: &Outgoing, phash: &str) -> Result<(), AccountError> {
-    // Of a status the stanza does not tell who was reached.
+    // The stanza of a status does not name the devices that were reached.
     let Stage::Encrypted { stanza, .. } = &entry.stage else { return Ok(()) };
     if entry.to == Jid::status() {
         return Ok(());
@@ -81,7 +81,7 @@ async fn check_reached(turn: &mut Turn<'_>, entry: &Outgoing, phash: &str) -> Re
     forget_devices(turn, users).await
 }
 
-/// Our metadata of the group that a message went to may be outdated.
+/// Marks the metadata of a message's group as outdated.
 fn group_changed(turn: &mut Turn<'_>, to: &Jid) -> Result<(), AccountError> {
     if to.is_group() { metadata::mark_changed(turn, to) } else { Ok(()) }
 }
@@ -108,7 +108,7 @@ pub(in crate::account::messages) fn fail(
     }
 }
 
-/// Fails an entry that is out of the queue already.
+/// Fails an entry that was removed from the queue.
 pub(super) fn fail_entry(
     turn: &mut Turn<'_>,
     seq: u64,
@@ -133,7 +133,7 @@ fn remove(turn: &mut Turn<'_>, outbox: &mut Outbox, seq: u64) -> Option<Outgoing
     outbox.entries.remove(&seq)
 }
 
-/// True when an acknowledgement with the entry's id is for it: that of a resend names its device.
+/// True when an acknowledgement with the entry's id is for this entry: that of a resend names its device.
 fn is_answered(entry: &Outgoing, ack: &Node) -> bool {
     let to_device = ack.jid("participant").or_else(|| ack.jid("from"));
     entry.resend_to.is_none() || to_device.is_none() || entry.resend_to == to_device

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const WHAT: &str = "outgoing message";
 
-/// What an entry waits for.
+/// The lookup that an entry waits for.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::account::messages) enum Wait {
     /// Device lists of these users. `outdated` when other lists may be missing by now: they are queried too.
@@ -36,7 +36,7 @@ pub(in crate::account::messages) enum Stage {
     Waiting(Wait),
     Encrypted {
         stanza: Box<Node>,
-        /// When it was written on the present connection.
+        /// When the stanza was written on the current connection.
         written: Option<Monotonic>,
         /// Acknowledgements that timed out since the account was loaded.
         ack_timeouts: u32,
@@ -64,7 +64,7 @@ pub(in crate::account::messages) enum Payload {
     Encoded { kind: String, message: Vec<u8> },
     /// A row of the first format.
     Text(Text),
-    /// A resend: its stanza is all there is.
+    /// A resend: only its stanza is stored.
     None,
 }
 
@@ -72,9 +72,9 @@ pub(in crate::account::messages) enum Payload {
 pub(in crate::account::messages) struct Outgoing {
     pub(in crate::account::messages) id: MessageId,
     pub(in crate::account::messages) to: Jid,
-    /// The address that orders its chat: a peer's LID where it is known.
+    /// The chat whose order it keeps: a peer's LID where that is known.
     pub(in crate::account::messages) lane: Jid,
-    /// The readers of a status.
+    /// The recipients of a status.
     pub(in crate::account::messages) recipients: Vec<Jid>,
     pub(in crate::account::messages) payload: Payload,
     pub(in crate::account::messages) stage: Stage,
@@ -83,7 +83,7 @@ pub(in crate::account::messages) struct Outgoing {
     pub(in crate::account::messages) looked_up: bool,
     /// Devices without usable prekeys.
     pub(in crate::account::messages) unreachable: HashSet<Jid>,
-    /// The devices that the stanza brings our sender key: holders once the service has acknowledged it.
+    /// Devices that get our sender key with the stanza: holders once it is acknowledged.
     pub(in crate::account::messages) key: Option<KeyDelivery>,
     /// Set for a resend: its one target device. A resend never changes the message's status.
     pub(in crate::account::messages) resend_to: Option<Jid>,
@@ -157,7 +157,7 @@ impl Outbox {
         self.entries.len()
     }
 
-    /// Adds an entry; its record is the caller's to write.
+    /// Adds an entry. The caller writes its record.
     pub(in crate::account::messages) fn push(&mut self, entry: Outgoing) {
         self.entries.insert(self.next, entry);
         self.next += 1;
@@ -185,12 +185,12 @@ impl Outbox {
         })
     }
 
-    /// When the entry that has waited longest for its acknowledgement was written.
+    /// When the oldest unacknowledged entry was written.
     pub(in crate::account::messages) fn oldest_written(&self) -> Option<Monotonic> {
         self.written().map(|(_, at)| at).min()
     }
 
-    /// Entries written until then and not acknowledged, with the time of their writing.
+    /// Unacknowledged entries written until then, with the time of writing.
     pub(in crate::account::messages) fn written_before(&self, until: Monotonic) -> Vec<(u64, Monotonic)> {
         self.written().filter(|(_, at)| *at <= until).collect()
     }
@@ -212,7 +212,7 @@ impl Outbox {
         }
     }
 
-    /// A phone number and a LID are one user: entries for either are one lane from now on.
+    /// Merges the lanes of a phone number and a LID that are one user.
     pub(in crate::account::messages) fn merge_lanes(&mut self, pn: &Jid, lid: &Jid) {
         self.entries.values_mut().filter(|entry| entry.lane == *pn).for_each(|entry| entry.lane = lid.clone());
     }
@@ -227,13 +227,13 @@ impl Outbox {
         }
     }
 
-    /// True while the service has yet to acknowledge a message to the group that was encrypted before `behind`.
+    /// True while a message to the group that was queued before `behind` is unacknowledged.
     pub(in crate::account::messages) fn is_on_its_way(&self, group: &Jid, behind: u64) -> bool {
         let mut earlier = self.entries.range(..behind).map(|(_, entry)| entry).filter(|entry| entry.to == *group);
         earlier.any(|entry| entry.resend_to.is_none() && matches!(entry.stage, Stage::Encrypted { .. }))
     }
 
-    /// The sender keys that unacknowledged messages bring to devices of the group.
+    /// Devices of the group that get a sender key with an unacknowledged message.
     pub(in crate::account::messages) fn keys_on_their_way(&self, group: &Jid) -> Vec<KeyDelivery> {
         let entries = self.entries.values().filter(|entry| entry.to == *group);
         entries.filter_map(|entry| entry.key.clone()).collect()

@@ -9,7 +9,7 @@ pub(in crate::account::messages) enum Step {
     Failed(Failure),
 }
 
-/// A stable code, and its meaning.
+/// The reason of a failure: a stable code, and its meaning.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::account::messages) struct Failure {
     pub(in crate::account::messages) code: &'static str,

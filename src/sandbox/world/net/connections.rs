@@ -2,7 +2,7 @@
 
 use crate::sandbox::world::ids::{ConnectionId, DeviceId};
 use crate::sandbox::world::linking::request::LinkRequest;
-use crate::wire::link::{ServerEvent, ServerLink};
+use crate::wire::transport::{ServerEvent, ServerTransport};
 use crate::wire::{Node, WireError};
 use std::collections::{HashMap, VecDeque};
 
@@ -22,7 +22,7 @@ pub(in crate::sandbox::world) enum Role {
 }
 
 struct Connection {
-    link: ServerLink,
+    link: ServerTransport,
     role: Role,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::sandbox::world) struct Connections {
 }
 
 impl Connections {
-    pub(in crate::sandbox::world) fn open(&mut self, id: ConnectionId, link: ServerLink) {
+    pub(in crate::sandbox::world) fn open(&mut self, id: ConnectionId, link: ServerTransport) {
         self.open.insert(id, Connection { link, role: Role::Handshaking });
     }
 

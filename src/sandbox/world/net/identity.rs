@@ -3,7 +3,7 @@
 use crate::base::time::Timestamp;
 use crate::signal::{KeyPair, PublicKey};
 use crate::wire::CertAuthority;
-use crate::wire::link::ServerLink;
+use crate::wire::transport::ServerTransport;
 use rand::rngs::StdRng;
 
 /// Key pairs of the service, as they are stored.
@@ -42,7 +42,7 @@ impl Identity {
     }
 
     /// The service's side of a new connection.
-    pub(in crate::sandbox::world) fn accept(&self, rng: &mut StdRng) -> ServerLink {
-        ServerLink::accept(self.keys.noise.clone(), self.chain.clone(), KeyPair::generate(rng))
+    pub(in crate::sandbox::world) fn accept(&self, rng: &mut StdRng) -> ServerTransport {
+        ServerTransport::accept(self.keys.noise.clone(), self.chain.clone(), KeyPair::generate(rng))
     }
 }

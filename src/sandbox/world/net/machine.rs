@@ -8,7 +8,7 @@ use crate::sandbox::world::net::schedule::Action;
 use crate::sandbox::world::state::World;
 use crate::signal::PublicKey;
 use crate::wire::Node;
-use crate::wire::link::ServerEvent;
+use crate::wire::transport::ServerEvent;
 
 impl World {
     /// Has every stanza of a linked device shown to `tap` before it is handled.

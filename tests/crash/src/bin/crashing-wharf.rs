@@ -1,5 +1,5 @@
-//! The `wharf` program, but for one argument of its: hooks that end the process, as SIGKILL would, at the n-th passage of a
-//! point. `WHARF_CRASH_AT` is such as `applied:17`; without it nothing happens.
+//! The `wharf` program with hooks that end the process, as SIGKILL would, at the n-th passage of a point. `WHARF_CRASH_AT` names both,
+//! such as `applied:17`; without it nothing happens.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ struct CrashAt {
 
 impl Hooks for CrashAt {
     fn reach(&self, point: Point, _: &str) {
-        // Nothing is unwound, flushed or closed.
+        // Ends without unwinding, flushing or closing.
         if point.name() == self.point && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             std::process::abort();
         }

@@ -1,4 +1,4 @@
-//! A client of the matrix, whichever it is.
+//! A client of the matrix, of any kind.
 
 use crate::network::{Network, PATIENCE};
 use crate::report::{Lacks, Trouble};
@@ -20,7 +20,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What the gate runs.
+    /// The kinds that the gate runs.
     pub const CI: [Self; 4] = [Self::Baileys7, Self::WhatsappRust, Self::Wharf, Self::Phone];
 
     pub fn name(self) -> &'static str {
@@ -39,15 +39,15 @@ impl Kind {
             .find(|kind| kind.name() == name)
     }
 
-    /// Whether it is a program of its own.
+    /// True for a client in a separate process.
     pub fn is_foreign(self) -> bool {
         matches!(self, Self::Baileys7 | Self::Baileys6 | Self::WhatsappRust)
     }
 }
 
-/// What a program has told, and when it was last heard.
+/// Events of a program, and a signal for new ones.
 #[derive(Default)]
-struct Heard {
+struct Received {
     events: Mutex<Vec<Value>>,
     changed: Condvar,
 }
@@ -55,7 +55,7 @@ struct Heard {
 struct Program {
     child: Mutex<Child>,
     stdin: Mutex<ChildStdin>,
-    heard: Arc<Heard>,
+    received: Arc<Received>,
     tags: AtomicU64,
 }
 
@@ -68,7 +68,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on a phone of its own, linked and open.
+    /// A linked, open client on its own phone.
     pub fn start(network: &Network, kind: Kind, at: usize, by: &str) -> Result<Self, Trouble> {
         let number = format!("1555000{at:04}");
         network.sandbox("POST", "/phones", Some(json!({ "number": number, "name": kind.name() })))?;
@@ -113,7 +113,7 @@ impl Client {
         }))
     }
 
-    /// Has a program do something; returns what it says when it is done.
+    /// Runs a command in a program. Returns its answer.
     pub fn command(&self, mut command: Value) -> Result<Value, Trouble> {
         let program = self.program()?;
         let tag = program.tags.fetch_add(1, Ordering::Relaxed);
@@ -125,11 +125,11 @@ impl Client {
         if done["event"] == "error" { Err(Trouble::Failed(done["why"].to_string())) } else { Ok(done) }
     }
 
-    /// The first event that a program tells, or has told, which fits.
+    /// The first event of a program that fits, past or future.
     pub fn wait(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value, Trouble> {
-        let heard = &self.program()?.heard;
+        let received = &self.program()?.received;
         let deadline = Instant::now() + PATIENCE;
-        let mut events = heard.events.lock().unwrap();
+        let mut events = received.events.lock().unwrap();
         loop {
             if let Some(event) = events.iter().find(|event| fits(event)) {
                 return Ok(event.clone());
@@ -139,25 +139,25 @@ impl Client {
                 let last: Vec<String> = events.iter().rev().take(3).map(ToString::to_string).collect();
                 return Err(Trouble::Failed(format!("{}: never {what}; last: {}", self.kind.name(), last.join(" "))));
             }
-            events = heard.changed.wait_timeout(events, left).unwrap().0;
+            events = received.changed.wait_timeout(events, left).unwrap().0;
         }
     }
 
-    /// All messages with this text that a program has told of.
+    /// All message events of a program with this text.
     pub fn told(&self, text: &str) -> Vec<Value> {
         let Ok(program) = self.program() else { return Vec::new() };
-        let events = program.heard.events.lock().unwrap();
+        let events = program.received.events.lock().unwrap();
         events.iter().filter(|event| event["event"] == "message" && event["text"] == text).cloned().collect()
     }
 
-    /// Forgets what was heard of this kind, so that it can be waited for again.
+    /// Drops events of this kind, so that the next one can be waited for.
     pub fn forget(&self, event: &str) {
         if let Ok(program) = self.program() {
-            program.heard.events.lock().unwrap().retain(|heard| heard["event"] != event);
+            program.received.events.lock().unwrap().retain(|received| received["event"] != event);
         }
     }
 
-    /// Writes a text, as whatever it is; returns the message's id.
+    /// Writes a text, with any kind of client. Returns the message's id.
     pub fn send_text(&self, network: &Network, to: &str, text: &str) -> Result<String, Trouble> {
         let sent = match self.kind {
             Kind::Phone => {
@@ -189,12 +189,12 @@ impl Client {
         }
     }
 
-    /// Whether an account has got a message with this text by now.
+    /// True when an account has received a message with this text.
     pub fn has(&self, network: &Network, text: &str) -> bool {
         self.event(network, text).is_some()
     }
 
-    /// Waits for a message with this text; returns it in the form that programs tell.
+    /// Waits for a message with this text. Returns it in the form of a program's event.
     pub fn receive(&self, network: &Network, text: &str) -> Result<Value, Trouble> {
         match self.kind {
             Kind::Phone => Ok(network.until("the phone has the message", || {
@@ -238,8 +238,8 @@ impl Program {
             .stderr(chatter)
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", kind.name()));
-        let heard = Arc::new(Heard::default());
-        let (listening, stdout) = (heard.clone(), BufReader::new(child.stdout.take().unwrap()));
+        let received = Arc::new(Received::default());
+        let (listening, stdout) = (received.clone(), BufReader::new(child.stdout.take().unwrap()));
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 if std::env::var_os("MATRIX_LOG").is_some() {
@@ -254,7 +254,7 @@ impl Program {
         Self {
             stdin: Mutex::new(child.stdin.take().unwrap()),
             child: Mutex::new(child),
-            heard,
+            received,
             tags: AtomicU64::new(1),
         }
     }

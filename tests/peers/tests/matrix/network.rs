@@ -73,7 +73,7 @@ impl Network {
         Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    /// What a phone lists.
+    /// The messages of a phone.
     pub fn listed(&self, number: &str) -> Vec<Value> {
         let listed = self.sandbox("GET", &format!("/phones/{number}/messages"), None).unwrap_or(json!({}));
         listed["data"].as_array().cloned().unwrap_or_default()

@@ -1,8 +1,8 @@
-//! What came of each step.
+//! The result of each step.
 
 use std::time::Instant;
 
-/// Why a step cannot be done by a client that can do others.
+/// The reason why a client cannot do a step.
 pub struct Lacks(pub &'static str);
 
 pub enum Trouble {
@@ -30,7 +30,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Does one step and prints what came of it.
+    /// Does one step and prints its result.
     pub fn step<T, E: Into<Trouble>>(
         &mut self,
         what: &str,

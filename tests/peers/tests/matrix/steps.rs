@@ -1,4 +1,4 @@
-//! What clients do with each other.
+//! The steps: messages, receipts, groups, status and second companions.
 
 use crate::client::{Client, Kind};
 use crate::network::Network;
@@ -11,7 +11,7 @@ fn ensure(holds: bool, why: &str) -> Outcome {
     if holds { Ok(()) } else { Err(Trouble::Failed(why.to_owned())) }
 }
 
-/// A writes to B, in each way there is.
+/// A writes to B: every kind of message.
 pub fn pair(report: &mut Report, network: &Network, a: &Client, b: &Client) {
     let who = format!("{} → {}", a.kind.name(), b.kind.name());
     let unique = |text: &str| format!("{text}, {who}");
@@ -42,7 +42,7 @@ fn receipts(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
     if b.kind.is_foreign() {
         b.command(json!({ "do": "read", "chat": got["chat"], "id": id, "author": got["author"] }))?;
     }
-    // The person's phone answers for itself: this is of the device.
+    // The person's phone sends its own receipt: this one is the device's.
     if b.kind != Kind::Phone {
         network.until("its device has sent a receipt", || {
             let mine = |stanza: &String| stanza.starts_with("<receipt") && stanza.contains(&id);
@@ -211,7 +211,7 @@ fn offline_queue(network: &Network, a: &Client, b: &Client, text: &str) -> Outco
     Ok(())
 }
 
-/// An answer that says what it answers.
+/// A reply with a quote.
 fn quote(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
     if a.kind != Kind::Wharf || b.kind == Kind::Wharf {
         return Err(Lacks("the commands of the matrix quote from wharf only").into());
@@ -230,7 +230,7 @@ fn quote(network: &Network, a: &Client, b: &Client, text: &str) -> Outcome {
     )
 }
 
-/// All who can, in one group.
+/// All capable clients in one group.
 pub fn group(report: &mut Report, network: &Network, clients: &[Client]) {
     let members: Vec<&Client> = clients.iter().collect();
     for founder in members.iter().filter(|client| client.kind.is_foreign()) {
@@ -262,7 +262,7 @@ pub fn group(report: &mut Report, network: &Network, clients: &[Client]) {
     }
 }
 
-/// A status of each who can write one, to all others; again once they have the key.
+/// A status of each capable client to all others; again once they have the key.
 pub fn status(report: &mut Report, network: &Network, clients: &[Client]) {
     let can_write = |client: &&Client| matches!(client.kind, Kind::Baileys7 | Kind::Baileys6 | Kind::Wharf);
     for author in clients.iter().filter(can_write) {
@@ -297,7 +297,7 @@ fn to_all(network: &Network, author: &Client, members: &[&Client], group: &str, 
     Ok(())
 }
 
-/// The second message brings no key: everybody has it.
+/// The second message brings no sender key: every device has it.
 fn key_reused(network: &Network, author: &Client, members: &[&Client], group: &str, who: &str) -> Outcome {
     to_all(network, author, members, group, &format!("second of {who} {group}"))?;
     if author.kind == Kind::Phone {

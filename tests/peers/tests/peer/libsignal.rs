@@ -1,4 +1,4 @@
-//! One device that speaks through `wacore-libsignal`, with stores in memory.
+//! One device that uses `wacore-libsignal`, with stores in memory.
 
 #[path = "../../../shared/conversation.rs"]
 pub mod conversation;
@@ -143,7 +143,7 @@ impl Peer {
         }
     }
 
-    /// What a service would hand out of this peer, in Wharf's type.
+    /// The peer's bundle as a service hands it out, in Wharf's type.
     pub fn bundle(&self) -> wharf::signal::PreKeyBundle {
         let key = |bytes: &[u8]| wharf::signal::PublicKey::parse(bytes, "key").unwrap();
         wharf::signal::PreKeyBundle {

@@ -1,4 +1,4 @@
-//! Wharf beside other implementations: Rust packages in this process, Baileys in a process of its own.
+//! Wharf beside other implementations: Rust packages in this process, Baileys in a separate one.
 
 mod conversation;
 mod dictionary;

@@ -1,4 +1,4 @@
-//! One device that speaks through npm `libsignal` 6.0.0, in a process of its own (`baileys/libsignal.mjs`).
+//! One device that uses npm `libsignal` 6.0.0, in a separate process (`baileys/libsignal.mjs`).
 
 use crate::libsignal::conversation::{End, Offer, Refusal, Sent};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ impl End for NodePeer {
 
     fn read(&mut self, sent: &Sent) -> Result<Vec<u8>, Refusal> {
         let read = self.ask("read", json!({ "bytes": hex(&sent.bytes), "is_prekey": sent.is_prekey }));
-        // Whatever the reason, it only says that no session fits.
+        // Its one refusal for every reason is that no session fits.
         if read["refused"].is_null() { Ok(bytes(&read["text"])) } else { Err(Refusal::Invalid) }
     }
 

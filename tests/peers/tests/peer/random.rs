@@ -24,7 +24,7 @@ fn comparable(action: Action, outcome: &Outcome) -> Outcome {
     match (action, outcome) {
         // Where there are several states, the peer says only that none fits.
         (_, Outcome::Read(Err(Refusal::TooFar))) => Outcome::Read(Err(Refusal::Invalid)),
-        // What a flipped bit means depends on the random bits around it: the refusal must be the same, not the reason.
+        // The effect of a flipped bit depends on the random bits around it: the refusal must be the same, not the reason.
         (Action::Corrupt { .. }, Outcome::Read(Err(_))) => Outcome::Read(Err(Refusal::Invalid)),
         (_, outcome) => outcome.clone(),
     }

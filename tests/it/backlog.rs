@@ -1,4 +1,4 @@
-//! What waited while an account was away, and accounts of whose connection nothing comes.
+//! Offline backlog, aggregated receipts, and the watchdogs for an unresponsive service.
 
 use crate::net::Net;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-/// Alice's account, and Bob's phone, who have talked before.
+/// Alice's account and Bob's phone, with a session between them.
 fn talking() -> Net {
     let mut net = Net::new();
     net.linked("alice", ALICE);
@@ -30,7 +30,7 @@ fn received(net: &Net) -> usize {
     net.events("alice", "message.received").len() - 1
 }
 
-fn requests_for_more(net: &Net) -> usize {
+fn batch_requests(net: &Net) -> usize {
     net.world.stanzas().filter(|log| log.direction == "received" && log.stanza.contains("<offline_batch")).count()
 }
 
@@ -39,31 +39,31 @@ fn states(net: &Net) -> Vec<String> {
 }
 
 #[test]
-fn a_backlog_is_asked_for_in_batches_until_it_has_come() {
+fn backlog_is_pulled_in_batches_to_its_end() {
     let mut net = talking();
     net.stop("alice");
     for at in 0..230 {
         net.world.write_text(BOB, ALICE, &format!("{at}")).unwrap();
     }
-    let before = requests_for_more(&net);
+    let before = batch_requests(&net);
     fault(&mut net, FaultKind::Pull, 1);
     net.start("alice");
     net.settle();
     assert_eq!(received(&net), 230);
-    assert!(requests_for_more(&net) - before >= 3, "five come unasked, then at most 200 for each request");
+    assert!(batch_requests(&net) - before >= 3, "five come without a request, then at most 200 for each");
     net.world.write_text(BOB, ALICE, "live").unwrap();
     net.settle();
     assert_eq!(received(&net), 231);
 }
 
-/// How many messages each receipt of the account is for.
+/// The number of messages of each receipt that the account has sent.
 fn told(net: &Net) -> Vec<usize> {
     let items = |receipt: &Node| receipt.find("list").map_or(0, |list| list.nodes().len());
     net.receipts.iter().map(|receipt| 1 + items(receipt)).collect()
 }
 
 #[test]
-fn receipts_of_a_backlog_are_told_together() {
+fn receipts_of_a_backlog_are_aggregated() {
     let mut net = talking();
     net.stop("alice");
     for at in 0..300 {
@@ -80,7 +80,7 @@ fn receipts_of_a_backlog_are_told_together() {
 }
 
 #[test]
-fn receipts_that_a_cut_connection_took_with_it_are_told_on_the_next_one() {
+fn receipts_lost_with_a_connection_are_sent_on_the_next_one() {
     let mut net = talking();
     net.stop("alice");
     for at in 0..10 {
@@ -97,7 +97,7 @@ fn receipts_that_a_cut_connection_took_with_it_are_told_on_the_next_one() {
 }
 
 #[test]
-fn a_receipt_of_many_members_is_taken_for_each_of_them() {
+fn aggregated_receipt_counts_for_each_member() {
     let mut net = talking();
     net.world.create_phone(CAROL, None).unwrap();
     let group = net.world.create_group("crew", ALICE, &[BOB.into(), CAROL.into()]).unwrap().id;
@@ -121,7 +121,7 @@ fn a_receipt_of_many_members_is_taken_for_each_of_them() {
 }
 
 #[test]
-fn a_pull_is_armed_again_on_every_connection() {
+fn backlog_is_pulled_again_on_every_connection() {
     let mut net = talking();
     for round in 1..=3 {
         net.stop("alice");
@@ -136,7 +136,7 @@ fn a_pull_is_armed_again_on_every_connection() {
 }
 
 #[test]
-fn a_backlog_that_does_not_come_makes_the_account_unresponsive_until_a_connection_brings_it() {
+fn missing_backlog_makes_the_account_unresponsive_until_a_reconnect_delivers_it() {
     let mut net = talking();
     net.stop("alice");
     net.world.write_text(BOB, ALICE, "waiting").unwrap();
@@ -151,7 +151,7 @@ fn a_backlog_that_does_not_come_makes_the_account_unresponsive_until_a_connectio
 }
 
 #[test]
-fn messages_without_an_acknowledgement_are_written_again_on_a_new_connection() {
+fn unacknowledged_messages_are_written_again_after_a_reconnect() {
     let mut net = talking();
     fault(&mut net, FaultKind::Swallow, 1);
     let id = net.send("alice", BOB, "anybody there?");
@@ -165,7 +165,7 @@ fn messages_without_an_acknowledgement_are_written_again_on_a_new_connection() {
 }
 
 #[test]
-fn one_message_that_is_lost_among_others_is_written_again_without_a_new_connection() {
+fn single_lost_message_is_written_again_on_the_same_connection() {
     let mut net = talking();
     fault(&mut net, FaultKind::Swallow, 1);
     let lost = net.send("alice", BOB, "lost");
@@ -178,7 +178,7 @@ fn one_message_that_is_lost_among_others_is_written_again_without_a_new_connecti
 }
 
 #[test]
-fn a_message_that_is_never_acknowledged_has_an_unknown_outcome_in_the_end() {
+fn message_that_is_never_acknowledged_fails_with_outcome_unknown() {
     let mut net = talking();
     fault(&mut net, FaultKind::Swallow, 100);
     let id = net.send("alice", BOB, "into the void");

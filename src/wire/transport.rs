@@ -25,7 +25,7 @@ enum ClientState {
 }
 
 /// The client's end.
-pub struct ClientLink {
+pub struct ClientTransport {
     keys: NoiseKeys,
     payload: Vec<u8>,
     state: ClientState,
@@ -33,7 +33,7 @@ pub struct ClientLink {
     output: Vec<u8>,
 }
 
-impl ClientLink {
+impl ClientTransport {
     /// Begins the handshake: `take_output` holds the first bytes.
     pub fn connect(
         keys: NoiseKeys,
@@ -115,7 +115,7 @@ enum ServerState {
 }
 
 /// The service's end.
-pub struct ServerLink {
+pub struct ServerTransport {
     ours: KeyPair,
     chain: Vec<u8>,
     ephemeral: Option<KeyPair>,
@@ -124,7 +124,7 @@ pub struct ServerLink {
     output: Vec<u8>,
 }
 
-impl ServerLink {
+impl ServerTransport {
     pub fn accept(ours: KeyPair, chain: Vec<u8>, ephemeral: KeyPair) -> Self {
         let (state, reader) = (ServerState::Intro, FrameReader::default());
         Self { ours, chain, ephemeral: Some(ephemeral), state, reader, output: Vec::new() }
@@ -217,15 +217,17 @@ mod tests {
     use crate::signal::testing::rng;
     use crate::wire::CertAuthority;
 
-    fn connected(trust: impl FnOnce(&CertAuthority) -> PublicKey) -> Result<(ClientLink, ServerLink), WireError> {
+    fn connected(
+        trust: impl FnOnce(&CertAuthority) -> PublicKey,
+    ) -> Result<(ClientTransport, ServerTransport), WireError> {
         let mut rng = rng(1);
         let mut pair = || KeyPair::generate(&mut rng);
         let (authority, service, ours) = (CertAuthority::new(pair(), pair()), pair(), pair());
         let (client_ephemeral, server_ephemeral) = (pair(), pair());
         let chain = authority.issue(service.public(), Timestamp::from_secs(1), &mut rng);
         let keys = NoiseKeys { ours, root: trust(&authority) };
-        let mut client = ClientLink::connect(keys, b"payload".to_vec(), client_ephemeral, Some(b"edge"))?;
-        let mut server = ServerLink::accept(service, chain, server_ephemeral);
+        let mut client = ClientTransport::connect(keys, b"payload".to_vec(), client_ephemeral, Some(b"edge"))?;
+        let mut server = ServerTransport::accept(service, chain, server_ephemeral);
         for byte in client.take_output() {
             assert_eq!(server.receive(&[byte])?, []);
         }
