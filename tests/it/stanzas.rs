@@ -116,3 +116,23 @@ fn a_pairing_code_that_a_passkey_replaces_before_it_is_shown_is_refused() {
     assert_eq!(net.state("alice"), AccountState::PasskeyRequired);
     assert_eq!(net.answer::<LinkCode, _>("alice"), Some(Err(LinkingError::NoCode(0))));
 }
+
+#[test]
+fn malformed_keys_in_a_members_retry_receipt_are_no_fault_of_ours() {
+    let mut net = online();
+    let group = net.world.create_group("crew", BOB, &[ALICE.into()]).unwrap().id;
+    net.settle();
+    let id = net.send("alice", &group, "hello");
+    net.settle();
+    let sent = net.world.stanzas().filter(|log| log.stanza.starts_with("<message") && log.stanza.contains(&group));
+    let device = sent.last().unwrap().stanza.split("<to jid=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let receipt = Node::new("receipt")
+        .attr("id", id.as_str().to_owned())
+        .attr("from", Jid::parse(&group).unwrap())
+        .attr("participant", Jid::parse(&device).unwrap())
+        .attr("type", "retry")
+        .child(Node::new("retry").attr("count", "2"))
+        .child(Node::new("keys"));
+    net.stanza("alice", receipt);
+    assert_eq!((counted(&net, Counter::HalfHandled), counted(&net, Counter::RetryRefused)), (0, 1));
+}

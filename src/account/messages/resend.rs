@@ -114,13 +114,9 @@ impl Resends {
         let device = receipt.jid("participant").unwrap_or(from);
         let id = MessageId::new(receipt.require_text("id")?.into_owned());
         let count = receipt.find("retry").and_then(|retry| retry.number("count")).unwrap_or(1);
-        let keys = match receipt.find("keys") {
-            Some(keys) => {
-                let identity = keys.find("device-identity").map(|node| node.content_bytes().to_vec());
-                Some((read_bundle(receipt, keys)?, identity))
-            }
-            None => None,
-        };
+        let keys = receipt.find("keys");
+        let identity = keys.and_then(|keys| keys.find("device-identity")).map(|node| node.content_bytes().to_vec());
+        let bundle = keys.map(|keys| read_bundle(receipt, keys)).transpose();
         // The device's count is a claim; ours counts the resends.
         let tries = count.max(self.count(&id, &device));
         let sent = sent::of(turn, &id)?;
@@ -128,6 +124,7 @@ impl Resends {
             None => Some("unknown message"),
             Some(_) if tries > MAX_RESENDS => Some("resent too often"),
             Some(sent) if !was_for(turn, sent, &device).await? => Some("not a recipient"),
+            Some(_) if bundle.is_err() => Some("malformed keys"),
             Some(_) if keys.is_none() && !addresses::is_known(turn, &device).await? => {
                 Some("unknown device without keys")
             }
@@ -140,7 +137,7 @@ impl Resends {
             refuse(turn, &resend, why);
             return Ok(());
         }
-        if let Some((bundle, identity)) = keys
+        if let Ok(Some(bundle)) = bundle
             && begin_session(turn, &device, bundle, identity).await?
         {
             return resend_now(turn, tables.outbox, &resend).await;
