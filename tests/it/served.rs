@@ -10,7 +10,7 @@ use wharf::storage::{MasterKey, MemoryEngine};
 pub const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 pub const KEY: &str = "an admin key of thirty-two letters";
 
-/// Polls until the condition holds, for ten seconds at most.
+/// Polls until the condition holds, for thirty seconds at most: a loaded machine is slow, not wrong.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -20,7 +20,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asking).await.unwrap_or_else(|_| panic!("timed out: {what}"))
+    tokio::time::timeout(Duration::from_secs(30), asking).await.unwrap_or_else(|_| panic!("timed out: {what}"))
 }
 
 /// A client of both interfaces.
