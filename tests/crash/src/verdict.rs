@@ -17,7 +17,9 @@ pub async fn reach(
     let mut violations = Vec::new();
     // The accounts come online without a start command.
     for (account, _) in ACCOUNTS {
-        until("the account is online", async || load.online(account).await).await?;
+        if let Err(error) = until("the account is online", async || load.online(account).await).await {
+            return Err(format!("{error}: {}", load.get(&format!("/accounts/{account}")).await?).into());
+        }
     }
     let (mut accepted, mut copies) = (0, 0);
     for chat in load.chats.clone() {
