@@ -60,7 +60,8 @@ impl std::fmt::Debug for Signer {
 #[derive(Clone, Debug)]
 pub struct Verifier {
     key: PublicKey,
-    /// The point with sign 0, and its negative: the signature says which of the two it is. None is off the curve.
+    /// The point with sign 0, and its negative: the signature says which of the two it is. `None` is off the curve, or of low
+    /// order: under such a key anyone can forge a signature.
     points: Option<[(EdwardsPoint, CompressedEdwardsY); 2]>,
 }
 
@@ -71,7 +72,7 @@ impl Verifier {
 
     /// The same, with a key that is on the Edwards curve already.
     pub fn prepared(key: &PreparedPublicKey) -> Self {
-        let points = key.point().map(|&point| {
+        let points = key.point().filter(|point| !point.is_small_order()).map(|&point| {
             let (positive, negative) = (point.compress(), -point);
             // The negative has the same y and the other sign; a point that is its own negative has x = 0, of sign 0.
             let mut flipped = positive;
@@ -85,7 +86,8 @@ impl Verifier {
         &self.key
     }
 
-    /// Whether `signature` over `message` is this key's. Anything malformed is simply not a signature.
+    /// Whether `signature` over `message` is this key's. Anything malformed is simply not a signature, and so is an `s` that is
+    /// not reduced: with it a signature would have a second spelling (RFC 8032 section 5.1.7).
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let (Ok(signature), Some(points)) = (<&[u8; 64]>::try_from(signature), &self.points) else {
@@ -96,10 +98,7 @@ impl Verifier {
         let mut s_bytes = [0; 32];
         s_bytes.copy_from_slice(tail);
         s_bytes[31] &= 0x7f;
-        if s_bytes[31] & 0xe0 != 0 {
-            return false;
-        }
-        let s = Scalar::from_bytes_mod_order(s_bytes);
+        let Some(s) = Scalar::from_canonical_bytes(s_bytes).into_option() else { return false };
         let h = challenge(big_r, points[sign].1.as_bytes(), message);
         let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&h, &points[1 - sign].0, &s).compress();
         expected.as_bytes().as_slice().ct_eq(big_r).into()
@@ -125,6 +124,7 @@ fn challenge(big_r: &[u8], public: &[u8; 32], message: &[u8]) -> Scalar {
 mod tests {
     use super::*;
     use crate::signal::testing::{bytes, vector_bytes, vectors};
+    use curve25519_dalek::constants::EIGHT_TORSION;
 
     #[test]
     fn signatures_equal_the_known_answers_for_both_sign_bits() {
@@ -155,6 +155,43 @@ mod tests {
                 assert_eq!(point.compress(), compressed, "{byte}");
             }
         }
+    }
+
+    /// The keys whose points have order 1, 2, 4 or 8, their unreduced spellings included (RFC 7748 section 7; "May the Fourth").
+    fn low_order_keys() -> Vec<PublicKey> {
+        let mut keys: Vec<[u8; 32]> = EIGHT_TORSION.iter().map(|point| point.to_montgomery().to_bytes()).collect();
+        // p - 1, p and p + 1.
+        keys.extend([0xec, 0xed, 0xee].map(|low| {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (low, 0x7f);
+            key
+        }));
+        keys.into_iter().map(PublicKey::from_bytes).collect()
+    }
+
+    #[test]
+    fn signatures_under_keys_of_low_order_are_refused() {
+        for key in low_order_keys() {
+            for torsion in EIGHT_TORSION {
+                for sign in [0, 0x80] {
+                    let s = Scalar::from(7u8);
+                    let mut signature = [0; 64];
+                    signature[..32].copy_from_slice((ED25519_BASEPOINT_TABLE * &s + torsion).compress().as_bytes());
+                    signature[32..].copy_from_slice(s.as_bytes());
+                    signature[63] |= sign;
+                    assert!(!verify(&key, b"forged", &signature), "{key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_has_one_spelling() {
+        let v = &vectors()["xeddsa"];
+        let public = PublicKey::from_bytes(bytes(&v["public_montgomery"]));
+        let message = v["message_utf8"].as_str().unwrap().as_bytes();
+        let (_, unreduced) = v.as_object().unwrap().iter().find(|(name, _)| name.starts_with("s_plus_L")).unwrap();
+        assert!(!verify(&public, message, &vector_bytes(unreduced)));
     }
 
     #[test]
