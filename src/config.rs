@@ -1,7 +1,7 @@
 //! Settings: `config.yaml`, overridden by `WHARF__SECTION__KEY`. An unknown key is an error that names the nearest known one.
 
 use crate::signal::PublicKey;
-use crate::signal::limits::{MAX_FORWARD_JUMPS, PREKEY_BATCH};
+use crate::signal::limits::{MAX_FORWARD_JUMPS, MAX_FORWARD_JUMPS_OF_OTHERS, PREKEY_BATCH};
 use crate::wire::payload::ClientVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -140,7 +140,7 @@ impl Default for Config {
                 device_name: "Wharf".into(),
                 prekey_batch: PREKEY_BATCH,
                 reject_calls: false,
-                forward_jumps: MAX_FORWARD_JUMPS,
+                forward_jumps: MAX_FORWARD_JUMPS_OF_OTHERS,
                 forward_jumps_own: MAX_FORWARD_JUMPS,
                 threads: 2,
                 stuck_seconds: 30,

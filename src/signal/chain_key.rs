@@ -41,15 +41,25 @@ impl ChainKey {
 
     /// The seed of message `index`, and the key after it. The counter never wraps: that would use a key twice.
     pub(super) fn step(&self) -> Result<(MessageSeed, Self), SignalError> {
-        let exhausted = match self.kind {
-            ChainKind::Message => SignalError::ChainExhausted { what: "message chain" },
-            ChainKind::Sender => SignalError::ChainExhausted { what: "sender chain" },
-        };
-        let index = self.index.checked_add(1).ok_or(exhausted)?;
+        let index = self.next_index()?;
         let keyed = Keyed::new(self.key.expose());
         let seed = Secret::new(keyed.clone().code(&[&[0x01]]));
         let next = Secret::new(keyed.code(&[&[0x02]]));
         Ok((seed, Self { key: next, index, kind: self.kind }))
+    }
+
+    /// The key after message `index`, without its seed.
+    pub(super) fn skip(&self) -> Result<Self, SignalError> {
+        let index = self.next_index()?;
+        Ok(Self { key: Secret::new(Keyed::new(self.key.expose()).code(&[&[0x02]])), index, kind: self.kind })
+    }
+
+    fn next_index(&self) -> Result<u32, SignalError> {
+        let exhausted = match self.kind {
+            ChainKind::Message => SignalError::ChainExhausted { what: "message chain" },
+            ChainKind::Sender => SignalError::ChainExhausted { what: "sender chain" },
+        };
+        self.index.checked_add(1).ok_or(exhausted)
     }
 }
 

@@ -48,8 +48,12 @@ pub(crate) mod proto {
 
 /// The numbers of `signal-protocol.txt`, "Protocol safety limits".
 pub mod limits {
-    /// How far a message may lie ahead of its chain. (Newest foreign clients: 2,000.)
+    /// How far a message may lie ahead of its chain (`signal-protocol.txt`).
     pub const MAX_FORWARD_JUMPS: u32 = 25_000;
+    /// The same for messages of other users, in WhatsApp Web: each jump is work that a peer can ask of us.
+    pub const MAX_FORWARD_JUMPS_OF_OTHERS: u32 = 2_000;
+    /// How far a message may lie ahead in an archived state that does not hold its ratchet key.
+    pub const STRAY_JUMP: u32 = 50;
     /// Skipped message keys kept for one receiver chain.
     pub const MAX_MESSAGE_KEYS: usize = 2_000;
     /// Keys may exceed the limit by this many before the oldest are dropped in one go.

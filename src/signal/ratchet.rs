@@ -161,6 +161,16 @@ impl SessionState {
         Ok(())
     }
 
+    /// Whether a receiver chain has the message's ratchet key.
+    pub(super) fn holds(&self, message: &SignalMessage) -> bool {
+        self.receivers.iter().any(|chain| chain.ratchet_key == message.ratchet_key)
+    }
+
+    /// Whether the peer can make a ratchet step: it has our ratchet key. In a state with a deferred step it does not.
+    pub(super) fn awaits_a_step(&self) -> bool {
+        !matches!(self.sender, Sender::Due { .. })
+    }
+
     pub(super) fn can_send(&self) -> bool {
         !matches!(self.sender, Sender::Spent { .. })
     }
@@ -235,6 +245,7 @@ impl SessionState {
         parties: &[u8; 66],
         ctx: &mut Context,
     ) -> Result<Option<ReceiverChain>, SignalError> {
+        ctx.limit.check(message.counter, 0)?;
         let theirs = PreparedPublicKey::new(&message.ratchet_key);
         let (root, chain, sent) = match &self.sender {
             Sender::Ready { ratchet, chain } => {

@@ -4,8 +4,8 @@
 //! encrypted for, and decrypted from, a trusted identity only.
 
 use super::buffer::Buffer;
-use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey, PublicKey};
-use super::limits::ARCHIVED_STATES_MAX_LENGTH;
+use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey};
+use super::limits::{ARCHIVED_STATES_MAX_LENGTH, STRAY_JUMP};
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::prekey::{PreKeyId, PreKeyPair, SignedPreKeyPair, VerifiedBundle};
 use super::ratchet::{Parties, PendingPreKey, ReceiverChain, SessionState};
@@ -146,13 +146,37 @@ impl Session {
 
     /// Whether the message belongs to a state that exists: then it needs none of our prekeys.
     pub fn knows(&self, message: &PreKeySignalMessage) -> bool {
-        self.position(&message.base_key).is_some()
+        self.position(message).is_some()
     }
 
     /// Decrypts a Signal message with the current or an archived state.
-    pub fn decrypt<'b>(&mut self, message: &SignalMessage, mut ctx: Context<'b>) -> Result<&'b [u8], SignalError> {
+    ///
+    /// A state that holds the message's ratchet key is the only one that can decrypt it. Without one, the current state is tried with the
+    /// whole jump limit, and the archived ones with [`STRAY_JUMP`]: a forged message costs little more than a lost one.
+    pub fn decrypt<'b>(&mut self, message: &SignalMessage, ctx: Context<'b>) -> Result<&'b [u8], SignalError> {
+        self.search(message, ctx, Search::Every)
+    }
+
+    /// Decrypts as [`decrypt`](Self::decrypt), but tries no archived state that does not hold the message's ratchet key: for a peer
+    /// whose messages have failed too often.
+    pub fn decrypt_sparingly<'b>(
+        &mut self,
+        message: &SignalMessage,
+        ctx: Context<'b>,
+    ) -> Result<&'b [u8], SignalError> {
+        self.search(message, ctx, Search::Sparing)
+    }
+
+    fn search<'b>(
+        &mut self,
+        message: &SignalMessage,
+        mut ctx: Context<'b>,
+        search: Search,
+    ) -> Result<&'b [u8], SignalError> {
+        let holds = |state: &SessionState| state.holds(message);
+        let is_held = self.current.as_ref().is_some_and(holds) || self.archived.iter().any(|state| holds(state));
         let mut worst = None;
-        if let Some(current) = &mut self.current {
+        if let Some(current) = self.current.as_mut().filter(|current| !is_held || holds(current)) {
             match decrypt_with(current, message, &mut ctx) {
                 Ok(dropped) => {
                     self.stored.forget_chain(current.id, dropped.as_ref());
@@ -161,7 +185,14 @@ impl Session {
                 Err(error) => worst = Some(error),
             }
         }
+        if !is_held {
+            ctx.limit = JumpLimit(ctx.limit.0.min(STRAY_JUMP));
+        }
         for index in 0..self.archived.len() {
+            let state = &self.archived[index];
+            if !holds(state) && (is_held || search == Search::Sparing || !state.awaits_a_step()) {
+                continue;
+            }
             match decrypt_with(Arc::make_mut(&mut self.archived[index]), message, &mut ctx) {
                 Ok(dropped) => {
                     self.promote(index, dropped.as_ref());
@@ -183,7 +214,7 @@ impl Session {
         mut ctx: Context<'b>,
     ) -> Result<&'b [u8], SignalError> {
         ctx.remote.check(&message.identity_key)?;
-        match self.position(&message.base_key) {
+        match self.position(message) {
             None => return Err(SignalError::NoSession),
             Some(None) => {
                 let current = self.current.as_mut().ok_or(SignalError::NoSession)?;
@@ -243,12 +274,15 @@ impl Session {
         }
     }
 
-    /// Where the state with this base key is: `Some(None)` is the current one.
-    fn position(&self, base_key: &PublicKey) -> Option<Option<usize>> {
-        if self.current.as_ref().is_some_and(|state| state.base_key == *base_key) {
+    /// Where the state that the message belongs to is: `Some(None)` is the current one. A state with another identity is not it: its
+    /// messages are that identity's, whatever the envelope says.
+    fn position(&self, message: &PreKeySignalMessage) -> Option<Option<usize>> {
+        let belongs =
+            |state: &SessionState| state.base_key == message.base_key && state.remote_identity == message.identity_key;
+        if self.current.as_ref().is_some_and(belongs) {
             return Some(None);
         }
-        self.archived.iter().position(|state| state.base_key == *base_key).map(Some)
+        self.archived.iter().position(|state| belongs(state)).map(Some)
     }
 
     fn promote(&mut self, index: usize, dropped: Option<&ReceiverChain>) {
@@ -276,6 +310,14 @@ impl Session {
             }
         }
     }
+}
+
+/// The states that are tried for a message whose ratchet key no state holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Search {
+    Every,
+    /// The current one alone.
+    Sparing,
 }
 
 /// Decrypts with one state. A state of an untrusted identity is tried on a copy: a message that it decrypts gives

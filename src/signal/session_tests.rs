@@ -1,5 +1,5 @@
 use super::*;
-use crate::signal::limits::{MAX_RECEIVER_CHAINS, UNANSWERED_SESSION_DAYS};
+use crate::signal::limits::{MAX_RECEIVER_CHAINS, STRAY_JUMP, UNANSWERED_SESSION_DAYS};
 use crate::signal::testing::{FixedBytes, pair, rng, stranger, vector_bytes, vectors};
 use crate::signal::{Part, PartChanges, PreKeyBundle, SignedPreKeyId};
 use rand::rngs::StdRng;
@@ -396,6 +396,68 @@ fn a_message_of_an_earlier_identity_is_reported_and_does_not_restore_it() {
     let refused = it.bob_receives_from(&now_trusted, &late);
     assert!(matches!(refused, Err(SignalError::UntrustedIdentity { .. })), "{refused:?}");
     assert_eq!(it.at_bob.remote_identity(), Some(it.alice.identity.public()));
+}
+
+/// The service wraps what Alice wrote under her earlier identity as a PreKey message of Mallory.
+#[test]
+fn a_message_of_an_archived_state_is_not_read_as_another_identitys() {
+    let mut it = Conversation::begin();
+    let hello = write(&mut it.at_alice, b"hello");
+    let held_back = write(&mut it.at_alice, b"held back");
+    it.bob_receives(&hello).unwrap();
+    let mallory = IdentityKeyPair::generate(&mut it.rng).public();
+    let mut wrapped = held_back.prekey().unwrap();
+    wrapped.identity_key = mallory;
+    assert!(!it.at_bob.knows(&wrapped));
+    let remote = RemoteParty { identity: Some(mallory), ..stranger() };
+    let mut buffer = Buffer::new();
+    let ctx = Context { remote: &remote, limit: JumpLimit::default(), now: NOW, rng: &mut it.rng, buffer: &mut buffer };
+    assert_eq!(it.at_bob.decrypt_known(&wrapped, ctx), Err(SignalError::NoSession));
+}
+
+/// Bob has archived a state in which he awaits Alice's ratchet step; her end of it is returned.
+fn archived_with_a_step_due() -> (Conversation, Session) {
+    let mut it = Conversation::begin();
+    it.establish();
+    let reply = write(&mut it.at_bob, b"reply");
+    it.alice_receives(&reply).unwrap();
+    let earlier = it.at_alice.clone();
+    it.bob_one_time = PreKeyPair::generate(PreKeyId::new(2).unwrap(), &mut it.rng);
+    it.alice_initiates();
+    let newer = write(&mut it.at_alice, b"newer");
+    it.bob_receives(&newer).unwrap();
+    (it, earlier)
+}
+
+#[test]
+fn an_archived_state_takes_a_small_jump_on_a_new_ratchet_key() {
+    for (lost, decrypts) in [(STRAY_JUMP, true), (STRAY_JUMP + 1, false)] {
+        let (mut it, mut earlier) = archived_with_a_step_due();
+        (0..lost).for_each(|_| drop(write(&mut earlier, b"lost")));
+        let sent = write(&mut earlier, b"far");
+        assert_eq!(it.bob_receives(&sent).is_ok(), decrypts, "{lost}");
+    }
+}
+
+#[test]
+fn an_archived_state_takes_every_jump_on_a_ratchet_key_that_it_holds() {
+    let (mut it, mut earlier) = archived_with_a_step_due();
+    let first = write(&mut earlier, b"first");
+    it.bob_receives(&first).unwrap();
+    let newer = write(&mut it.at_alice, b"archives that state again");
+    it.bob_receives(&newer).unwrap();
+    (0..=STRAY_JUMP).for_each(|_| drop(write(&mut earlier, b"lost")));
+    let far = write(&mut earlier, b"far");
+    assert_eq!(it.bob_receives(&far).unwrap(), b"far");
+}
+
+#[test]
+fn an_archived_state_is_not_searched_for_a_peer_whose_messages_fail() {
+    let (mut it, mut earlier) = archived_with_a_step_due();
+    let sent = write(&mut earlier, b"late").signal().unwrap();
+    let (remote, mut buffer, limit) = (stranger(), Buffer::new(), JumpLimit::default());
+    let ctx = Context { remote: &remote, limit, now: NOW, rng: &mut it.rng, buffer: &mut buffer };
+    assert!(matches!(it.at_bob.decrypt_sparingly(&sent, ctx), Err(SignalError::BadMac { .. })));
 }
 
 #[test]

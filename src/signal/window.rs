@@ -19,6 +19,14 @@ impl Default for JumpLimit {
     }
 }
 
+impl JumpLimit {
+    /// The jump of a message from the chain's index.
+    pub(super) fn check(self, counter: u32, index: u32) -> Result<u32, SignalError> {
+        let jump = counter.saturating_sub(index);
+        if jump > self.0 { Err(SignalError::TooFarInFuture { counter, jump, limit: self.0 }) } else { Ok(jump) }
+    }
+}
+
 /// Skipped keys are stored in blocks of this many counters: one that is used up, or passed over, rewrites one block.
 pub(super) const KEYS_PER_BLOCK: u32 = 64;
 
@@ -94,25 +102,24 @@ impl KeyWindow {
         limit: JumpLimit,
         open: impl FnOnce(&MessageSeed) -> Result<T, SignalError>,
     ) -> Result<T, SignalError> {
-        let Some(jump) = counter.checked_sub(self.chain.index()) else {
+        if counter < self.chain.index() {
             let duplicate = SignalError::Duplicate { chain_index: self.chain.index(), counter };
             let place = self.skipped.binary_search_by_key(&counter, |(index, _)| *index).map_err(|_| duplicate)?;
             let opened = open(&self.skipped[place].1)?;
             self.skipped.remove(place);
             self.touched.insert(counter / KEYS_PER_BLOCK);
             return Ok(opened);
-        };
-        if jump > limit.0 {
-            return Err(SignalError::TooFarInFuture { counter, jump, limit: limit.0 });
         }
+        let jump = limit.check(counter, self.chain.index())? as usize;
         let mut chain = self.chain.clone();
-        let mut passed = VecDeque::new();
+        // Only the newest keys are kept: the seeds before them are not derived.
+        for _ in MAX_MESSAGE_KEYS..jump {
+            chain = chain.skip()?;
+        }
+        let mut passed = VecDeque::with_capacity(jump.min(MAX_MESSAGE_KEYS));
         while chain.index() < counter {
             let (seed, next) = chain.step()?;
             passed.push_back((chain.index(), seed));
-            if passed.len() > MAX_MESSAGE_KEYS {
-                passed.pop_front();
-            }
             chain = next;
         }
         let (seed, next) = chain.step()?;
