@@ -112,14 +112,48 @@ fn an_empty_list_of_children_is_no_content() {
     assert_eq!(decode_node(&written_with_an_empty_list).unwrap(), Node::new("iq"));
 }
 
-#[test]
-fn a_decompression_bomb_is_refused() {
+/// A compressed frame.
+fn compressed(body: &[u8]) -> Vec<u8> {
     use flate2::{Compression, write::ZlibEncoder};
     use std::io::Write;
     let mut encoder = ZlibEncoder::new(vec![2], Compression::best());
-    encoder.write_all(&vec![0; MAX_INFLATED + 1]).unwrap();
-    let result = decode_frame(&encoder.finish().unwrap());
-    assert_eq!(result, Err(WireError::TooLarge { what: "inflated frame", limit: MAX_INFLATED }));
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_frame_inflates_in_proportion_to_its_bytes() {
+    let frame = compressed(&vec![0; 16 * 1024 * 1024]);
+    let limit = MIN_INFLATED + INFLATION * (frame.len() - 1);
+    assert!(limit < 1024 * 1024, "{limit}");
+    assert_eq!(decode_frame(&frame), Err(WireError::TooLarge { what: "inflated frame", limit }));
+}
+
+#[test]
+fn a_compressed_device_list_of_thousands_is_inflated() {
+    let users = (0..5000u64).map(|user| {
+        let devices = (0..3u64).map(|id| Node::new("device").attr("id", id).attr("key-index", id));
+        let list = Node::new("device-list").children(devices);
+        let number = 15_550_000_000 + user.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 999_999_999;
+        Node::new("user").attr("jid", Jid::pn(number.to_string())).child(Node::new("devices").child(list))
+    });
+    let list = Node::new("list").children(users);
+    assert_eq!(decode_frame(&compressed(&encode_node(&list))).unwrap(), list);
+}
+
+#[test]
+fn nodes_beyond_what_the_bytes_can_need_are_refused() {
+    let empty = [0xf8, 0x01, 0x19];
+    let many = [&[0xf9, 0x00, 0x02, 0x19, 0xf9, 0xff, 0xff][..], &empty.repeat(0xffff)].concat();
+    assert!(matches!(decode_node(&many), Err(WireError::Malformed { .. })));
+}
+
+/// Each of the nested lists announces 65,535 nodes.
+#[test]
+fn announced_children_take_no_memory() {
+    let nested = [0xf8, 0x02, 0x19, 0xf9, 0xff, 0xff].repeat(MAX_DEPTH - 1);
+    let padding = vec![0; 1024 * 1024];
+    assert!(decode_node(&[&nested[..], &padding].concat()).is_err());
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! Bytes to nodes (`wire-protocol.md` 1.4), for hostile bytes: depth, sizes and inflation are bounded.
+//! Bytes to nodes (`wire-protocol.md` 1.4), for hostile bytes.
+//!
+//! Invariant: memory stays in proportion to the frame: inflation, depth, and the number of nodes and attributes are bounded before
+//! memory is given.
 
 use super::WireError;
 use super::dictionary::{Token, text_of};
@@ -10,8 +13,18 @@ use std::io::Read;
 
 /// Nodes nested this deep are refused.
 const MAX_DEPTH: usize = 128;
-/// A compressed frame may not inflate beyond this.
+/// The most bytes that compressed bytes inflate to.
 const MAX_INFLATED: usize = 16 * 1024 * 1024;
+/// Compressed bytes inflate to this many, and to [`INFLATION`] for each of their own. Long lists of devices compress to a tenth.
+const MIN_INFLATED: usize = 64 * 1024;
+const INFLATION: usize = 32;
+/// The most nodes and attributes of a frame.
+const MAX_ITEMS: usize = 300_000;
+/// A frame has this many nodes and attributes, and one more for each [`BYTES_PER_ITEM`] of its bytes.
+const MIN_ITEMS: usize = 4096;
+const BYTES_PER_ITEM: usize = 3;
+/// Room for the children of a node before they are read.
+const RESERVED_NODES: usize = 32;
 /// Format bit: the body is zlib-compressed (RFC 1950).
 const FORMAT_ZLIB: u8 = 2;
 
@@ -25,25 +38,30 @@ pub fn decode_frame(payload: &[u8]) -> Result<Node, WireError> {
         inflated = inflate(body)?;
         &inflated
     };
-    let mut reader = Reader { bytes: body };
+    let items = MAX_ITEMS.min(MIN_ITEMS + body.len() / BYTES_PER_ITEM);
+    let mut reader = Reader { bytes: body, items };
     let node = reader.node(0)?;
     if reader.bytes.is_empty() { Ok(node) } else { Err(WireError::Malformed { what: "frame: bytes after the node" }) }
 }
 
+/// Inflates zlib-compressed bytes, in proportion to their length.
 pub(super) fn inflate(body: &[u8]) -> Result<Vec<u8>, WireError> {
+    let limit = MAX_INFLATED.min(MIN_INFLATED + INFLATION * body.len());
     let mut out = Vec::new();
     flate2::read::ZlibDecoder::new(body)
-        .take(MAX_INFLATED as u64 + 1)
+        .take(limit as u64 + 1)
         .read_to_end(&mut out)
         .map_err(|_| WireError::Malformed { what: "compressed frame" })?;
-    if out.len() > MAX_INFLATED {
-        return Err(WireError::TooLarge { what: "inflated frame", limit: MAX_INFLATED });
+    if out.len() > limit {
+        return Err(WireError::TooLarge { what: "inflated frame", limit });
     }
     Ok(out)
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
+    /// Nodes and attributes that may still be read.
+    items: usize,
 }
 
 /// The value at a string position.
@@ -87,6 +105,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn count_items(&mut self, more: usize) -> Result<(), WireError> {
+        let too_many = WireError::Malformed { what: "frame: more nodes and attributes than its bytes can need" };
+        self.items = self.items.checked_sub(more).ok_or(too_many)?;
+        Ok(())
+    }
+
     fn node(&mut self, depth: usize) -> Result<Node, WireError> {
         if depth >= MAX_DEPTH {
             return Err(WireError::Malformed { what: "node: nested too deeply" });
@@ -99,6 +123,7 @@ impl<'a> Reader<'a> {
         let tag_byte = self.byte()?;
         let tag = self.string(tag_byte)?.text("tag")?;
         let mut attrs = Vec::new();
+        self.count_items(1 + (size - 1) / 2)?;
         for _ in 0..(size - 1) / 2 {
             let key_byte = self.byte()?;
             let key = self.string(key_byte)?.text("attribute name")?;
@@ -121,8 +146,7 @@ impl<'a> Reader<'a> {
                 if size == 0 {
                     return Ok(Content::None);
                 }
-                // No reserve by the announced size: each node takes at least two bytes that must be there.
-                let mut nodes = Vec::with_capacity(size.min(self.bytes.len() / 2));
+                let mut nodes = Vec::with_capacity(size.min(RESERVED_NODES));
                 for _ in 0..size {
                     nodes.push(self.node(depth + 1)?);
                 }
