@@ -141,8 +141,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             version: Arc::new(SharedVersion::new(config.client_version()?)),
             device_name: config.accounts.device_name.clone(),
             prekey_batch: config.accounts.prekey_batch,
-            jump_limit: JumpLimit(config.accounts.forward_jumps),
-            jump_limit_own: JumpLimit(config.accounts.forward_jumps_own),
+            jump_limit: JumpLimit::new(config.accounts.forward_jumps),
+            jump_limit_own: JumpLimit::new(config.accounts.forward_jumps_own),
             reject_calls: config.accounts.reject_calls,
             connect_rate: Arc::new(ConnectRate::new(config.network.connects_per_second)),
             retention: Retention {

@@ -130,7 +130,7 @@ fn the_last_iteration_is_an_error_and_never_wraps() {
 #[test]
 fn a_jump_beyond_the_limit_is_refused() {
     let (mut ours, mut theirs) = pair_of_ends();
-    ours.chain = ChainKey::sender(ours.chain.key().clone(), JumpLimit::default().0 + 1);
+    ours.chain = ChainKey::sender(ours.chain.key().clone(), JumpLimit::default().ahead + 1);
     let sent = write(&mut ours, b"x", 1);
     assert!(matches!(read(&mut theirs, &sent), Err(SignalError::TooFarInFuture { .. })));
 }

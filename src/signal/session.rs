@@ -5,7 +5,7 @@
 
 use super::buffer::Buffer;
 use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey};
-use super::limits::{ARCHIVED_STATES_MAX_LENGTH, STRAY_JUMP};
+use super::limits::ARCHIVED_STATES_MAX_LENGTH;
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::prekey::{PreKeyId, PreKeyPair, SignedPreKeyPair, VerifiedBundle};
 use super::ratchet::{Parties, PendingPreKey, ReceiverChain, SessionState};
@@ -151,28 +151,9 @@ impl Session {
 
     /// Decrypts a Signal message with the current or an archived state.
     ///
-    /// A state that holds the message's ratchet key is the only one that can decrypt it. Without one, the current state is tried with the
-    /// whole jump limit, and the archived ones with [`STRAY_JUMP`]: a forged message costs little more than a lost one.
-    pub fn decrypt<'b>(&mut self, message: &SignalMessage, ctx: Context<'b>) -> Result<&'b [u8], SignalError> {
-        self.search(message, ctx, Search::Every)
-    }
-
-    /// Decrypts as [`decrypt`](Self::decrypt), but tries no archived state that does not hold the message's ratchet key: for a peer
-    /// whose messages have failed too often.
-    pub fn decrypt_sparingly<'b>(
-        &mut self,
-        message: &SignalMessage,
-        ctx: Context<'b>,
-    ) -> Result<&'b [u8], SignalError> {
-        self.search(message, ctx, Search::Sparing)
-    }
-
-    fn search<'b>(
-        &mut self,
-        message: &SignalMessage,
-        mut ctx: Context<'b>,
-        search: Search,
-    ) -> Result<&'b [u8], SignalError> {
+    /// A state that holds the message's ratchet key is the only one that can decrypt it. Without one, the current state is tried, and the
+    /// archived ones with a smaller jump limit: a forged message costs little more than a lost one.
+    pub fn decrypt<'b>(&mut self, message: &SignalMessage, mut ctx: Context<'b>) -> Result<&'b [u8], SignalError> {
         let holds = |state: &SessionState| state.holds(message);
         let is_held = self.current.as_ref().is_some_and(holds) || self.archived.iter().any(|state| holds(state));
         let mut worst = None;
@@ -185,12 +166,13 @@ impl Session {
                 Err(error) => worst = Some(error),
             }
         }
-        if !is_held {
-            ctx.limit = JumpLimit(ctx.limit.0.min(STRAY_JUMP));
-        }
+        let Some(limit) = (if is_held { Some(ctx.limit) } else { ctx.limit.of_strays() }) else {
+            return Err(worst.unwrap_or(SignalError::NoSession));
+        };
+        ctx.limit = limit;
         for index in 0..self.archived.len() {
             let state = &self.archived[index];
-            if !holds(state) && (is_held || search == Search::Sparing || !state.awaits_a_step()) {
+            if !holds(state) && (is_held || !state.awaits_a_step()) {
                 continue;
             }
             match decrypt_with(Arc::make_mut(&mut self.archived[index]), message, &mut ctx) {
@@ -310,14 +292,6 @@ impl Session {
             }
         }
     }
-}
-
-/// The states that are tried for a message whose ratchet key no state holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Search {
-    Every,
-    /// The current one alone.
-    Sparing,
 }
 
 /// Decrypts with one state. A state of an untrusted identity is tried on a copy: a message that it decrypts gives

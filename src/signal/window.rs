@@ -5,25 +5,46 @@
 
 use super::SignalError;
 use super::chain_key::ChainKey;
-use super::limits::{MAX_MESSAGE_KEYS, MESSAGE_KEY_PRUNE_THRESHOLD};
+use super::limits::{MAX_FORWARD_JUMPS, MAX_MESSAGE_KEYS, MESSAGE_KEY_PRUNE_THRESHOLD, STRAY_JUMP};
 use super::message_key::MessageSeed;
 use std::collections::{BTreeSet, VecDeque};
 
-/// How far a message may lie ahead of its chain.
+/// How far a message may lie ahead of its chain: each step is work that its sender asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JumpLimit(pub u32);
+pub struct JumpLimit {
+    /// In the current state of a session, in a state that holds the message's ratchet key, and in a group.
+    pub ahead: u32,
+    /// In an archived state that does not hold the message's ratchet key; `None`: none of them is tried.
+    pub stray: Option<u32>,
+}
 
 impl Default for JumpLimit {
     fn default() -> Self {
-        Self(super::limits::MAX_FORWARD_JUMPS)
+        Self::new(MAX_FORWARD_JUMPS)
     }
 }
 
 impl JumpLimit {
+    /// This many steps, and [`STRAY_JUMP`] in an archived state.
+    pub const fn new(ahead: u32) -> Self {
+        Self { ahead, stray: Some(STRAY_JUMP) }
+    }
+
+    /// The limit for a peer whose messages have failed too often.
+    #[must_use]
+    pub fn sparing(self) -> Self {
+        Self { ahead: self.ahead.min(STRAY_JUMP), stray: None }
+    }
+
+    /// The limit in an archived state that does not hold the message's ratchet key.
+    pub(super) fn of_strays(self) -> Option<Self> {
+        self.stray.map(|stray| Self { ahead: self.ahead.min(stray), ..self })
+    }
+
     /// The jump of a message from the chain's index.
     pub(super) fn check(self, counter: u32, index: u32) -> Result<u32, SignalError> {
-        let jump = counter.saturating_sub(index);
-        if jump > self.0 { Err(SignalError::TooFarInFuture { counter, jump, limit: self.0 }) } else { Ok(jump) }
+        let (jump, limit) = (counter.saturating_sub(index), self.ahead);
+        if jump > limit { Err(SignalError::TooFarInFuture { counter, jump, limit }) } else { Ok(jump) }
     }
 }
 
@@ -208,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_jump_limit_is_inclusive() {
-        let open = |counter| window().open(counter, JumpLimit(10), |_| Ok(()));
+        let open = |counter| window().open(counter, JumpLimit::new(10), |_| Ok(()));
         assert_eq!(open(10), Ok(()));
         assert_eq!(open(11), Err(SignalError::TooFarInFuture { counter: 11, jump: 11, limit: 10 }));
     }

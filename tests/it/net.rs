@@ -22,7 +22,7 @@ use wharf::signal::{JumpLimit, KeyPair};
 use wharf::storage::{Batch, ChangeSet, Engine, Kind, MemoryEngine, Owner, Records, Rows};
 use wharf::wire::payload::ClientVersion;
 use wharf::wire::transport::{ClientEvent, ClientTransport};
-use wharf::wire::{Jid, Node};
+use wharf::wire::{Jid, Node, decode_frame, encode_frame};
 
 pub struct Account {
     pub local: Local,
@@ -32,6 +32,14 @@ pub struct Account {
     replies: Vec<(u64, Reply)>,
     last_token: u64,
     seed: u64,
+}
+
+/// Changes, drops or adds stanzas on their way to an account, which it is given by name.
+pub type Middle = Box<dyn FnMut(&str, Node) -> Vec<Node>>;
+
+/// A stanza as it arrives from the wire: what no frame can hold does not.
+fn carried(node: &Node) -> Node {
+    decode_frame(&encode_frame(node)).expect("the frame can be read")
 }
 
 pub struct Net {
@@ -48,6 +56,8 @@ pub struct Net {
     pub receipts: Vec<Node>,
     /// Counters that accounts have incremented.
     pub counters: Vec<Counter>,
+    /// The machine in the middle: what an account receives in place of a stanza of the service.
+    pub middle: Option<Middle>,
     /// Runs every turn of an account: benches measure it.
     pub around_turn: fn(&mut dyn FnMut()),
     settings: Arc<Settings>,
@@ -64,7 +74,7 @@ impl Net {
             version: Arc::new(SharedVersion::new(ClientVersion::DEFAULT)),
             device_name: "Wharf".into(),
             prekey_batch: 40,
-            jump_limit: JumpLimit(2000),
+            jump_limit: JumpLimit::new(2000),
             jump_limit_own: JumpLimit::default(),
             retention: Retention::default(),
             reject_calls: false,
@@ -83,6 +93,7 @@ impl Net {
             last_message: None,
             receipts: Vec::new(),
             counters: Vec::new(),
+            middle: None,
             around_turn,
             settings,
             next_connection: 0,
@@ -434,18 +445,21 @@ impl Net {
         let output = link.take_output();
         self.world.received(id, &output);
         for event in events {
-            if let ClientEvent::Stanza(node) = &event
-                && node.tag == "message"
-            {
-                self.last_message = Some(node.clone());
+            match event {
+                ClientEvent::Ready => self.input(name, Input::Connected(generation)),
+                ClientEvent::Stanza(node) => {
+                    let nodes = match &mut self.middle {
+                        Some(middle) => middle(name, node).iter().map(carried).collect(),
+                        None => vec![node],
+                    };
+                    for node in nodes {
+                        if node.tag == "message" {
+                            self.last_message = Some(node.clone());
+                        }
+                        self.input(name, Input::Stanza(generation, Box::new(node)));
+                    }
+                }
             }
-            self.input(
-                name,
-                match event {
-                    ClientEvent::Ready => Input::Connected(generation),
-                    ClientEvent::Stanza(node) => Input::Stanza(generation, Box::new(node)),
-                },
-            );
         }
     }
 

@@ -12,8 +12,8 @@ use wharf::signal::{
     SignalMessage, SignedPreKeyId, SignedPreKeyPair, TheirSenderKeys,
 };
 
-/// The jump limit of the newest foreign clients.
-const LIMIT: JumpLimit = JumpLimit(2000);
+/// The jump limit of the newest foreign clients, who make no difference between the states of a session.
+const LIMIT: JumpLimit = JumpLimit { ahead: 2000, stray: Some(2000) };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// The next action. `side` is one of the two ends; `pick` chooses among the messages on their way to it.
