@@ -122,6 +122,17 @@ fn compressed(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn an_address_whose_user_is_none_is_text_and_no_jid() {
+    let pair =
+        |user: &str| [&[0xf8, 0x03, 0x11, 0x0c, 0xfa, 0xfc, user.len() as u8][..], user.as_bytes(), &[0x03]].concat();
+    for (user, is_jid) in [("15550002222", true), ("1555 000", false), ("a@b", false), ("\0", false)] {
+        let node = decode_node(&pair(user)).unwrap();
+        assert_eq!(matches!(node.get("jid"), Some(Value::Jid(_))), is_jid, "{user:?}");
+        assert_eq!(node.jid("jid").is_some(), is_jid, "{user:?}");
+    }
+}
+
+#[test]
 fn a_frame_inflates_in_proportion_to_its_bytes() {
     let frame = compressed(&vec![0; 16 * 1024 * 1024]);
     let limit = MIN_INFLATED + INFLATION * (frame.len() - 1);
@@ -143,9 +154,8 @@ fn a_compressed_device_list_of_thousands_is_inflated() {
 
 #[test]
 fn nodes_beyond_what_the_bytes_can_need_are_refused() {
-    let empty = [0xf8, 0x01, 0x19];
-    let many = [&[0xf9, 0x00, 0x02, 0x19, 0xf9, 0xff, 0xff][..], &empty.repeat(0xffff)].concat();
-    assert!(matches!(decode_node(&many), Err(WireError::Malformed { .. })));
+    let attributes = [&[0xf9, 0xff, 0xff, 0x19][..], &[0x0c; 0xfffe]].concat();
+    assert!(matches!(decode_node(&attributes), Err(WireError::Malformed { what }) if what.starts_with("frame")));
 }
 
 /// Each of the nested lists announces 65,535 nodes.

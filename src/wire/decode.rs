@@ -6,7 +6,7 @@
 use super::WireError;
 use super::dictionary::{Token, text_of};
 use super::encode::tag;
-use super::jid::{Jid, Server};
+use super::jid::{Jid, Server, is_user};
 use super::node::{Content, Node, Value};
 use std::borrow::Cow;
 use std::io::Read;
@@ -79,6 +79,16 @@ impl Str {
             Self::Jid(jid) => Ok(Cow::Owned(jid.to_string())),
         }
     }
+}
+
+/// A JID, or its text where the user part cannot be one: only the stanza that needs a JID there is malformed.
+fn jid_or_text(user: Cow<'static, str>, server: Server, device: u16) -> Str {
+    if is_user(&user) {
+        return Str::Jid(Jid::new(user.as_ref(), server).with_device(device));
+    }
+    let server = server.as_str();
+    let text = if device == 0 { format!("{user}@{server}") } else { format!("{user}:{device}@{server}") };
+    Str::Text(Cow::Owned(text))
 }
 
 impl<'a> Reader<'a> {
@@ -174,7 +184,7 @@ impl<'a> Reader<'a> {
                 let user = self.jid_part()?;
                 let server = self.jid_part()?;
                 let server = Server::parse(&server).ok_or(WireError::Malformed { what: "jid: unknown server" })?;
-                Str::Jid(Jid::new(user.as_ref(), server))
+                jid_or_text(user, server, 0)
             }
             tag::AD_JID => {
                 let domain = self.byte()?;
@@ -184,20 +194,23 @@ impl<'a> Reader<'a> {
                     return Err(WireError::Malformed { what: "jid: a device without a user" });
                 }
                 let server = Server::from_domain(domain).ok_or(WireError::Malformed { what: "jid: unknown domain" })?;
-                Str::Jid(Jid::new(user.as_ref(), server).with_device(device))
+                jid_or_text(user, server, device)
             }
             tag::FB_JID => {
                 let user = self.jid_part()?;
                 let device = self.number(2)? as u16;
                 self.jid_part()?;
-                Str::Jid(Jid::new(user.as_ref(), Server::Messenger).with_device(device))
+                jid_or_text(user, Server::Messenger, device)
             }
             tag::INTEROP_JID => {
                 let user = self.jid_part()?;
                 let device = self.number(2)? as u16;
                 let integrator = self.number(2)? as u16;
                 self.jid_part()?;
-                Str::Jid(Jid::new(user.as_ref(), Server::Interop).with_device(device).with_integrator(integrator))
+                match jid_or_text(user, Server::Interop, device) {
+                    Str::Jid(jid) => Str::Jid(jid.with_integrator(integrator)),
+                    text => text,
+                }
             }
             _ => return Err(WireError::Malformed { what: "tag" }),
         })

@@ -98,6 +98,12 @@ pub struct Jid {
 /// Most bytes of the user part.
 const MAX_USER: usize = 64;
 
+/// Whether the text can be the user part of a JID.
+pub(super) fn is_user(text: &str) -> bool {
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'+');
+    text.len() <= MAX_USER && text.bytes().all(is_plain)
+}
+
 impl Jid {
     /// A bare JID.
     pub fn new(user: impl Into<Arc<str>>, server: Server) -> Self {
@@ -130,9 +136,8 @@ impl Jid {
         };
         // The agent, as in 1234.0:5@lid, is part of the text form only; a LID user may itself hold a dot.
         let too_high = server.domain().is_some() && device > u16::from(u8::MAX);
-        let plain = user.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'+'));
         let nobodys_device = user.is_empty() && device > 0;
-        if user.len() > MAX_USER || !plain || too_high || nobodys_device {
+        if !is_user(user) || too_high || nobodys_device {
             return Err(bad());
         }
         Ok(Self::new(user, server).with_device(device))
