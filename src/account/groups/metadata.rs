@@ -5,7 +5,7 @@ use crate::account::error::AccountError;
 use crate::account::turn::Turn;
 use crate::account::turn::notice::Notice;
 use crate::storage::kind;
-use crate::wire::{Jid, Node, Server, WireError};
+use crate::wire::{Jid, Node, Server};
 use serde::{Deserialize, Serialize};
 
 /// A member, by both addresses where the service names both.
@@ -29,23 +29,21 @@ pub(in crate::account) struct GroupMeta {
 }
 
 impl GroupMeta {
-    pub(in crate::account) fn read(group: &Node) -> Result<Self, WireError> {
+    pub(in crate::account) fn read(group: &Node) -> Self {
         let mut members = Vec::new();
         for participant in group.all("participant") {
+            // A bot is a member that no message is encrypted for; a malformed address is nobody's.
+            let Some(jid) = participant.jid("jid").map(|jid| jid.bare()).filter(Jid::is_user) else { continue };
             let other = participant.jid("phone_number").or_else(|| participant.jid("lid"));
             let admin = participant.is("type", "admin") || participant.is("type", "superadmin");
-            members.push(Member {
-                jid: participant.require_jid("jid")?.bare(),
-                other: other.map(|it| it.bare()),
-                admin,
-            });
+            members.push(Member { jid, other: other.map(|it| it.bare()), admin });
         }
         let by_lid = match group.text("addressing_mode").as_deref() {
             Some(mode) => mode == "lid",
             None => members.iter().all(|member| member.jid.server() == Server::Lid),
         };
         let subject = group.text("subject").unwrap_or_default().into_owned();
-        Ok(Self { subject, by_lid, members, stale: false })
+        Self { subject, by_lid, members, stale: false }
     }
 
     /// The pairs of phone number and LID in it.
@@ -62,10 +60,14 @@ impl GroupMeta {
     }
 }
 
-/// The stored metadata of a group, stale or not.
+/// The stored metadata of a group, stale or not. A record that cannot be read counts as missing: the service has it.
 pub(in crate::account) fn of(turn: &Turn<'_>, group: &Jid) -> Result<Option<GroupMeta>, AccountError> {
-    let stored = turn.get(kind::GROUP, group.to_string().as_bytes())?;
-    stored.map(|bytes| codec::decode_json(&bytes, "group")).transpose()
+    let Some(stored) = turn.get(kind::GROUP, group.to_string().as_bytes())? else { return Ok(None) };
+    let read = codec::decode_json(&stored, "group");
+    if let Err(error) = &read {
+        tracing::warn!(account = %turn.ctx.id, group = %group.redacted(), %error, "group metadata is queried again");
+    }
+    Ok(read.ok())
 }
 
 /// The stored metadata of a group; `None` when it must be queried.
@@ -102,17 +104,23 @@ mod tests {
 
     #[test]
     fn a_group_is_read_with_its_members_by_both_addresses() {
-        let meta = GroupMeta::read(&group("lid")).unwrap();
+        let meta = GroupMeta::read(&group("lid"));
         assert!(meta.by_lid && meta.members[0].admin && !meta.members[1].admin);
         let expected = (Jid::pn("15550000008"), Jid::new("8", Server::Lid));
         assert_eq!(meta.pairs()[1], expected);
-        assert!(!GroupMeta::read(&group("pn")).unwrap().by_lid);
-        assert!(GroupMeta::read(&Node::new("group").child(Node::new("participant"))).is_err());
+        assert!(!GroupMeta::read(&group("pn")).by_lid);
+    }
+
+    #[test]
+    fn a_member_without_an_address_and_a_bot_are_left_out() {
+        let bot = Node::new("participant").attr("jid", Jid::new("12", Server::Bot));
+        let malformed = Node::new("participant").attr("jid", "no user:1@@lid");
+        assert_eq!(GroupMeta::read(&group("lid").children([bot, malformed])), GroupMeta::read(&group("lid")));
     }
 
     #[test]
     fn a_group_has_the_golden_form() {
-        let meta = GroupMeta::read(&group("lid")).unwrap();
+        let meta = GroupMeta::read(&group("lid"));
         let stored = codec::encode_json(&meta);
         crate::golden::check("group-v1.json", &stored[1..]);
         assert_eq!(codec::decode_json::<GroupMeta>(&stored, "group").unwrap(), meta);

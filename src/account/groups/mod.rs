@@ -65,7 +65,7 @@ impl Feature for Groups {
         let Request::Metadata(group) = request;
         let lookup = match response {
             Response::Result(iq) => {
-                let meta = GroupMeta::read(iq.require_child("group")?)?;
+                let meta = GroupMeta::read(iq.require_child("group")?);
                 mapping::learn(turn, meta.pairs()).await?;
                 metadata::put(turn, group, &meta);
                 Lookup::Known
