@@ -32,6 +32,9 @@ pub struct VerifiedDeviceIdentity {
 /// The container's HMAC is not of the secret in our QR code.
 pub const HMAC_MISMATCH: WireError = WireError::DeviceIdentity { why: "hmac-mismatch" };
 
+/// A companion's first message comes without its device identity.
+pub const MISSING: WireError = WireError::DeviceIdentity { why: "the companion's device identity is missing" };
+
 fn refuse(why: &'static str) -> WireError {
     WireError::DeviceIdentity { why }
 }

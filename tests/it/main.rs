@@ -11,6 +11,8 @@ mod direct_messages;
 mod faults;
 mod full_disk;
 mod groups;
+#[path = "../hostile/mod.rs"]
+mod hostile;
 mod layering;
 mod linking;
 mod logs;

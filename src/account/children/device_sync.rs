@@ -47,6 +47,24 @@ pub struct Learned {
     pub mapped: Vec<(Jid, Jid)>,
     /// Users who reinstalled, each by all addresses.
     pub reinstalled: Vec<Vec<Jid>>,
+    /// Users whose LID is another than before.
+    pub changed: Vec<LidChange>,
+}
+
+/// A phone number whose LID is another than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LidChange {
+    pub pn: Jid,
+    pub before: Jid,
+}
+
+/// A pair of phone number and LID that a stanza names, beside what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    Known,
+    New,
+    /// One of the two is mapped to another.
+    Contradicting,
 }
 
 impl DeviceSync {
@@ -91,6 +109,24 @@ impl DeviceSync {
         Ok(learned)
     }
 
+    /// Compares pairs of phone number and LID with what is stored.
+    pub fn claims(&mut self, pairs: &[(Jid, Jid)]) -> Result<Vec<Claim>, AccountError> {
+        let mut claims = Vec::with_capacity(pairs.len());
+        for (pn, lid) in pairs {
+            if pn.server() != Server::Pn || lid.server() != Server::Lid {
+                claims.push(Claim::Known);
+                continue;
+            }
+            let (pn, lid) = (pn.bare(), lid.bare());
+            claims.push(match (self.lid_of(&pn)?, self.pn_of(&lid)?) {
+                (Some(known), _) if known == lid => Claim::Known,
+                (None, None) => Claim::New,
+                _ => Claim::Contradicting,
+            });
+        }
+        Ok(claims)
+    }
+
     /// Stores pairs of a phone number and the LID of the same user.
     pub fn learn_mappings(&mut self, pairs: &[(Jid, Jid)]) -> Result<Learned, AccountError> {
         let mut learned = Learned::default();
@@ -103,6 +139,15 @@ impl DeviceSync {
     fn map(&mut self, pn: &Jid, lid: &Jid, learned: &mut Learned) -> Result<(), AccountError> {
         if pn.server() != Server::Pn || lid.server() != Server::Lid || self.lid_of(pn)?.as_ref() == Some(lid) {
             return Ok(());
+        }
+        if let Some(before) = self.lid_of(pn)? {
+            self.writes.delete(kind::PN_OF, before.user());
+            self.pns.remove(&before);
+            learned.changed.push(LidChange { pn: pn.clone(), before });
+        }
+        if let Some(before) = self.pn_of(lid)? {
+            self.writes.delete(kind::LID_OF, before.user());
+            self.lids.remove(&before);
         }
         self.writes.put(kind::LID_OF, pn.user(), lid.user());
         self.writes.put(kind::PN_OF, lid.user(), pn.user());

@@ -2,23 +2,22 @@
 //!
 //! Sessions live as objects and are encoded when they change. Only this module writes `SESSION` and `IDENTITY`.
 
+mod migration;
+
+pub use migration::Evidence;
+
 use crate::account::children::machine::Machine;
 use crate::account::error::AccountError;
 use crate::base::address::ProtocolAddress;
-use crate::base::counts::Counts;
 use crate::base::time::Timestamp;
 use crate::signal::{
     Buffer, Context, IdentityKey, JumpLimit, LocalParty, Part, PreKeyId, PreKeyPair, PreKeySignalMessage, PublicKey,
     RemoteParty, Session, SignalError, SignalMessage, SignedPreKeyPair, VerifiedBundle,
 };
 use crate::storage::{AccountStore, ChangeSet, kind, owner};
-use crate::wire::{Jid, Server};
 use rand::rngs::StdRng;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-
-/// The highest number of a device.
-const MAX_DEVICE: u16 = 99;
 
 type Writes = ChangeSet<owner::SessionCipher>;
 /// A plaintext, and the consumed one-time prekey.
@@ -263,73 +262,6 @@ impl SessionCipher {
             self.writes.put(kind::PN_PEER, user, [1]);
         }
         Ok(known.is_some())
-    }
-
-    /// Migrates the sessions and identities stored under a phone number to the LID that was learned for it, for every device the
-    /// user may have (`signal-protocol.txt`, "Proactive migration at LID discovery"). Returns the number of migrated sessions.
-    pub fn migrate(&mut self, pn: &Jid, lid: &Jid) -> Result<u32, AccountError> {
-        let mut moved = 0;
-        if self.store.get(kind::PN_PEER, pn.user().as_bytes())?.is_some() {
-            for device in 0..=MAX_DEVICE {
-                let (from, to) = (pn.with_device(device), lid.with_device(device));
-                moved += u32::from(self.migrate_device(&from, &to)?);
-            }
-            self.writes.delete(kind::PN_PEER, pn.user());
-        }
-        Ok(moved)
-    }
-
-    /// Migrates one device. True when a session was migrated. A session under the LID takes precedence; identities migrate
-    /// separately, as they outlive sessions.
-    pub fn migrate_device(&mut self, pn: &Jid, lid: &Jid) -> Result<bool, AccountError> {
-        let (from, to) = (pn.protocol_address(), lid.protocol_address());
-        let mut moved = false;
-        if !self.session(&from)?.is_empty() {
-            let rows = self.store.scan(kind::SESSION, &part_key(&from, &[]))?;
-            rows.into_iter().for_each(|(key, _)| self.writes.delete(kind::SESSION, key));
-            moved = self.session(&to)?.is_empty();
-            if let Some(session) = self.sessions.remove(&from).filter(|_| moved) {
-                for (part, mut bytes) in session.to_parts() {
-                    // A session loaded under its old address may have parts that are not stored yet.
-                    self.writes.delete(kind::SESSION, part_key(&from, &part.suffix()));
-                    self.writes.put(kind::SESSION, part_key(&to, &part.suffix()), std::mem::take(&mut *bytes));
-                }
-                let parts = session.to_parts();
-                self.sessions.insert(to.clone(), Session::from_parts(parts)?);
-            }
-        }
-        self.sessions.remove(&from);
-        if let Some(identity) = self.identity(&from)? {
-            self.writes.delete(kind::IDENTITY, from.as_str());
-            self.identities.remove(&from);
-            if self.identity(&to)?.is_none() {
-                self.remember(&to, identity)?;
-            }
-        }
-        Ok(moved)
-    }
-
-    /// Deletes the sessions and identities of these users, for every device they may have.
-    pub fn forget_users(&mut self, users: &[Jid]) -> Result<Counts, AccountError> {
-        let mut counts = Counts::default();
-        for user in users.iter().filter(|user| user.server() == Server::Pn) {
-            if self.store.get(kind::PN_PEER, user.user().as_bytes())?.is_some() {
-                self.writes.delete(kind::PN_PEER, user.user());
-            }
-        }
-        let devices = users.iter().flat_map(|user| (0..=MAX_DEVICE).map(|device| user.with_device(device)));
-        for address in devices.map(|device| device.protocol_address()) {
-            let parts = self.store.scan(kind::SESSION, &part_key(&address, &[]))?;
-            counts.add("sessions", u64::from(!parts.is_empty()));
-            parts.into_iter().for_each(|(key, _)| self.writes.delete(kind::SESSION, key));
-            if self.identity(&address)?.is_some() {
-                self.writes.delete(kind::IDENTITY, address.as_str());
-                counts.add("identities", 1);
-            }
-            self.sessions.remove(&address);
-            self.identities.remove(&address);
-        }
-        Ok(counts)
     }
 
     fn remote(&mut self, address: &ProtocolAddress) -> Result<RemoteParty, AccountError> {

@@ -1,3 +1,4 @@
+use super::migration::Migrated;
 use super::*;
 use crate::base::ids::AccountKey;
 use crate::signal::testing::rng;
@@ -87,10 +88,10 @@ impl Device {
         !self.store.scan(kind::SESSION, &part_key(address, &[])).unwrap().is_empty()
     }
 
-    fn migrate(&mut self) -> u32 {
-        let moved = self.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
+    fn migrate(&mut self) -> Migrated {
+        let migrated = self.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
         self.commit();
-        moved
+        migrated
     }
 
     fn decrypt_from(
@@ -123,7 +124,7 @@ fn session_migrates_from_phone_number_to_lid_with_its_skipped_keys() {
     let sent = alice.encrypt(b"first");
     bob.decrypt(&sent).unwrap();
     let identity = bob.cipher.identity(&peer()).unwrap();
-    assert_eq!(bob.migrate(), 1);
+    assert_eq!(bob.migrate(), Migrated { sessions: 1, differs: false });
     bob.restart();
     assert!(!bob.has_session(&peer()));
     assert_eq!(bob.cipher.identity(&peer()).unwrap(), None);
@@ -131,7 +132,7 @@ fn session_migrates_from_phone_number_to_lid_with_its_skipped_keys() {
     assert_eq!(bob.decrypt_from(&lid().protocol_address(), &late), Ok((b"late".to_vec(), false)));
     let answer = bob.encrypt_for(&lid().protocol_address(), b"answer");
     assert_eq!(alice.decrypt(&answer), Ok((b"answer".to_vec(), false)));
-    assert_eq!(bob.migrate(), 0, "no session is left to migrate");
+    assert_eq!(bob.migrate(), Migrated::default(), "no session is left to migrate");
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn session_under_the_lid_takes_precedence_over_one_under_the_phone_number() {
     reinstalled.establish(&bob);
     let sent = reinstalled.encrypt(b"by lid");
     bob.decrypt_from(&lid().protocol_address(), &sent).unwrap();
-    assert_eq!(bob.migrate(), 0);
+    assert_eq!(bob.migrate(), Migrated { sessions: 0, differs: true });
     bob.restart();
     assert!(!bob.has_session(&peer()));
     let more = reinstalled.encrypt(b"more");
@@ -158,13 +159,28 @@ fn session_under_the_lid_takes_precedence_over_one_under_the_phone_number() {
 fn identity_without_a_session_migrates_by_itself() {
     let mut bob = Device::new(2);
     let moved = bob.cipher.migrate(&Jid::pn("15550002222"), &lid()).unwrap();
-    assert_eq!((moved, bob.cipher.take_writes().is_empty()), (0, true), "a read-only check writes nothing");
+    assert_eq!((moved.sessions, bob.cipher.take_writes().is_empty()), (0, true), "a read-only check writes nothing");
     let known = Device::new(3).local.identity.public();
     bob.cipher.trust(&peer(), known).unwrap();
     bob.commit();
-    assert_eq!(bob.migrate(), 0);
+    assert_eq!(bob.migrate(), Migrated::default());
     bob.restart();
     assert_eq!(bob.cipher.identity(&lid().protocol_address()).unwrap(), Some(known));
+}
+
+#[test]
+fn session_does_not_follow_a_mapping_to_another_identity() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    let sent = alice.encrypt(b"by phone number");
+    bob.decrypt(&sent).unwrap();
+    let stranger = Device::new(3).local.identity.public();
+    bob.cipher.trust(&lid().protocol_address(), stranger).unwrap();
+    bob.commit();
+    assert_eq!(bob.migrate(), Migrated { sessions: 0, differs: true });
+    bob.restart();
+    assert!(!bob.has_session(&lid().protocol_address()));
+    assert_eq!(bob.cipher.identity(&lid().protocol_address()).unwrap(), Some(stranger));
 }
 
 #[test]

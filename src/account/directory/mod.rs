@@ -41,6 +41,8 @@ pub(in crate::account) struct Directory {
     asked: HashSet<Jid>,
     /// Users whose device list must be refreshed: a message came from a device that it lacks.
     unlisted: BTreeSet<Jid>,
+    /// Users whose LID was doubted on this connection: each is queried once.
+    doubted: HashSet<Jid>,
 }
 
 impl Feature for Directory {
@@ -118,6 +120,10 @@ impl Feature for Directory {
                     self.refresh_unlisted(turn);
                 }
             }
+            Notice::MappingDoubted { pn } if self.doubted.insert(pn.clone()) => {
+                self.unlisted.insert(pn.clone());
+                self.refresh_unlisted(turn);
+            }
             Notice::Devices { users, lookup: Lookup::Wanted } => {
                 let missing: Vec<Jid> = users.iter().filter(|user| !self.asked.contains(*user)).cloned().collect();
                 if !missing.is_empty() {
@@ -128,6 +134,7 @@ impl Feature for Directory {
             Notice::Disconnected => {
                 self.requests.drain();
                 self.asked.clear();
+                self.doubted.clear();
             }
             _ => {}
         }

@@ -78,6 +78,10 @@ pub(in crate::account) enum Notice {
         pn: Jid,
         lid: Jid,
     },
+    /// A stanza names another LID of this phone number than the one we know.
+    MappingDoubted {
+        pn: Jid,
+    },
     IdentityChanged {
         device: Jid,
     },

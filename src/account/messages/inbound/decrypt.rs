@@ -79,11 +79,12 @@ async fn decrypt_pairwise(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope)
         None => return Ok(Err(Unreadable::NoCiphertext)),
     };
     let device = addresses::canonical(turn, &envelope.from).await?;
+    let mut phone = None;
     if let Ciphertext::PreKey(message) = &ciphertext {
         let device_identity = node.find("device-identity").map(Node::content_bytes);
-        let verified = trust::verify_companion(turn, &device, &message.identity_key, device_identity).await?;
-        if let Err(error) = verified {
-            return Ok(Err(Unreadable::Wire(error)));
+        match trust::verify_companion(turn, &device, &message.identity_key, device_identity).await? {
+            Ok(vouching) => phone = vouching.map(|identity| (device.bare().protocol_address(), identity)),
+            Err(error) => return Ok(Err(Unreadable::Wire(error))),
         }
     }
     let address = device.protocol_address();
@@ -109,6 +110,9 @@ async fn decrypt_pairwise(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope)
     let (decrypted, report) = turn
         .sessions(move |sessions| {
             let decrypted = sessions.decrypt(&address, &ciphertext, &context)?;
+            if let (Ok(_), Some((phone, identity))) = (&decrypted, phone) {
+                sessions.trust(&phone, identity)?;
+            }
             let failed = decrypted.as_ref().is_err_and(|error| !matches!(error, SignalError::Duplicate { .. }));
             let report = if failed { Some(sessions.explain(&address, &ciphertext)?) } else { None };
             Ok((decrypted, report))
