@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod bucket;
 pub mod counts;
 pub mod entropy;
 pub mod hooks;

@@ -56,6 +56,8 @@ pub mod limits {
     pub const STRAY_JUMP: u32 = 50;
     /// Skipped message keys kept for one receiver chain.
     pub const MAX_MESSAGE_KEYS: usize = 2_000;
+    /// Skipped message keys kept in the archived states of one session together: what one peer can make us keep.
+    pub const MAX_ARCHIVED_KEYS: usize = 10_000;
     /// Keys may exceed the limit by this many before the oldest are dropped in one go.
     pub const MESSAGE_KEY_PRUNE_THRESHOLD: usize = 50;
     /// Receiver chains kept for one session state.

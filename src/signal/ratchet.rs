@@ -166,6 +166,11 @@ impl SessionState {
         self.receivers.iter().any(|chain| chain.ratchet_key == message.ratchet_key)
     }
 
+    /// The number of skipped message keys in it.
+    pub(super) fn skipped_keys(&self) -> usize {
+        self.receivers.iter().map(|chain| chain.window.skipped_keys()).sum()
+    }
+
     /// Whether the peer can make a ratchet step: it has our ratchet key. In a state with a deferred step it does not.
     pub(super) fn awaits_a_step(&self) -> bool {
         !matches!(self.sender, Sender::Due { .. })

@@ -5,7 +5,7 @@
 
 use super::buffer::Buffer;
 use super::keys::{IdentityKey, IdentityKeyPair, KeyPair, PreparedPublicKey};
-use super::limits::ARCHIVED_STATES_MAX_LENGTH;
+use super::limits::{ARCHIVED_STATES_MAX_LENGTH, MAX_ARCHIVED_KEYS};
 use super::message::{Ciphertext, PreKeySignalMessage, SignalMessage};
 use super::prekey::{PreKeyId, PreKeyPair, SignedPreKeyPair, VerifiedBundle};
 use super::ratchet::{Parties, PendingPreKey, ReceiverChain, SessionState};
@@ -285,7 +285,11 @@ impl Session {
 
     fn shelve(&mut self, state: SessionState) {
         self.archived.push_front(Arc::new(state));
-        while self.archived.len() > ARCHIVED_STATES_MAX_LENGTH {
+        let skipped = |state: &Arc<SessionState>| state.skipped_keys();
+        let mut kept: usize = self.archived.iter().map(skipped).sum();
+        while self.archived.len() > 1 && (self.archived.len() > ARCHIVED_STATES_MAX_LENGTH || kept > MAX_ARCHIVED_KEYS)
+        {
+            kept -= self.archived.back().map_or(0, skipped);
             if let Some(oldest) = self.archived.pop_back() {
                 self.stored.forget_archived(oldest.id);
                 oldest.receivers.iter().for_each(|chain| self.stored.forget_chain(oldest.id, Some(chain)));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::signal::limits::{MAX_RECEIVER_CHAINS, STRAY_JUMP, UNANSWERED_SESSION_DAYS};
+use crate::signal::limits::{MAX_ARCHIVED_KEYS, MAX_RECEIVER_CHAINS, STRAY_JUMP, UNANSWERED_SESSION_DAYS};
 use crate::signal::testing::{FixedBytes, pair, rng, stranger, vector_bytes, vectors};
 use crate::signal::{Part, PartChanges, PreKeyBundle, SignedPreKeyId};
 use rand::rngs::StdRng;
@@ -458,6 +458,21 @@ fn an_archived_state_is_not_searched_for_a_peer_whose_messages_fail() {
     let (remote, mut buffer, limit) = (stranger(), Buffer::new(), JumpLimit::default().sparing());
     let ctx = Context { remote: &remote, limit, now: NOW, rng: &mut it.rng, buffer: &mut buffer };
     assert!(matches!(it.at_bob.decrypt(&sent, ctx), Err(SignalError::BadMac { .. })));
+}
+
+/// A peer that begins a session again and again, and loses two thousand messages in each.
+#[test]
+fn archived_states_keep_a_bounded_number_of_skipped_keys() {
+    let mut it = Conversation::begin();
+    for number in 2..20 {
+        (0..2000).for_each(|_| drop(write(&mut it.at_alice, b"lost")));
+        let sent = write(&mut it.at_alice, b"far");
+        it.bob_receives(&sent).unwrap();
+        it.bob_one_time = PreKeyPair::generate(PreKeyId::new(number).unwrap(), &mut it.rng);
+        it.alice_initiates();
+    }
+    let skipped: usize = it.at_bob.archived.iter().map(|state| state.skipped_keys()).sum();
+    assert!(skipped <= MAX_ARCHIVED_KEYS && it.at_bob.archived.len() > 1, "{skipped}");
 }
 
 #[test]

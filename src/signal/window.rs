@@ -67,6 +67,10 @@ impl KeyWindow {
         Self { chain, skipped: VecDeque::new(), touched: BTreeSet::new(), stored: BTreeSet::new() }
     }
 
+    pub(super) fn skipped_keys(&self) -> usize {
+        self.skipped.len()
+    }
+
     /// The numbers of the blocks that are stored.
     pub(super) fn stored(&self) -> impl Iterator<Item = u32> + '_ {
         self.stored.iter().copied()

@@ -5,7 +5,9 @@
 
 mod addresses;
 mod companions;
+mod failures;
 mod group_records;
+mod receipts;
 
 use crate::net::Net;
 use std::cell::RefCell;

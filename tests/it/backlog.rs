@@ -102,7 +102,7 @@ fn aggregated_receipt_counts_for_each_member() {
     net.world.create_phone(CAROL, None).unwrap();
     let group = net.world.create_group("crew", ALICE, &[BOB.into(), CAROL.into()]).unwrap().id;
     let id = net.send("alice", &group, "to all");
-    net.until("it is sent", |net| !net.events("alice", "message.status").is_empty());
+    net.until("it is sent", |net| net.message("alice", &id).status == MessageStatus::Sent);
     let user = |number: &str, kind: Option<&str>| {
         Node::new("user")
             .attr("jid", Jid::parse(&format!("{number}@s.whatsapp.net")).unwrap())

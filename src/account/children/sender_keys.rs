@@ -171,6 +171,13 @@ impl SenderKeys {
         Ok(())
     }
 
+    /// True when a device of this user holds our key.
+    pub fn is_held_by(&mut self, group: &Jid, user: &[Jid]) -> Result<bool, AccountError> {
+        let holds =
+            |ours: &Ours| ours.holders.iter().any(|holder| user.iter().any(|name| name.is_same_user_as(holder)));
+        Ok(self.load_ours(group)?.is_some_and(|ours| holds(ours)))
+    }
+
     /// Our current key for the group, if there is one.
     pub fn distribution(&mut self, group: &Jid) -> Result<Option<Vec<u8>>, AccountError> {
         Ok(self.load_ours(group)?.map(|ours| ours.key.distribution().encode()))

@@ -68,6 +68,13 @@ async fn phone_identity(turn: &mut Turn<'_>, device: &Jid) -> Result<Option<Iden
     turn.sessions(move |sessions| sessions.identity(&phone)).await
 }
 
+/// True when we know an identity of this device or of its phone.
+pub(in crate::account) async fn knows(turn: &mut Turn<'_>, device: &Jid) -> Result<bool, AccountError> {
+    let addresses = protocol_addresses(turn, &[device.clone(), device.bare()]).await?;
+    let known = turn.sessions(move |sessions| sessions.identities(&addresses)).await?;
+    Ok(known.iter().any(Option::is_some))
+}
+
 /// A bundle to be verified, with the device identity that came with it.
 pub(in crate::account) struct Offered {
     pub(in crate::account) device: Jid,

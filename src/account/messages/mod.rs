@@ -3,6 +3,7 @@
 mod inbound;
 mod outbound;
 mod receipts;
+mod recipients;
 mod record;
 mod requests;
 mod resend;
@@ -25,12 +26,11 @@ use crate::base::counts::Counts;
 use crate::base::time::{Monotonic, Timestamp};
 use crate::storage::kind;
 use crate::wire::{Jid, Node};
-use inbound::authors;
+use inbound::{Inbound, authors};
 use outbound::ack_watch::AckWatch;
 use outbound::queue::{Outbox, Stage, Wait};
 use outbound::step::{LOGGED_OUT, NO_GROUP, RESTORED};
 use outbound::{bundles, outcome};
-use receipts::PendingReceipts;
 use requests::Request;
 use resend::{Resends, Tables};
 
@@ -51,7 +51,7 @@ pub(in crate::account) struct Messages {
     requests: Requests<Request>,
     outbox: Outbox,
     ack_watch: AckWatch,
-    receipts: PendingReceipts,
+    inbound: Inbound,
     resends: Resends,
 }
 
@@ -68,7 +68,7 @@ impl Feature for Messages {
             requests: Requests::default(),
             outbox: Outbox::load(&ctx.store)?,
             ack_watch: AckWatch::default(),
-            receipts: PendingReceipts::default(),
+            inbound: Inbound::default(),
             resends: Resends::default(),
         })
     }
@@ -111,7 +111,7 @@ impl Feature for Messages {
 
     async fn stanza(&mut self, turn: &mut Turn<'_>, node: &Node) -> Result<Ack, AccountError> {
         match node.tag.as_ref() {
-            "message" => inbound::receive(turn, &mut self.receipts, node).await?,
+            "message" => inbound::receive(turn, &mut self.inbound, node).await?,
             "receipt" if node.is("type", "retry") => {
                 let mut tables = Tables { outbox: &mut self.outbox, requests: &mut self.requests };
                 self.resends.on_retry(turn, &mut tables, node).await?;
@@ -151,11 +151,11 @@ impl Feature for Messages {
                 outbound::unanswered(turn, outbox, |_, entry| entry.to == *group && entry.stage.waits_for_group())?
             }
             Notice::GroupChanged { group } => outbound::group_changed(outbox, group),
-            Notice::BacklogBatch | Notice::BacklogEnded => self.receipts.flush(turn),
+            Notice::BacklogBatch | Notice::BacklogEnded => self.inbound.receipts.flush(turn),
             Notice::Poison(node) if node.tag == "message" => inbound::skip_poison(turn, node)?,
             Notice::Disconnected => {
                 self.requests.drain();
-                self.receipts.disconnected();
+                self.inbound.receipts.disconnected();
                 self.resends.disconnected();
                 outbox.disconnected();
             }

@@ -4,9 +4,10 @@
 //! with a connection are sent again when the service delivers the messages again.
 
 use super::inbound::envelope::Envelope;
-use super::record;
-use super::record::MessageStatus;
+use super::record::{self, MessageStatus};
 use super::status::StatusChanged;
+use super::{recipients, sent};
+use crate::account::codec;
 use crate::account::directory::addresses::display_address;
 use crate::account::error::AccountError;
 use crate::account::turn::Turn;
@@ -139,13 +140,19 @@ fn read(node: &Node) -> Result<Vec<Change>, AccountError> {
     Ok(changes)
 }
 
-/// Applies a receipt for messages of ours.
+/// Applies a receipt for messages of ours. It counts from those that a message was sent to.
 pub(super) async fn on_receipt(turn: &mut Turn<'_>, node: &Node) -> Result<(), AccountError> {
     for Change { id, reader, status } in read(node)? {
         if turn.is_own_user(&reader) {
             continue;
         }
         let Some(mut record) = record::of(turn, &id)? else { continue };
+        let chat = codec::jid(&record.to, "message")?;
+        let listed = if chat == Jid::status() { sent::of(turn, &id)?.map(|sent| sent.recipients) } else { None };
+        if !recipients::is_one(turn, &chat, &listed.unwrap_or_default(), &reader).await? {
+            tracing::debug!(account = %turn.ctx.id, reader = %reader.redacted(), "receipt of no recipient skipped");
+            continue;
+        }
         let by = display_address(turn, &reader).await?;
         let before = record.clone();
         let rises = record.reach(&by, status, turn.now);

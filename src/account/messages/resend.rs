@@ -5,17 +5,18 @@
 
 use super::outbound::fanout::{device_identity, encrypt_each, without_session};
 use super::outbound::queue::{self, Outbox, Outgoing, Payload, Stage};
+use super::recipients;
 use super::requests::{Request, Resend};
 use super::resend_budget::Budget;
 use super::sent::{self, Sent};
 use crate::account::directory::addresses;
 use crate::account::directory::trust::{self, Offered};
 use crate::account::error::AccountError;
-use crate::account::groups::metadata;
 use crate::account::turn::Turn;
 use crate::account::turn::counter::Counter;
 use crate::account::turn::requests::{Requests, Response, iq, may_pass};
 use crate::base::ids::MessageId;
+use crate::base::time::Monotonic;
 use crate::signal::PreKeyBundle;
 use crate::wire::message::{device_sent, sender_key_message};
 use crate::wire::prekeys::{read_bundle, read_user};
@@ -26,8 +27,11 @@ use std::collections::HashMap;
 
 /// The most resends of one message to one device.
 const MAX_RESENDS: u64 = 5;
-/// The most pairs of message and device that are counted.
-const MAX_COUNTED: usize = 10_000;
+/// The most pairs of message and device that are counted. Beyond it a retry receipt stays unacknowledged: a count that is forgotten would
+/// begin anew.
+const MAX_COUNTED: usize = 65_536;
+/// The time after which a pair is forgotten when there are too many.
+const COUNTED_MS: u64 = 24 * 60 * 60 * 1000;
 /// The most waiting retry receipts. The service delivers others again with the next login.
 const MAX_WAITING: usize = 1000;
 
@@ -44,8 +48,8 @@ struct WaitingReceipt {
 #[derive(Debug, Default)]
 pub(super) struct Resends {
     waiting: Vec<WaitingReceipt>,
-    /// Resends by message and device.
-    counted: HashMap<(MessageId, Jid), u64>,
+    /// Retry receipts of recipients by message and device, each with the time of the first.
+    counted: HashMap<(MessageId, Jid), (u64, Monotonic)>,
     budget: Budget,
 }
 
@@ -117,13 +121,20 @@ impl Resends {
         let keys = receipt.find("keys");
         let identity = keys.and_then(|keys| keys.find("device-identity")).map(|node| node.content_bytes().to_vec());
         let bundle = keys.map(|keys| read_bundle(receipt, keys)).transpose();
-        // The device's count is a claim; ours counts the resends.
-        let tries = count.max(self.count(&id, &device));
         let sent = sent::of(turn, &id)?;
+        let is_recipient = match &sent {
+            Some(sent) => was_for(turn, sent, &device).await?,
+            None => false,
+        };
+        if is_recipient && !self.count(&id, &device, turn.steady) {
+            return Ok(());
+        }
+        // The device's count is a claim; ours counts the resends.
+        let tries = count.max(self.counted(&id, &device));
         let refusal = match &sent {
             None => Some("unknown message"),
+            Some(_) if !is_recipient => Some("not a recipient"),
             Some(_) if tries > MAX_RESENDS => Some("resent too often"),
-            Some(sent) if !was_for(turn, sent, &device).await? => Some("not a recipient"),
             Some(_) if bundle.is_err() => Some("malformed keys"),
             Some(_) if keys.is_none() && !addresses::is_known(turn, &device).await? => {
                 Some("unknown device without keys")
@@ -153,14 +164,21 @@ impl Resends {
         Ok(())
     }
 
-    /// Counts a retry receipt for a message and device. Returns the count.
-    fn count(&mut self, id: &MessageId, device: &Jid) -> u64 {
-        if self.counted.len() >= MAX_COUNTED {
-            self.counted.clear();
+    /// Counts a retry receipt of a recipient; false when there is no room.
+    fn count(&mut self, id: &MessageId, device: &Jid, now: Monotonic) -> bool {
+        let place = (id.clone(), device.clone());
+        if self.counted.len() >= MAX_COUNTED && !self.counted.contains_key(&place) {
+            self.counted.retain(|_, (_, since)| since.0 + COUNTED_MS > now.0);
+            if self.counted.len() >= MAX_COUNTED {
+                return false;
+            }
         }
-        let counted = self.counted.entry((id.clone(), device.clone())).or_default();
-        *counted += 1;
-        *counted
+        self.counted.entry(place).or_insert((0, now)).0 += 1;
+        true
+    }
+
+    fn counted(&self, id: &MessageId, device: &Jid) -> u64 {
+        self.counted.get(&(id.clone(), device.clone())).map_or(0, |(count, _)| *count)
     }
 }
 
@@ -211,26 +229,9 @@ async fn is_same_installation(
     Ok(known.is_none_or(|known| known == registration))
 }
 
-/// True when a message was for this device: of a member of the chat, or ours.
+/// True when a message was for this device: of a recipient, or ours.
 async fn was_for(turn: &mut Turn<'_>, sent: &Sent, device: &Jid) -> Result<bool, AccountError> {
-    if turn.is_own_user(device) {
-        return Ok(true);
-    }
-    let members: Vec<Jid> = match metadata::of(turn, &sent.to)? {
-        Some(meta) => meta.members.into_iter().map(|member| member.jid).collect(),
-        None => std::iter::once(&sent.to).chain(&sent.recipients).cloned().collect(),
-    };
-    let asking = device.bare();
-    turn.devices(move |devices| {
-        let asking = devices.canonical(&asking)?;
-        for member in &members {
-            if devices.canonical(&member.bare())? == asking {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    })
-    .await
+    Ok(turn.is_own_user(device) || recipients::is_one(turn, &sent.to, &sent.recipients, device).await?)
 }
 
 /// Sets up a new session. False when the bundle cannot be used.

@@ -1,35 +1,28 @@
 //! Rate limit of resends in a chat: retry receipts beyond it are refused (`wire-protocol.md` 1.14).
 
+use crate::base::bucket::{Bucket, Rate};
 use crate::base::time::Monotonic;
 use crate::wire::Jid;
 use std::collections::HashMap;
 
-/// Resends at once, and the milliseconds until one more is allowed. In a group every member may send retry receipts.
-const PERSON: (u64, u64) = (100, 1000);
-const GROUP: (u64, u64) = (4096, 50);
-/// The most chats with a bucket.
-const MAX_CHATS: usize = 4096;
+const PERSON: Rate = Rate { burst: 100, every_ms: 1000 };
+/// In a group every member may send retry receipts.
+const GROUP: Rate = Rate { burst: 4096, every_ms: 50 };
+/// The number of chats from which full buckets are forgotten.
+const MANY_CHATS: usize = 4096;
 
-/// Buckets by chat, each as the time when it is full again.
+/// Buckets by chat. Messages of ours alone are resent, so chats that we never wrote to have none.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
-    full_at: HashMap<Jid, Monotonic>,
-}
+pub(super) struct Budget(HashMap<Jid, Bucket>);
 
 impl Budget {
     /// Takes one resend from the chat's bucket; false when it is empty.
     pub(super) fn take(&mut self, chat: &Jid, now: Monotonic) -> bool {
-        let (burst, every_ms) = if chat.is_shared() { GROUP } else { PERSON };
-        if self.full_at.len() >= MAX_CHATS {
-            self.full_at.retain(|_, full_at| *full_at > now);
+        if self.0.len() >= MANY_CHATS {
+            self.0.retain(|_, bucket| !bucket.is_full(now));
         }
-        let full_at = self.full_at.entry(chat.clone()).or_default();
-        let next = Monotonic((*full_at).max(now).0 + every_ms);
-        let fits = next.0 - now.0 <= burst * every_ms;
-        if fits {
-            *full_at = next;
-        }
-        fits
+        let rate = if chat.is_shared() { GROUP } else { PERSON };
+        self.0.entry(chat.clone()).or_default().take(rate, now)
     }
 }
 

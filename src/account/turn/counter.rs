@@ -5,6 +5,8 @@
 pub enum Counter {
     /// A message could not be decrypted.
     Undecryptable,
+    /// An undecryptable message was ignored: its sender's messages fail too often.
+    Ignored,
     /// A retry receipt was sent.
     RetrySent,
     /// A message was resent to a device that could not decrypt it.
@@ -30,8 +32,9 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Undecryptable,
+        Self::Ignored,
         Self::RetrySent,
         Self::Resent,
         Self::RetryRefused,
@@ -48,6 +51,7 @@ impl Counter {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecryptable => "undecryptable",
+            Self::Ignored => "undecryptable_ignored",
             Self::RetrySent => "retry_asked",
             Self::Resent => "retry_answered",
             Self::RetryRefused => "retry_unanswered",

@@ -12,14 +12,22 @@ use crate::wire::{Jid, Node};
 
 type Read = Result<Decoded, Unreadable>;
 
-/// Decrypts a message. The ciphertext for this device comes first: it may bring the sender key of the common one.
-pub(super) async fn decrypt(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope) -> Result<Read, AccountError> {
+/// Decrypts a message. The ciphertext for this device comes first: it may bring the sender key of the common one. A sender that may not
+/// fail is tried sparingly.
+pub(super) async fn decrypt(
+    turn: &mut Turn<'_>,
+    node: &Node,
+    envelope: &Envelope,
+    may_fail: bool,
+) -> Result<Read, AccountError> {
+    let limit = jump_limit(turn, envelope);
+    let limit = if may_fail { limit } else { limit.sparing() };
     let mut read = Err(Unreadable::NoCiphertext);
     if node.all("enc").any(|enc| parse(enc).is_some()) {
-        read = decrypt_pairwise(turn, node, envelope).await?;
+        read = decrypt_pairwise(turn, node, envelope, limit).await?;
         let may_be_migrated = read.as_ref().is_err_and(Unreadable::may_be_migrated);
         if may_be_migrated && mapping::migrate_session(turn, &envelope.from).await? {
-            read = decrypt_pairwise(turn, node, envelope).await?;
+            read = decrypt_pairwise(turn, node, envelope, limit).await?;
         }
         match &read {
             Ok(decoded) => {
@@ -33,7 +41,7 @@ pub(super) async fn decrypt(turn: &mut Turn<'_>, node: &Node, envelope: &Envelop
         }
     }
     match node.all("enc").find(|enc| enc.is("type", "skmsg")) {
-        Some(shared) if envelope.is_shared() => decrypt_shared(turn, envelope, shared).await,
+        Some(shared) if envelope.is_shared() => decrypt_shared(turn, envelope, shared, limit).await,
         _ => Ok(read),
     }
 }
@@ -43,26 +51,35 @@ fn jump_limit(turn: &Turn<'_>, envelope: &Envelope) -> JumpLimit {
     if envelope.own { settings.jump_limit_own } else { settings.jump_limit }
 }
 
-async fn decrypt_shared(turn: &mut Turn<'_>, envelope: &Envelope, shared: &Node) -> Result<Read, AccountError> {
+async fn decrypt_shared(
+    turn: &mut Turn<'_>,
+    envelope: &Envelope,
+    shared: &Node,
+    limit: JumpLimit,
+) -> Result<Read, AccountError> {
     let message = match SenderKeyMessage::parse(shared.content_bytes()) {
         Ok(message) => message,
         Err(error) => return Ok(Err(Unreadable::Signal(error))),
     };
     let author = addresses::canonical(turn, &envelope.from).await?;
-    let (name, limit) = (author.sender_key_name(&envelope.chat), jump_limit(turn, envelope));
+    let name = author.sender_key_name(&envelope.chat);
     match turn.sender_keys(move |keys| keys.decrypt(&name, &message, limit)).await? {
         Ok(plaintext) => Ok(decode(&plaintext).map_err(Unreadable::Wire)),
         Err(error) => Ok(Err(Unreadable::Signal(error))),
     }
 }
 
-/// Processes a member's sender key distribution. A malformed one is logged; messages under its key get retry receipts.
+/// Processes a member's sender key distribution. A malformed one is logged; messages under its key get retry receipts. A key for another
+/// chat than the message's is not kept: nobody but the service says which groups we are in.
 async fn process_sender_key(
     turn: &mut Turn<'_>,
     envelope: &Envelope,
     key: CarriedSenderKey,
 ) -> Result<(), AccountError> {
-    let Ok(group) = Jid::parse(&key.group) else { return Ok(()) };
+    let Some(group) = Jid::parse(&key.group).ok().filter(|group| *group == envelope.chat && group.is_shared()) else {
+        tracing::warn!(account = %turn.ctx.id, from = %envelope.from.redacted(), "sender key for another chat skipped");
+        return Ok(());
+    };
     let author = addresses::canonical(turn, &envelope.from).await?;
     let name = author.sender_key_name(&group);
     let processed = turn.sender_keys(move |keys| keys.process_distribution(&name, &key.distribution)).await?;
@@ -72,7 +89,12 @@ async fn process_sender_key(
     Ok(())
 }
 
-async fn decrypt_pairwise(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope) -> Result<Read, AccountError> {
+async fn decrypt_pairwise(
+    turn: &mut Turn<'_>,
+    node: &Node,
+    envelope: &Envelope,
+    limit: JumpLimit,
+) -> Result<Read, AccountError> {
     let ciphertext = match node.all("enc").find_map(parse) {
         Some(Ok(ciphertext)) => ciphertext,
         Some(Err(error)) => return Ok(Err(Unreadable::Signal(error))),
@@ -106,7 +128,7 @@ async fn decrypt_pairwise(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope)
             Err(error) => return Ok(Err(Unreadable::Signal(error))),
         },
     };
-    let context = DecryptContext { prekeys, limit: jump_limit(turn, envelope), now: turn.now };
+    let context = DecryptContext { prekeys, limit, now: turn.now };
     let (decrypted, report) = turn
         .sessions(move |sessions| {
             let decrypted = sessions.decrypt(&address, &ciphertext, &context)?;
@@ -114,7 +136,8 @@ async fn decrypt_pairwise(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope)
                 sessions.trust(&phone, identity)?;
             }
             let failed = decrypted.as_ref().is_err_and(|error| !matches!(error, SignalError::Duplicate { .. }));
-            let report = if failed { Some(sessions.explain(&address, &ciphertext)?) } else { None };
+            let report =
+                if failed && limit.stray.is_some() { Some(sessions.explain(&address, &ciphertext)?) } else { None };
             Ok((decrypted, report))
         })
         .await?;

@@ -5,6 +5,7 @@
 pub(super) mod authors;
 mod decrypt;
 pub(super) mod envelope;
+mod failures;
 mod report;
 mod retry_receipt;
 mod unreadable;
@@ -13,47 +14,80 @@ pub(super) use report::{RECEIVED, SENT, UNDECRYPTABLE};
 
 use super::receipts::PendingReceipts;
 use crate::account::content::{self, Incoming};
-use crate::account::directory::{addresses, mapping};
+use crate::account::directory::{addresses, mapping, trust};
 use crate::account::error::AccountError;
 use crate::account::turn::Turn;
+use crate::account::turn::counter::Counter;
 use crate::account::turn::inbox::Inbox;
 use crate::account::turn::notice::Notice;
 use crate::wire::Node;
 use crate::wire::message::Decoded;
 use envelope::{Envelope, address_pairs};
+use failures::{Failures, Sender};
 use unreadable::Unreadable;
 
 /// The most retry receipts for one message.
 const MAX_RETRIES: u8 = 5;
 
-pub(super) async fn receive(
-    turn: &mut Turn<'_>,
-    receipts: &mut PendingReceipts,
-    node: &Node,
-) -> Result<(), AccountError> {
+/// What receiving keeps between stanzas.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    pub(super) receipts: PendingReceipts,
+    failures: Failures,
+}
+
+pub(super) async fn receive(turn: &mut Turn<'_>, inbound: &mut Inbound, node: &Node) -> Result<(), AccountError> {
     let envelope = Envelope::read(turn.own(), node)?;
     mapping::learn(turn, address_pairs(node)).await?;
     let inbox = envelope.inbox_key();
     let retries = match turn.inbox(&inbox)? {
         Some(Inbox::Read) => {
-            receipts.confirm(turn, node, &envelope, None);
+            inbound.receipts.confirm(turn, node, &envelope, None);
             return Ok(());
         }
         Some(Inbox::Unreadable { retries }) => retries,
         None => 0,
     };
-    let mark = match decrypt::decrypt(turn, node, &envelope).await? {
+    let failures = &mut inbound.failures;
+    let may_fail = failures.is_clear(turn.steady) || failures.has(&sender(turn, &envelope).await?, turn.steady);
+    let mark = match decrypt::decrypt(turn, node, &envelope, may_fail).await? {
         Ok(decoded) => {
-            deliver(turn, receipts, node, &envelope, decoded).await?;
+            if !failures.is_clear(turn.steady) {
+                failures.give(&sender(turn, &envelope).await?.user, turn.steady);
+            }
+            deliver(turn, &mut inbound.receipts, node, &envelope, decoded).await?;
             Inbox::Read
         }
-        Err(why) => unreadable(turn, node, &envelope, why, retries).await?,
+        Err(why) => {
+            let sender = sender(turn, &envelope).await?;
+            if !failures.take(&sender, turn.steady) {
+                ignore(turn, node, &envelope);
+                return Ok(());
+            }
+            if !failures.has(&sender, turn.steady) {
+                let from = envelope.from.redacted();
+                tracing::warn!(account = %turn.ctx.id, from, "sender's messages fail too often: further ones are ignored");
+            }
+            unreadable(turn, failures, node, &envelope, why, retries).await?
+        }
     };
     turn.put_inbox(&inbox, mark);
     if envelope.is_shared() {
         authors::put(turn, &envelope.chat, &envelope.id, &envelope.from);
     }
     Ok(())
+}
+
+async fn sender(turn: &mut Turn<'_>, envelope: &Envelope) -> Result<Sender, AccountError> {
+    let user = addresses::canonical(turn, &envelope.from.bare()).await?;
+    Ok(Sender { user, is_known: trust::knows(turn, &envelope.from).await? })
+}
+
+/// Acknowledges a message of a sender whose budget of failures is spent: no retry receipt, no event, no record.
+fn ignore(turn: &mut Turn<'_>, node: &Node, envelope: &Envelope) {
+    turn.count(Counter::Ignored);
+    tracing::debug!(account = %turn.ctx.id, from = %envelope.from.redacted(), "undecryptable message ignored");
+    turn.acknowledge(node);
 }
 
 /// Delivers the message even if the sender's device is not in our list; the list is refreshed.
@@ -82,6 +116,7 @@ async fn deliver(
 /// Sends a retry receipt, and reports the message once.
 async fn unreadable(
     turn: &mut Turn<'_>,
+    failures: &mut Failures,
     node: &Node,
     envelope: &Envelope,
     mut why: Unreadable,
@@ -96,7 +131,10 @@ async fn unreadable(
         report::undecryptable(turn, envelope, &why).await?;
     }
     if retries < MAX_RETRIES {
-        retry_receipt::send(turn, node, envelope, &why, retries + 1).await?;
+        // A lost session cannot be repaired without keys.
+        let wants_keys = retries > 0 || why.needs_keys();
+        let with_keys = wants_keys && failures.take_fresh_key(turn.steady);
+        retry_receipt::send(turn, node, envelope, &why, retries + 1, with_keys).await?;
     }
     turn.acknowledge(node);
     Ok(Inbox::Unreadable { retries: retries.saturating_add(1) })

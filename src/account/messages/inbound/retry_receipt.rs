@@ -10,13 +10,14 @@ use crate::signal::keys::KEY_TYPE;
 use crate::wire::prekeys::{key_node, skey_node};
 use crate::wire::{Jid, Node};
 
-/// Sends a retry receipt; from the second one on with keys for a new session.
+/// Sends a retry receipt, where asked with keys for a new session.
 pub(super) async fn send(
     turn: &mut Turn<'_>,
     node: &Node,
     envelope: &Envelope,
     why: &Unreadable,
     count: u8,
+    with_keys: bool,
 ) -> Result<(), AccountError> {
     let retry = Node::new("retry")
         .attr("v", "1")
@@ -25,8 +26,7 @@ pub(super) async fn send(
         .attr("t", node.text("t").unwrap_or_default().into_owned())
         .attr("error", why.retry_code());
     turn.count(Counter::RetrySent);
-    // A lost session cannot be repaired without keys.
-    let keys = if count > 1 || why.needs_keys() { Some(fresh_keys(turn).await?) } else { None };
+    let keys = if with_keys { Some(fresh_keys(turn).await?) } else { None };
     let registration_id = turn.ctx.device.local.registration_id;
     let receipt = Node::new("receipt")
         .attr("id", envelope.id.as_str().to_owned())
