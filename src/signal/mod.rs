@@ -22,6 +22,7 @@ mod root_key;
 mod sender_key;
 mod sender_key_record;
 mod session;
+mod state_record;
 mod window;
 #[cfg(test)]
 mod wycheproof_tests;

@@ -58,6 +58,7 @@ async fn log_of_every_level_holds_no_secret() {
     hooks.arm();
     let message = json!({ "to": ALICE, "text": "planted-text-in" });
     it.client.control("POST", &format!("/phones/{BOB}/messages"), Some(message)).await;
+    it.client.all_read_once(BOB, &["planted-text-out".to_owned()]).await;
     until("all of it is logged", async || {
         let log = captured.text();
         let has = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
