@@ -1,7 +1,7 @@
 //! Layers: the modules and outside crates that a folder may name, and names that no file may use.
 
 use super::paths::{Named, Place};
-use super::rules::{LAYERS, LIBRARIES, Layer, WIRE_FROM_SIGNAL};
+use super::rules::{LAYERS, LIBRARIES, Layer, PROGRAM, WIRE_FROM_SIGNAL};
 use super::tree::{Source, Target, Tree};
 use std::collections::BTreeSet;
 
@@ -13,16 +13,24 @@ pub fn check(tree: &Tree) -> Vec<String> {
             found.extend(banned(source, named).map(|what| format!("{}: {what}", source.name)));
         }
         let Some(layer) = LAYERS.iter().find(|layer| source.name.starts_with(&format!("{}/", layer.folder))) else {
+            found.extend(stray(source).map(|folder| format!("{}: {folder} is no layer", source.name)));
             continue;
         };
         let names = source.paths.named.iter().filter_map(|named| Some((named, tree.target(named)?)));
         let beyond = names.filter_map(|(named, target)| beyond(layer, named, &target, &crates));
         found.extend(beyond.map(|what| format!("{}: {} names {what}", source.name, layer.folder)));
         if source.paths.has_async && !layer.may_be_async {
-            found.push(format!("{}: {} has an async function", source.name, layer.folder));
+            found.push(format!("{}: {} is async", source.name, layer.folder));
         }
     }
     found
+}
+
+/// The folder of a file that is in no layer.
+fn stray(source: &Source) -> Option<&str> {
+    let (folder, file) = source.name.split_once('/')?;
+    let holds_layers = file == "mod.rs" && LAYERS.iter().any(|layer| layer.folder.starts_with(&format!("{folder}/")));
+    (!holds_layers && !lists(PROGRAM, folder)).then_some(folder)
 }
 
 /// What `target` names beyond its layer.

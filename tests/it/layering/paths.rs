@@ -247,4 +247,14 @@ impl<'ast> Visit<'ast> for Paths {
         self.has_async |= signature.asyncness.is_some();
         visit::visit_signature(self, signature);
     }
+
+    fn visit_expr_async(&mut self, block: &'ast syn::ExprAsync) {
+        self.has_async = true;
+        visit::visit_expr_async(self, block);
+    }
+
+    fn visit_expr_closure(&mut self, closure: &'ast syn::ExprClosure) {
+        self.has_async |= closure.asyncness.is_some();
+        visit::visit_expr_closure(self, closure);
+    }
 }

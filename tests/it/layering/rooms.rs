@@ -127,14 +127,17 @@ fn stored_jids(tree: &Tree) -> Vec<String> {
             if !path.ends_with(&["Jid".to_owned(), "parse".to_owned()]) {
                 continue;
             }
-            match WIRE_TEXT.iter().find(|(function, _)| *function == named.function) {
-                Some((function, _)) => drop(used.insert(*function)),
+            let may = |(file, function, _): &&(&str, &str, &str)| {
+                source.name == format!("account/{file}") && *function == named.function
+            };
+            match WIRE_TEXT.iter().find(may) {
+                Some((_, function, _)) => drop(used.insert(*function)),
                 None => found.push(format!("{}: Jid::parse in {}", source.name, named.function)),
             }
         }
     }
-    let unused = WIRE_TEXT.iter().filter(|(function, _)| !used.contains(function));
-    found.extend(unused.map(|(function, _)| format!("rules.rs: WIRE_TEXT: {function} reads no JID")));
+    let unused = WIRE_TEXT.iter().filter(|(_, function, _)| !used.contains(function));
+    found.extend(unused.map(|(_, function, _)| format!("rules.rs: WIRE_TEXT: {function} reads no JID")));
     found
 }
 

@@ -8,6 +8,9 @@ pub struct Layer {
     pub may_be_async: bool,
 }
 
+/// Folders of the program itself, which puts the layers together.
+pub const PROGRAM: &str = "app cli operate";
+
 pub const LAYERS: &[Layer] = &[
     Layer {
         folder: "base",
@@ -140,12 +143,12 @@ pub const ROOMS: &[Room] = &[
 pub const CARRIERS: &str = "Children Ask Machine";
 pub const NAME_CARRIERS: &str = "children turn router local";
 
-/// Functions that read JIDs from text of the wire. Stored text is read by `codec`.
-pub const WIRE_TEXT: &[(&str, &str)] = &[
-    ("process_sender_key", "the group of a sender key that a message carries"),
-    ("message", "the destination of a message from another device of ours"),
-    ("take_history", "people and chats of a history sync"),
-    ("history_pairs", "people of a history sync"),
+/// Functions that read JIDs from text of the wire, with their files. Stored text is read by `codec`.
+pub const WIRE_TEXT: &[(&str, &str, &str)] = &[
+    ("messages/inbound/decrypt.rs", "process_sender_key", "the group of a sender key that a message carries"),
+    ("messages/inbound/report.rs", "message", "the destination of a message from another device of ours"),
+    ("privacy/mod.rs", "take_history", "people and chats of a history sync"),
+    ("directory/mod.rs", "history_pairs", "people of a history sync"),
 ];
 
 /// Where the records of each owner of `storage/kinds.rs` are named: the owner of the longest prefix has the file.
