@@ -6,7 +6,7 @@ use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, NoHooks};
 use crate::base::time::{Clock, SystemClock};
 use crate::config::{Config, ConfigError, NetworkKind};
-use crate::http::{self, Keyring, State};
+use crate::http::{self, Claims, Keyring, Limits, State};
 use crate::key_file::{self, KeyFileError};
 use crate::operate::{self, OperateError};
 use crate::sandbox::serve::TlsError;
@@ -172,7 +172,13 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     })?;
     service.prepare().await?;
     let (keys, new_admin_key) = Keyring::open(&service, parts.admin_key).await?;
-    let server = http::serve(listener, State { service: service.clone(), keys }, &config.http.cors_origins)
+    let limits = Limits {
+        body: Duration::from_secs(config.http.body_seconds),
+        connections: config.http.connections_per_address,
+    };
+    let public_url = config.http.public_url.clone();
+    let state = State { service: service.clone(), keys, limits, public_url, claims: Claims::default() };
+    let server = http::serve(listener, state, &config.http.cors_origins)
         .map_err(|why| AppError::Listen { address: config.listen.clone(), why })?;
     let handle = server.handle();
     actix_web::rt::spawn(server);

@@ -67,7 +67,10 @@ pub struct Config {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpConfig {
+    pub public_url: Option<String>,
     pub cors_origins: Vec<String>,
+    pub body_seconds: u64,
+    pub connections_per_address: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +127,12 @@ impl Default for Config {
             log: "info".into(),
             log_format: LogFormat::Pretty,
             drain_seconds: 20,
-            http: HttpConfig { cors_origins: Vec::new() },
+            http: HttpConfig {
+                public_url: None,
+                cors_origins: Vec::new(),
+                body_seconds: 30,
+                connections_per_address: 512,
+            },
             storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,
@@ -199,6 +207,12 @@ impl Config {
                 let rule = "expected origins such as https://bots.example, or \"*\"";
                 return Err(invalid(format!("http.cors_origins: {rule}, not {origin:?}")));
             }
+        }
+        if config.http.public_url.as_ref().is_some_and(|url| !is_origin(url)) {
+            return Err(invalid("http.public_url must be an origin such as https://wharf.example".into()));
+        }
+        if config.http.body_seconds == 0 || config.http.connections_per_address == 0 {
+            return Err(invalid("http.body_seconds and connections_per_address must be 1 or more".into()));
         }
         if config.accounts.cached_groups == 0 || config.accounts.cached_groups_seconds == 0 {
             return Err(invalid("accounts.cached_groups and cached_groups_seconds must be 1 or more".into()));

@@ -3,7 +3,6 @@
 use super::problem::Problem;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder, ResponseError};
 use serde::Serialize;
 
@@ -11,7 +10,6 @@ use serde::Serialize;
 pub(super) struct Answer<T> {
     status: StatusCode,
     body: Body<T>,
-    is_secret: bool,
 }
 
 enum Body<T> {
@@ -22,7 +20,7 @@ enum Body<T> {
 
 impl<T> Answer<T> {
     const fn new(status: StatusCode, body: T) -> Self {
-        Self { status, body: Body::Value(body), is_secret: false }
+        Self { status, body: Body::Value(body) }
     }
 
     pub(super) const fn ok(body: T) -> Self {
@@ -40,12 +38,19 @@ impl<T> Answer<T> {
 
     /// The answer that was given to the first request with this `Idempotency-Key`.
     pub(super) const fn repeated(status: StatusCode, json: String) -> Self {
-        Self { status, body: Body::Stored(json), is_secret: false }
+        Self { status, body: Body::Stored(json) }
     }
 
-    /// Forbids caches to keep the answer: it holds a code.
-    pub(super) fn secret(self) -> Self {
-        Self { is_secret: true, ..self }
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body, unless it is a stored one.
+    pub(super) const fn value(&self) -> Option<&T> {
+        match &self.body {
+            Body::Value(value) => Some(value),
+            Body::Stored(_) => None,
+        }
     }
 }
 
@@ -54,9 +59,6 @@ impl<T: Serialize> Responder for Answer<T> {
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(self.status);
-        if self.is_secret {
-            response.insert_header((CACHE_CONTROL, "no-store"));
-        }
         let json = match self.body {
             Body::Value(value) => serde_json::to_string(&value),
             Body::Stored(json) => Ok(json),

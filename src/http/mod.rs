@@ -11,6 +11,7 @@ mod auth;
 mod contacts;
 mod events;
 mod extract;
+mod guard;
 mod linking;
 mod messages;
 mod openapi;
@@ -21,6 +22,7 @@ mod state;
 mod webhooks;
 
 pub use auth::keyring::Keyring;
+pub use extract::claims::Claims;
 pub use problem::Problem;
 pub use router::serve;
-pub use state::State;
+pub use state::{Limits, State};

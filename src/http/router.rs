@@ -1,6 +1,8 @@
 //! The routes, and the server that serves them.
 
 use crate::http::extract::body::MAX_BODY;
+use crate::http::guard::connections::Connections;
+use crate::http::guard::{authenticate, pass};
 use crate::http::openapi::{self, Routes};
 use crate::http::problem::Problem;
 use crate::http::state::State;
@@ -9,13 +11,14 @@ use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::middleware::Condition;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use std::net::TcpListener;
 use utoipa_actix_web::AppExt;
 
 /// Serves the interface on a bound listener until the server is stopped.
 pub fn serve(listener: TcpListener, state: State, cors_origins: &[String]) -> std::io::Result<Server> {
+    let connections = Connections::new(state.limits.connections);
     let state = web::Data::new(state);
     let cors_origins = cors_origins.to_vec();
     let server = HttpServer::new(move || {
@@ -28,8 +31,10 @@ pub fn serve(listener: TcpListener, state: State, cors_origins: &[String]) -> st
             .configure(events::routes)
             .configure(webhooks::routes)
             .configure(admin::routes)
+            .wrap(from_fn(authenticate))
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)));
         let (app, document) = App::new()
+            .wrap(from_fn(pass))
             .into_utoipa_app()
             .openapi(openapi::base())
             .configure(admin::root_routes)
@@ -42,6 +47,7 @@ pub fn serve(listener: TcpListener, state: State, cors_origins: &[String]) -> st
             .app_data(web::PayloadConfig::new(MAX_BODY))
             .default_service(web::to(no_route))
     });
+    let server = server.on_connect(move |io, data| connections.on_connect(io, data));
     Ok(server.workers(2).shutdown_timeout(5).disable_signals().listen(listener)?.run())
 }
 

@@ -4,6 +4,7 @@
 //! the service can. Peers encrypt for real.
 
 mod addresses;
+mod clients;
 mod companions;
 mod failures;
 mod group_records;

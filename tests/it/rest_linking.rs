@@ -47,8 +47,7 @@ async fn pairing_code_links_an_account() {
 }
 
 /// Alice's phone requires a passkey, and has scanned the account's code.
-async fn asked_for_passkey() -> Served {
-    let it = Served::start().await;
+async fn asked_for_passkey(it: Served) -> Served {
     account(&it, "alice").await;
     it.client.control("PUT", &format!("/phones/{ALICE}/passkey"), Some(json!({ "required": true }))).await;
     assert_eq!(call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await.0, 409);
@@ -62,7 +61,7 @@ async fn asked_for_passkey() -> Served {
 
 #[actix_web::test]
 async fn passkey_assertion_links_an_account() {
-    let it = asked_for_passkey().await;
+    let it = asked_for_passkey(Served::start().await).await;
     let (status, asked) = call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await;
     assert_eq!((status, &asked["options"]["rpId"]), (200, &json!("whatsapp.com")));
     let (status, refused) = call(&it, "POST", "/v1/accounts/alice/passkey", json!({ "type": "public-key" })).await;
@@ -78,7 +77,7 @@ async fn passkey_assertion_links_an_account() {
 
 #[actix_web::test]
 async fn one_time_link_serves_a_page_and_accepts_the_assertion_without_a_key() {
-    let it = asked_for_passkey().await;
+    let it = asked_for_passkey(Served::start().await).await;
     let (_, asked) = call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await;
     let url = asked["url"].as_str().unwrap().to_owned();
     let page = it.client.http.get(&url).send().await.unwrap();
@@ -98,6 +97,26 @@ async fn one_time_link_serves_a_page_and_accepts_the_assertion_without_a_key() {
     it.client.online("alice").await;
     let over = it.client.http.get(format!("{url}/state")).send().await.unwrap();
     assert_eq!(over.status(), 404, "the link is used up");
+}
+
+#[actix_web::test]
+async fn one_time_link_leads_to_this_server_whatever_the_request_says_of_its_host() {
+    let it = asked_for_passkey(Served::start().await).await;
+    for (name, value) in
+        [("x-forwarded-host", "evil.example"), ("forwarded", "host=evil.example"), ("host", "evil.example")]
+    {
+        let request = it.client.request("GET", "/v1/accounts/alice/passkey").header(name, value);
+        let url = it.client.try_send(request).await.unwrap().json()["url"].as_str().unwrap().to_owned();
+        assert!(url.starts_with(&format!("{}/link/passkey/", it.client.wharf)), "{name}: {url}");
+    }
+}
+
+#[actix_web::test]
+async fn one_time_link_leads_to_the_public_address_of_the_settings() {
+    let public = |config: &mut wharf::config::Config| config.http.public_url = Some("https://wharf.example".into());
+    let it = asked_for_passkey(Served::configured(Parts::default(), public).await).await;
+    let (_, asked) = call(&it, "GET", "/v1/accounts/alice/passkey", json!(null)).await;
+    assert!(asked["url"].as_str().unwrap().starts_with("https://wharf.example/link/passkey/"), "{asked}");
 }
 
 #[actix_web::test]

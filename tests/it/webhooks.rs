@@ -17,6 +17,7 @@ const BOB: &str = "15550002222";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
+    path: String,
     id: String,
     timestamp: String,
     signature: String,
@@ -41,17 +42,19 @@ impl Hook {
         let state = web::Data::new(hook.clone());
         let server = HttpServer::new(move || {
             App::new().app_data(state.clone()).route(
-                "/hook",
+                "/{path}",
                 web::post().to(|hook: web::Data<Self>, request: HttpRequest, body: String| async move {
                     let header = |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
                     hook.hits.lock().unwrap().push(Hit {
+                        path: request.path().to_owned(),
                         id: header("webhook-id"),
                         timestamp: header("webhook-timestamp"),
                         signature: header("webhook-signature"),
                         body,
                     });
                     let status = hook.answers.lock().unwrap().pop().unwrap_or(200);
-                    HttpResponse::build(status.try_into().unwrap()).finish()
+                    let mut answer = HttpResponse::build(status.try_into().unwrap());
+                    answer.insert_header(("location", "/elsewhere")).finish()
                 }),
             )
         });
@@ -146,4 +149,13 @@ async fn endpoint_that_answers_410_is_disabled() {
     })
     .await;
     assert_eq!(hook.hits(1).await.len(), 1);
+}
+
+#[actix_web::test]
+async fn redirect_is_a_failed_attempt_and_is_not_followed() {
+    let it = served().await;
+    let hook = Hook::start(&[307, 308]);
+    subscribe(&it, &hook).await;
+    bob_writes(&it, "stay").await;
+    assert!(hook.hits(3).await.iter().all(|hit| hit.path == "/hook"));
 }

@@ -1,6 +1,6 @@
 //! Server records of the HTTP layer: API keys, and idempotent answers.
 
-use crate::actors::committer::idempotency::{is_kept, read_answer};
+use crate::actors::committer::idempotency::{IdempotentAnswer, is_kept, put_answer, read_answer};
 use crate::actors::error::ActorError as Error;
 use crate::actors::service::state::Service;
 use crate::base::ids::AccountKey;
@@ -25,5 +25,12 @@ impl Service {
         let Some(stored) = stored else { return Ok(None) };
         let (at, answer) = read_answer(key, &stored)?;
         Ok(is_kept(at, self.clock.now()).then_some(answer))
+    }
+
+    /// Stores the answer to a request.
+    pub async fn put_idempotent(&self, answer: IdempotentAnswer) -> Result<(), Error> {
+        let mut writes = ChangeSet::<owner::Server>::default();
+        put_answer(&mut writes, Some(answer));
+        Ok(self.store.commit_server(writes).await?)
     }
 }

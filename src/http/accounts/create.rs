@@ -38,12 +38,13 @@ pub(super) async fn create(
     once: Once,
     Json(new): Json<NewAccount>,
 ) -> Result<Answer<AccountBody>, Problem> {
-    if let Some(answer) = once.repeated(&state.service)? {
-        return Ok(answer);
-    }
-    check_description(new.label.as_deref(), Some(&new.metadata))?;
-    let now = state.service.now();
-    let remember = move |info: &AccountInfo| once.created(&AccountBody::from(info.clone()), now);
-    let info = state.service.create_account(new.id, new.label, new.metadata, remember).await?;
-    Ok(Answer::created(info.into()))
+    let (service, key) = (state.service.clone(), once.key());
+    let work = async move {
+        check_description(new.label.as_deref(), Some(&new.metadata))?;
+        let now = service.now();
+        let remember = move |info: &AccountInfo| key.created(&AccountBody::from(info.clone()), now);
+        let info = service.create_account(new.id, new.label, new.metadata, remember).await?;
+        Ok(Answer::created(info.into()))
+    };
+    once.create(&state, work).await
 }

@@ -1,11 +1,14 @@
-//! The body of a request: bytes of bounded length, read once and shared by the extractors that need them.
+//! The body of a request: bytes of bounded length that arrive within a bounded time, read once and shared by the extractors that need them.
 
 use crate::http::problem::Problem;
+use crate::http::state::State;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+use actix_web::rt::time::timeout;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
+use std::time::Duration;
 
 /// The largest body, in bytes.
 pub(in crate::http) const MAX_BODY: usize = 1024 * 1024;
@@ -20,8 +23,10 @@ pub(super) fn read(request: &HttpRequest, payload: &mut Payload) -> Reading {
         return reading.clone();
     }
     let bytes = web::Bytes::from_request(request, payload);
+    let limit = request.app_data::<web::Data<State>>().map_or(Duration::ZERO, |state| state.limits.body);
     let reading = async move {
-        bytes.await.map_err(|error| match error.as_error::<PayloadError>() {
+        let slow = |_| Problem::new(408, "body_too_slow", format!("the body must arrive within {} s", limit.as_secs()));
+        timeout(limit, bytes).await.map_err(slow)?.map_err(|error| match error.as_error::<PayloadError>() {
             Some(PayloadError::Overflow) => {
                 Problem::new(413, "body_too_large", format!("the body must be {MAX_BODY} bytes or smaller"))
             }

@@ -2,6 +2,7 @@
 
 pub(in crate::http) mod account;
 pub(in crate::http) mod body;
+pub(in crate::http) mod claims;
 pub(in crate::http) mod json;
 pub(in crate::http) mod once;
 pub(in crate::http) mod page;

@@ -6,6 +6,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
 use crate::http::extract::json::Json;
+use crate::http::extract::once::{Once, OnceHeader};
 use crate::http::problem::{Problem, Problems};
 use crate::http::state::State;
 use actix_web::{post, web};
@@ -21,16 +22,21 @@ struct PairingPhone {
 }
 
 /// Begins to link by an eight-character code that is typed into the phone.
-#[utoipa::path(tag = "linking", security(("key" = [])), params(AccountPath), request_body = PairingPhone,
+#[utoipa::path(tag = "linking", security(("key" = [])), params(AccountPath, OnceHeader), request_body = PairingPhone,
     responses((status = 200, body = CodeBody), Problems))]
 #[post("/accounts/{account}/pairing-code")]
 pub(super) async fn pairing_code(
     _: Caller,
     state: web::Data<State>,
     Account(account): Account,
+    once: Once,
     Json(PairingPhone { phone }): Json<PairingPhone>,
 ) -> Result<Answer<CodeBody>, Problem> {
-    let phone: Contact = phone.parse().map_err(|error| Problem::field("phone", error))?;
-    let code = state.service.pairing_code(account.id(), phone).await?;
-    Ok(Answer::ok(code.into()).secret())
+    let service = state.service.clone();
+    let work = async move {
+        let phone: Contact = phone.parse().map_err(|error| Problem::field("phone", error))?;
+        let code = service.pairing_code(account.id(), phone).await?;
+        Ok(Answer::ok(code.into()))
+    };
+    once.run(&state, work).await
 }

@@ -3,8 +3,10 @@
 use crate::http::answer::Answer;
 use crate::http::auth::caller::Caller;
 use crate::http::extract::account::{Account, AccountPath};
+use crate::http::guard::connections::Connection;
 use crate::http::problem::{Problem, Problems};
-use actix_web::{HttpRequest, get};
+use crate::http::state::State;
+use actix_web::{HttpRequest, get, web};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -33,20 +35,26 @@ struct PasskeyBody {
 pub(super) async fn passkey(
     _: Caller,
     request: HttpRequest,
+    state: web::Data<State>,
     Account(account): Account,
 ) -> Result<Answer<PasskeyBody>, Problem> {
     let passkey = account.info().await?.view.passkey.ok_or_else(no_passkey)?;
     let expires_at = passkey.expires_at.rfc3339();
     let body = match (passkey.options, passkey.code) {
         (Some(options), _) => {
-            let connection = request.connection_info();
-            let url = format!("{}://{}/link/passkey/{}", connection.scheme(), connection.host(), passkey.token);
+            let url = format!("{}/link/passkey/{}", public_url(&request, &state), passkey.token);
             PasskeyBody { code: None, expires_at, options: Some(options), url: Some(url) }
         }
         (None, Some(code)) => PasskeyBody { code: Some(code), expires_at, options: None, url: None },
         (None, None) => return Err(no_passkey()),
     };
-    Ok(Answer::ok(body).secret())
+    Ok(Answer::ok(body))
+}
+
+/// The server's address for a browser: the setting, or that of the socket. What the request says of it is no proof: the link is a secret.
+fn public_url(request: &HttpRequest, state: &State) -> String {
+    let of_socket = || request.conn_data::<Connection>().map_or(request.app_config().local_addr(), |it| it.local);
+    state.public_url.clone().unwrap_or_else(|| format!("http://{}", of_socket()))
 }
 
 fn no_passkey() -> Problem {

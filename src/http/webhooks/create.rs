@@ -72,11 +72,12 @@ pub(super) async fn create(
     once: Once,
     Json(new): Json<NewWebhook>,
 ) -> Result<Answer<WebhookBody>, Problem> {
-    if let Some(answer) = once.repeated(&state.service)? {
-        return Ok(answer);
-    }
-    let endpoint = new.check()?;
-    let remember = |endpoint: &Endpoint| once.created(&WebhookBody::created(endpoint), state.service.now());
-    let endpoint = state.service.create_webhook(endpoint, remember).await?;
-    Ok(Answer::created(WebhookBody::created(&endpoint)))
+    let (service, key) = (state.service.clone(), once.key());
+    let work = async move {
+        let endpoint = new.check()?;
+        let remember = |endpoint: &Endpoint| key.created(&WebhookBody::created(endpoint), service.now());
+        let endpoint = service.create_webhook(endpoint, remember).await?;
+        Ok(Answer::created(WebhookBody::created(&endpoint)))
+    };
+    once.create(&state, work).await
 }

@@ -1,7 +1,7 @@
 //! `POST /link/passkey/{token}/assertion`.
 
 use super::tab::allow_tab;
-use super::token::{Accepted, TokenPath, attempt};
+use super::token::{Accepted, Attempt, TokenPath};
 use crate::account::commands::Linking;
 use crate::http::extract::body::Body;
 use crate::http::linking::assertion::parse_assertion;
@@ -14,10 +14,9 @@ use actix_web::{HttpResponse, post, web};
 #[post("/link/passkey/{token}/assertion")]
 pub(super) async fn prove(
     state: web::Data<State>,
-    path: web::Path<TokenPath>,
+    Attempt(link): Attempt,
     Body(bytes): Body,
 ) -> Result<HttpResponse, Problem> {
-    let link = attempt(&state, &path).await?;
     let (account, assertion) = (state.service.account(&link.account), Box::new(parse_assertion(&bytes)?));
     account.call(|reply| Linking::Passkey { assertion, reply }.into()).await?;
     Ok(allow_tab(&mut HttpResponse::Accepted()).json(Accepted::new()))
