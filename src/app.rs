@@ -88,6 +88,7 @@ pub struct Parts {
     /// `None` reads the key file of the settings, and makes one for a new data folder.
     pub master_key: Option<MasterKey>,
     pub hooks: Arc<dyn Hooks>,
+    pub clock: Arc<dyn Clock>,
     /// The waits between attempts of a webhook delivery.
     pub retry_steps: Vec<Duration>,
     /// `None` asks the file system of the data folder.
@@ -101,6 +102,7 @@ impl Default for Parts {
             admin_key: None,
             master_key: None,
             hooks: Arc::new(NoHooks),
+            clock: Arc::new(SystemClock::start()),
             retry_steps: RETRY_STEPS.to_vec(),
             free_space: None,
         }
@@ -123,7 +125,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     };
     operate::check_restored(&*engine, config)?;
     let records = Records::open(engine, sealing)?;
-    operate::migrate_records(config, &records, SystemClock::start().now())?;
+    operate::migrate_records(config, &records, parts.clock.now())?;
     let (listener, address) = listen(&config.listen)?;
     let (root_key, sandbox_root) = match config.root_key()? {
         Some(key) => (key, None),
@@ -153,7 +155,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         },
         version_source: config.version_source(),
         allow_private_webhooks: config.allow_private_webhooks(),
-        clock: Arc::new(SystemClock::start()),
+        clock: parts.clock,
         entropy,
         hooks: parts.hooks,
         retry_steps: parts.retry_steps,

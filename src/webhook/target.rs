@@ -12,24 +12,28 @@ pub enum TargetError {
     Private,
 }
 
-/// Parses a target; an address literal that is not public is refused unless `allow_private`. Host names are checked at each
-/// connection, by the addresses that they resolve to.
+/// Parses a target; an address literal that is not public is refused unless `allow_private`. It is checked again at each connection,
+/// and host names by the addresses that they resolve to.
 pub fn check_url(text: &str, allow_private: bool) -> Result<Url, TargetError> {
     let url = Url::parse(text).map_err(|_| TargetError::BadUrl)?;
     let web = matches!(url.scheme(), "http" | "https");
     if !web || !url.username().is_empty() || url.password().is_some() || text.len() > 2048 {
         return Err(TargetError::BadUrl);
     }
-    let public = match url.host() {
-        None => return Err(TargetError::BadUrl),
-        Some(Host::Ipv4(ip)) => is_public(ip.into()),
-        Some(Host::Ipv6(ip)) => is_public(ip.into()),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let public = is_public_host(&url.host().ok_or(TargetError::BadUrl)?);
+    if public || allow_private { Ok(url) } else { Err(TargetError::Private) }
+}
+
+/// Whether a host may be public: a literal that is, or a name other than that of this machine.
+pub fn is_public_host<S: AsRef<str>>(host: &Host<S>) -> bool {
+    match host {
+        Host::Ipv4(ip) => is_public((*ip).into()),
+        Host::Ipv6(ip) => is_public((*ip).into()),
+        Host::Domain(name) => {
+            let name = name.as_ref().trim_end_matches('.').to_ascii_lowercase();
             name != "localhost" && !name.ends_with(".localhost")
         }
-    };
-    if public || allow_private { Ok(url) } else { Err(TargetError::Private) }
+    }
 }
 
 /// Whether an address is publicly routable.

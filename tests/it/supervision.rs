@@ -349,6 +349,40 @@ async fn accounts_of_a_blocked_thread_move_and_the_blocking_stanza_is_skipped() 
     hooks.close(false);
 }
 
+/// Alice's tree fails once, and the fleet is frozen when it learns of that: for many rounds of its watch.
+#[derive(Default)]
+struct FreezesFleet(AtomicUsize);
+
+impl Hooks for FreezesFleet {
+    #[expect(clippy::disallowed_methods, reason = "the freeze itself")]
+    fn reach(&self, point: Point, subject: &str) {
+        let is_next = |from| self.0.compare_exchange(from, from + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if point == Point::Router && subject == "alice" && is_next(1) {
+            panic!("planted");
+        }
+        if point == Point::TreeDown && is_next(2) {
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            self.0.store(4, Ordering::SeqCst);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn freeze_of_the_watch_is_not_counted_against_the_accounts() {
+    let hooks = Arc::new(FreezesFleet::default());
+    let parts = Parts { hooks: hooks.clone(), ..Parts::default() };
+    let it = Served::configured(parts, |config| config.accounts.stuck_seconds = 1).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.linked("bob", BOB).await;
+    it.client.phone(CAROL).await;
+    hooks.0.store(1, Ordering::SeqCst);
+    it.client.control("POST", &format!("/phones/{CAROL}/messages"), Some(json!({ "to": ALICE, "text": "in" }))).await;
+    until("the freeze is over", async || (hooks.0.load(Ordering::SeqCst) == 4).then_some(())).await;
+    it.client.online("alice").await;
+    assert_eq!(it.client.get("/v1/accounts/alice").await["restarts"], 1);
+    assert_eq!(it.client.get("/v1/accounts/bob").await["restarts"], 0);
+}
+
 #[actix_web::test]
 async fn shutdown_waits_for_a_blocked_account_only_until_its_timeout() {
     let hooks = Arc::new(Blocks::default());

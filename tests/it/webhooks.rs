@@ -8,9 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wharf::app::Parts;
+use wharf::base::time::{Clock, Monotonic, SystemClock, Timestamp};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -71,8 +73,12 @@ impl Hook {
 }
 
 async fn served() -> Served {
+    served_by(Parts::default()).await
+}
+
+async fn served_by(parts: Parts) -> Served {
     let retry_steps = vec![Duration::from_millis(50); 2];
-    let it = Served::with(Parts { retry_steps, ..Parts::default() }).await;
+    let it = Served::with(Parts { retry_steps, ..parts }).await;
     it.client.linked("alice", ALICE).await;
     it.client.phone(BOB).await;
     it
@@ -158,4 +164,52 @@ async fn redirect_is_a_failed_attempt_and_is_not_followed() {
     subscribe(&it, &hook).await;
     bob_writes(&it, "stay").await;
     assert!(hook.hits(3).await.iter().all(|hit| hit.path == "/hook"));
+}
+
+#[actix_web::test]
+async fn endpoint_that_hangs_holds_up_no_other() {
+    let it = served().await;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hangs = format!("http://{}/", silent.local_addr().unwrap());
+    let hook = Hook::start(&[]);
+    for url in [&hangs, &hook.url] {
+        it.client.post("/v1/webhooks", json!({ "url": url, "events": ["message.status"] })).await;
+    }
+    for chat in 0..100 {
+        it.client.try_send(it.client.text("alice", &format!("1555100{chat:04}"), "hello")).await.unwrap();
+    }
+    let clock = SystemClock::start();
+    hook.hits(100).await;
+    // A hanging attempt ends after 15 s.
+    assert!(clock.steady() < Monotonic(8000), "{:?}", clock.steady());
+}
+
+/// The machine's clock, and a wall clock that can be set.
+struct Settable(SystemClock, AtomicU64);
+
+impl Clock for Settable {
+    fn now(&self) -> Timestamp {
+        match self.1.load(Ordering::SeqCst) {
+            0 => self.0.now(),
+            set => Timestamp(set),
+        }
+    }
+
+    fn steady(&self) -> Monotonic {
+        self.0.steady()
+    }
+}
+
+#[actix_web::test]
+async fn retry_comes_in_time_when_the_clock_is_set_back() {
+    let clock = Arc::new(Settable(SystemClock::start(), AtomicU64::new(0)));
+    let it = served_by(Parts { clock: clock.clone(), ..Parts::default() }).await;
+    let hook = Hook::start(&[500, 500]);
+    subscribe(&it, &hook).await;
+    bob_writes(&it, "in time").await;
+    hook.hits(1).await;
+    clock.1.store(1000, Ordering::SeqCst);
+    hook.hits(3).await;
+    bob_writes(&it, "in 1970").await;
+    hook.hits(4).await;
 }

@@ -7,7 +7,7 @@ use crate::account::AccountView;
 use crate::actors::error::ActorError;
 use crate::actors::fleet::record::{AccountInfo, AccountRecord, load_accounts};
 use crate::actors::supervision::critical::CriticalActor;
-use crate::actors::supervision::heartbeat::{Heartbeat, ROUNDS, Watch as Rounds};
+use crate::actors::supervision::heartbeat::{Heartbeat, Watch as Rounds};
 use crate::actors::tree::account::Account;
 use crate::actors::tree::environment::Environment;
 use crate::actors::tree::inputs::Drain;
@@ -168,6 +168,6 @@ impl Actor for Fleet {
         self.finish_upkeep(ctx);
         self.sweep(ctx);
         ctx.run_interval(SWEEP_EVERY, Self::sweep);
-        ctx.run_interval(self.environment.patience / ROUNDS, Self::listen);
+        self.listen_later(ctx);
     }
 }

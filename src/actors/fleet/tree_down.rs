@@ -2,7 +2,7 @@
 
 use crate::account::AccountState;
 use crate::actors::fleet::registry::{Fleet, Tree};
-use crate::actors::supervision::heartbeat::Stuck;
+use crate::actors::supervision::heartbeat::{ROUNDS, Stuck};
 use crate::actors::tree::inputs::{Abandoned, Ping};
 use crate::actors::tree::reports::TreeDown;
 use crate::base::hooks::Point;
@@ -19,8 +19,16 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 const RESTART_WAIT: Duration = Duration::from_millis(100);
 
 impl Fleet {
+    /// Begins the next round after this one: rounds that a frozen process has missed are not made up for.
+    pub(in crate::actors) fn listen_later(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(self.environment.patience / ROUNDS, |fleet, ctx| {
+            fleet.listen(ctx);
+            fleet.listen_later(ctx);
+        });
+    }
+
     /// Sends a heartbeat to every tree, and abandons unresponsive ones.
-    pub(in crate::actors) fn listen(&mut self, ctx: &mut Context<Self>) {
+    fn listen(&mut self, ctx: &mut Context<Self>) {
         let mut stuck = Vec::new();
         for (id, entry) in &mut self.accounts {
             let Some(tree) = &mut entry.tree else { continue };

@@ -3,7 +3,7 @@
 use crate::actors::error::ActorError;
 use crate::actors::transport::socket::Socket;
 use crate::base::secret_text::SecretText;
-use crate::webhook::is_public;
+use crate::webhook::{is_public, is_public_host};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_socks::tcp::Socks5Stream;
-use url::Url;
+use url::{Host, Url};
 
 /// Most bytes of the head of a proxy's answer.
 const MAX_HEAD: usize = 8 * 1024;
@@ -37,12 +37,12 @@ impl Proxy {
         if url.host_str().is_none_or(str::is_empty) || !matches!(url.path(), "" | "/") || url.query().is_some() {
             return Err(bad("must be a scheme, a host and a port, and nothing else"));
         }
-        let proxy = Self { url, allow_private };
-        let literal = proxy.host().0.parse::<IpAddr>();
-        if literal.is_ok_and(|address| !proxy.may_be_at(address)) {
+        // The host of a scheme that is not of the web is opaque text, in which 0 and 0x7f.1 are addresses too.
+        let host = Host::parse(url.host_str().unwrap_or_default()).map_err(|_| bad("has a malformed host"))?;
+        if !allow_private && !is_public_host(&host) {
             return Err(bad(PRIVATE));
         }
-        Ok(proxy)
+        Ok(Self { url, allow_private })
     }
 
     fn may_be_at(&self, address: IpAddr) -> bool {
@@ -139,7 +139,17 @@ mod tests {
 
     #[test]
     fn private_address_is_rejected_unless_allowed() {
-        for private in ["http://127.0.0.1:3128", "socks5://[::1]", "http://10.0.0.7", "http://169.254.169.254"] {
+        for private in [
+            "http://127.0.0.1:3128",
+            "socks5://[::1]",
+            "http://10.0.0.7",
+            "http://169.254.169.254",
+            "socks5://localhost:1",
+            "socks5://LOCALHOST.:1",
+            "socks5://0:1",
+            "socks5://0x7f.1:1",
+            "http://localhost",
+        ] {
             assert!(proxy(private).is_err(), "{private}");
             assert!(Proxy::parse(&SecretText::new(private.into()), true).is_ok(), "{private}");
         }
@@ -152,5 +162,12 @@ mod tests {
             assert!(proxy(wrong).is_err(), "{wrong}");
         }
         assert_eq!(proxy("http://proxy").unwrap().host(), ("proxy", 80));
+    }
+
+    #[tokio::test]
+    async fn name_that_resolves_to_a_private_address_is_not_connected_to() {
+        let proxy = Proxy { url: Url::parse("socks5://localhost:1").unwrap(), allow_private: false };
+        let error = proxy.connect("example.org", 443).await.err().unwrap();
+        assert!(error.to_string().contains(PRIVATE), "{error}");
     }
 }

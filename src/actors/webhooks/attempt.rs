@@ -5,11 +5,10 @@ use crate::actors::committer::store::Store;
 use crate::base::ids::{AccountKey, EndpointId};
 use crate::base::time::Clock;
 use crate::storage::{StorageError, kind};
-use crate::webhook::{Endpoint, is_public, signature};
+use crate::webhook::{Endpoint, TargetError, check_url, is_public, signature};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -27,14 +26,27 @@ pub(super) enum Outcome {
 }
 
 /// The HTTP client of all attempts: no redirects, no proxy, public addresses only unless private ones are allowed.
-pub(super) fn client(allow_private: bool) -> Result<reqwest::Client, reqwest::Error> {
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(ANSWER_TIMEOUT)
-        .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")));
-    let builder = if allow_private { builder } else { builder.dns_resolver(Arc::new(PublicOnly)) };
-    builder.build()
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    allow_private: bool,
+}
+
+impl Client {
+    pub(super) fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(ANSWER_TIMEOUT)
+            .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")));
+        let builder = if allow_private { builder } else { builder.dns_resolver(Arc::new(PublicOnly)) };
+        Ok(Self { http: builder.build()?, allow_private })
+    }
+
+    /// A request to a target that is allowed now: a literal address is not resolved, and the settings may have changed.
+    fn post(&self, url: &str) -> Result<reqwest::RequestBuilder, TargetError> {
+        Ok(self.http.post(check_url(url, self.allow_private)?))
+    }
 }
 
 pub(super) fn find(store: &Store, id: &EndpointId) -> Result<Option<Endpoint>, StorageError> {
@@ -42,14 +54,7 @@ pub(super) fn find(store: &Store, id: &EndpointId) -> Result<Option<Endpoint>, S
     store.records.get(AccountKey::SERVER, kind::ENDPOINT, key)?.map(|value| decode_endpoint(key, &value)).transpose()
 }
 
-pub(super) async fn attempt(
-    store: Store,
-    client: reqwest::Client,
-    attempts: Arc<Semaphore>,
-    clock: Arc<dyn Clock>,
-    delivery: NewDelivery,
-) -> Outcome {
-    let Ok(_permit) = attempts.acquire().await else { return Outcome::Moot };
+pub(super) async fn attempt(store: Store, client: Client, clock: Arc<dyn Clock>, delivery: NewDelivery) -> Outcome {
     let failed = |why: String| Outcome::Failed { why, retry_after: None };
     let endpoint = match find(&store, &delivery.endpoint) {
         Ok(Some(endpoint)) if !endpoint.disabled => endpoint,
@@ -63,7 +68,10 @@ pub(super) async fn attempt(
     };
     let Some(event) = event else { return Outcome::Moot };
     let timestamp = clock.now().secs();
-    let mut request = client.post(&endpoint.url);
+    let mut request = match client.post(&endpoint.url) {
+        Ok(request) => request,
+        Err(error) => return failed(error.to_string()),
+    };
     for (name, value) in &endpoint.headers {
         request = request.header(name, value);
     }
@@ -112,5 +120,25 @@ impl Resolve for PublicOnly {
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_address_is_checked_at_each_connection() {
+        // Another test may have installed one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new(false).unwrap();
+        assert_eq!(client.post("http://127.0.0.1:80/").err(), Some(TargetError::Private));
+        assert!(Client::new(true).unwrap().post("http://127.0.0.1:80/").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_private_addresses_is_not_connected_to() {
+        let found = PublicOnly.resolve("localhost".parse().unwrap()).await;
+        assert!(found.err().unwrap().to_string().contains("no public address"));
     }
 }

@@ -4,32 +4,41 @@
 
 use crate::actors::committer::rows::NewDelivery;
 use crate::actors::committer::store::Store;
-use crate::actors::supervision::boundary::guard_future;
+use crate::actors::supervision::boundary::{Panicked, guard_future};
 use crate::actors::supervision::critical::CriticalActor;
-use crate::actors::webhooks::attempt::{Outcome, attempt, client, find};
+use crate::actors::webhooks::attempt::{Client, Outcome, attempt, find};
 use crate::base::entropy::Entropy;
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::EndpointId;
 use crate::base::time::Clock;
 use crate::storage::{ChangeSet, kind, owner};
-use crate::webhook::{Delivery, DeliveryStatus, next_attempt};
+use crate::webhook::{Delivery, DeliveryStatus, next_wait, rest_of_wait};
+use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture};
 use futures_util::stream::unfold;
 use rand::rngs::StdRng;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-/// Attempts under way at once.
-const MAX_ATTEMPTS: usize = 64;
+/// Attempts under way at once to one endpoint: a hanging one holds up no other.
+const MAX_ATTEMPTS: usize = 32;
 
-type Lane = (EndpointId, String);
+/// The deliveries to one endpoint.
+#[derive(Default)]
+struct Target {
+    /// By chat.
+    lanes: HashMap<String, Queue>,
+    /// Lanes whose head is to be attempted.
+    ready: VecDeque<String>,
+    under_way: usize,
+}
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<NewDelivery>,
-    /// An attempt is under way, or its retry is scheduled.
+    /// The head is ready or under way, or its retry is scheduled.
     busy: bool,
 }
 
@@ -38,10 +47,9 @@ pub(in crate::actors) struct Dispatcher {
     clock: Arc<dyn Clock>,
     rng: StdRng,
     retry_steps: Vec<Duration>,
-    client: reqwest::Client,
-    attempts: Arc<Semaphore>,
+    client: Client,
     hooks: Arc<dyn Hooks>,
-    lanes: HashMap<Lane, Queue>,
+    targets: HashMap<EndpointId, Target>,
     new: Option<mpsc::UnboundedReceiver<NewDelivery>>,
     _critical: CriticalActor,
 }
@@ -61,89 +69,114 @@ impl Dispatcher {
             clock,
             rng: entropy.fork(),
             retry_steps,
-            client: client(allow_private)?,
-            attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
+            client: Client::new(allow_private)?,
             hooks,
-            lanes: HashMap::new(),
+            targets: HashMap::new(),
             new: Some(new),
             _critical: critical,
         })
     }
 
-    /// Attempts the head of a lane, or schedules it.
-    fn kick(&mut self, lane: Lane, ctx: &mut Context<Self>) {
-        let Some(queue) = self.lanes.get_mut(&lane) else { return };
-        let Some(head) = queue.waiting.front().cloned() else {
-            self.lanes.remove(&lane);
+    /// Makes the head of a lane ready, or schedules it.
+    fn kick(&mut self, endpoint: &EndpointId, chat: String, ctx: &mut Context<Self>) {
+        let Some(target) = self.targets.get_mut(endpoint) else { return };
+        let Some(lane) = target.lanes.get_mut(&chat) else { return };
+        if lane.busy {
+            return;
+        }
+        let Some(head) = lane.waiting.front() else {
+            target.lanes.remove(&chat);
+            if target.lanes.is_empty() && target.under_way == 0 {
+                self.targets.remove(endpoint);
+            }
             return;
         };
-        if queue.busy {
-            return;
-        }
-        queue.busy = true;
-        let wait = head.row.next_at.after(self.clock.now());
-        if !wait.is_zero() {
-            ctx.run_later(wait, move |dispatcher, ctx| dispatcher.free(lane, ctx));
-            return;
-        }
-        let hooks = self.hooks.clone();
-        let attempt =
-            attempt(self.store.clone(), self.client.clone(), self.attempts.clone(), self.clock.clone(), head.clone());
-        let attempt = guard_future(async move {
-            hooks.reach(Point::Attempted, "");
-            attempt.await
-        });
-        ctx.spawn(attempt.into_actor(self).map(move |outcome, dispatcher, ctx| {
-            let outcome = outcome.unwrap_or_else(|panic| Outcome::Failed { why: panic.to_string(), retry_after: None });
-            dispatcher.settle(lane, head, outcome, ctx);
-        }));
+        lane.busy = true;
+        let wait = rest_of_wait(&self.retry_steps, &head.row, self.clock.now());
+        self.ready_after(wait, endpoint, chat, ctx);
     }
 
-    fn free(&mut self, lane: Lane, ctx: &mut Context<Self>) {
-        if let Some(queue) = self.lanes.get_mut(&lane) {
-            queue.busy = false;
+    fn ready_after(&mut self, wait: Duration, endpoint: &EndpointId, chat: String, ctx: &mut Context<Self>) {
+        if !wait.is_zero() {
+            let endpoint = endpoint.clone();
+            ctx.run_later(wait, move |dispatcher, ctx| {
+                dispatcher.ready_after(Duration::ZERO, &endpoint, chat, ctx);
+            });
+            return;
         }
-        self.kick(lane, ctx);
+        if let Some(target) = self.targets.get_mut(endpoint) {
+            target.ready.push_back(chat);
+        }
+        self.attempt_ready(endpoint, ctx);
+    }
+
+    /// Attempts the heads that are ready, as many as may be under way.
+    fn attempt_ready(&mut self, endpoint: &EndpointId, ctx: &mut Context<Self>) {
+        let Some(target) = self.targets.get_mut(endpoint) else { return };
+        while target.under_way < MAX_ATTEMPTS
+            && let Some(chat) = target.ready.pop_front()
+        {
+            let Some(head) = target.lanes.get(&chat).and_then(|lane| lane.waiting.front()).cloned() else { continue };
+            target.under_way += 1;
+            let hooks = self.hooks.clone();
+            let attempt = attempt(self.store.clone(), self.client.clone(), self.clock.clone(), head.clone());
+            let attempt = guard_future(async move {
+                hooks.reach(Point::Attempted, "");
+                attempt.await
+            });
+            ctx.spawn(wrap_future::<_, Self>(attempt).map(move |outcome, dispatcher, ctx| {
+                let failed = |panic: Panicked| Outcome::Failed { why: panic.to_string(), retry_after: None };
+                dispatcher.settle(chat, head, outcome.unwrap_or_else(failed), ctx);
+            }));
+        }
     }
 
     /// Stores an attempt's outcome; the lane continues when it is durable.
-    fn settle(&mut self, lane: Lane, head: NewDelivery, outcome: Outcome, ctx: &mut Context<Self>) {
+    fn settle(&mut self, chat: String, head: NewDelivery, outcome: Outcome, ctx: &mut Context<Self>) {
         if matches!(outcome, Outcome::Accepted) {
             self.hooks.reach(Point::Delivered, "");
         }
         let NewDelivery { endpoint, position, row } = head;
-        let (row, done) = match outcome {
-            Outcome::Accepted | Outcome::Moot => (None, true),
+        let (row, retry) = match outcome {
+            Outcome::Accepted | Outcome::Moot => (None, None),
             Outcome::Gone => {
                 self.disable(&endpoint, ctx);
                 let last_error = Some("the endpoint answered 410 and was disabled".to_owned());
-                (Some(Delivery { status: DeliveryStatus::Dead, last_error, ..row }), true)
+                (Some(Delivery { status: DeliveryStatus::Dead, last_error, ..row }), None)
             }
             Outcome::Failed { why, retry_after } => {
                 let failed = row.failed + 1;
-                let next = next_attempt(&self.retry_steps, self.clock.now(), failed, retry_after, &mut self.rng);
+                let wait = next_wait(&self.retry_steps, failed, retry_after, &mut self.rng);
                 tracing::warn!(%endpoint, event = row.event, failed, why, "webhook delivery failed");
-                let status = if next.is_some() { DeliveryStatus::Pending } else { DeliveryStatus::Dead };
-                let next_at = next.unwrap_or(row.next_at);
-                (Some(Delivery { failed, next_at, status, last_error: Some(why), ..row }), next.is_none())
+                let status = if wait.is_some() { DeliveryStatus::Pending } else { DeliveryStatus::Dead };
+                let next_at = wait.map_or(row.next_at, |wait| self.clock.now().plus(wait));
+                (Some(Delivery { failed, next_at, status, last_error: Some(why), ..row }), wait)
             }
         };
-        if let Some(queue) = self.lanes.get_mut(&lane) {
-            match (&row, done) {
-                (Some(row), false) => {
-                    if let Some(head) = queue.waiting.front_mut() {
-                        head.row = row.clone();
-                    }
+        if let Some(target) = self.targets.get_mut(&endpoint) {
+            target.under_way -= 1;
+            if let Some(lane) = target.lanes.get_mut(&chat) {
+                match (&row, retry) {
+                    (Some(row), Some(_)) => lane.waiting.iter_mut().take(1).for_each(|head| head.row = row.clone()),
+                    _ => drop(lane.waiting.pop_front()),
                 }
-                _ => drop(queue.waiting.pop_front()),
             }
         }
-        let stored = self.store.delivery(endpoint, position, row.map(Box::new));
+        self.attempt_ready(&endpoint, ctx);
+        let stored = self.store.delivery(endpoint.clone(), position, row.map(Box::new));
         ctx.spawn(stored.into_actor(self).map(move |result, dispatcher, ctx| {
             if let Err(error) = result {
                 tracing::error!(%error, "delivery outcome cannot be stored, the delivery will be repeated");
             }
-            dispatcher.free(lane, ctx);
+            match retry {
+                Some(wait) => dispatcher.ready_after(wait, &endpoint, chat, ctx),
+                None => {
+                    if let Some(lane) = dispatcher.targets.get_mut(&endpoint).and_then(|it| it.lanes.get_mut(&chat)) {
+                        lane.busy = false;
+                    }
+                    dispatcher.kick(&endpoint, chat, ctx);
+                }
+            }
         }));
     }
 
@@ -186,9 +219,10 @@ impl Handler<Stop> for Dispatcher {
 }
 
 impl StreamHandler<NewDelivery> for Dispatcher {
-    fn handle(&mut self, delivery: NewDelivery, ctx: &mut Self::Context) {
-        let lane = (delivery.endpoint.clone(), delivery.row.chat.clone());
-        self.lanes.entry(lane.clone()).or_default().waiting.push_back(delivery);
-        self.kick(lane, ctx);
+    fn handle(&mut self, delivery: NewDelivery, ctx: &mut Context<Self>) {
+        let (endpoint, chat) = (delivery.endpoint.clone(), delivery.row.chat.clone());
+        let target = self.targets.entry(endpoint.clone()).or_default();
+        target.lanes.entry(chat.clone()).or_default().waiting.push_back(delivery);
+        self.kick(&endpoint, chat, ctx);
     }
 }
