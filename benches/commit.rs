@@ -13,7 +13,7 @@ use wharf::actors::{Store, open_store};
 use wharf::base::hooks::NoHooks;
 use wharf::base::ids::{AccountKey, EventId, Generation};
 use wharf::base::time::Timestamp;
-use wharf::storage::{ChangeSet, Changes, MasterKey, NewEvent, Records, Sealing, SledEngine, kind, owner};
+use wharf::storage::{ChangeSet, Changes, Marked, MasterKey, NewEvent, Records, Sealing, SledEngine, kind, owner};
 
 const RUN: Duration = Duration::from_secs(5);
 
@@ -76,8 +76,9 @@ async fn main() {
     println!("| active accounts | commits/s | syncs per turn | p50, ms | p99, ms | p50 / bare | p99 / bare |");
     println!("|---:|---:|---:|---:|---:|---:|---:|");
     for accounts in [1u64, 10, 100, 1000] {
-        let engine = SledEngine::open(&folder.path().join(accounts.to_string()), 32 << 20).unwrap();
         let mut rng = StdRng::seed_from_u64(accounts);
+        let engine = SledEngine::open(&folder.path().join(accounts.to_string()), 32 << 20).unwrap();
+        let engine = Marked::open(engine, &folder.path().join(format!("{accounts}.mark")), &mut rng).unwrap();
         let sealing = Sealing::new(MasterKey::generate(&mut rng), StdRng::seed_from_u64(1));
         let records = Records::open(Arc::new(engine), Some(sealing)).unwrap();
         let metrics = Arc::default();

@@ -113,6 +113,11 @@ enum StorageCommand {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Go on with a store that has lost commits: sessions are set up again, as after a restore.
+    AcceptLoss {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Copy the store into a new folder.
     Copy {
         to: PathBuf,
@@ -250,6 +255,11 @@ pub async fn run(hooks: Arc<dyn Hooks>) -> Result<(), CliError> {
         Command::Storage(StorageCommand::Compact { config }) => {
             let (before, after) = operate::compact(&load(config)?)?;
             println!("{before} bytes before, {after} after");
+            Ok(())
+        }
+        Command::Storage(StorageCommand::AcceptLoss { config }) => {
+            let (accounts, sessions) = operate::accept_loss(&load(config)?, master_key()?, now())?;
+            println!("{accounts} accounts go on, {sessions} of their sessions read only; {}", tools::AFTER_RESTORE);
             Ok(())
         }
         Command::Storage(StorageCommand::Copy { to, config }) => {

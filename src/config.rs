@@ -79,6 +79,8 @@ pub struct StorageConfig {
     pub keep_free_mib: u64,
     pub seal: bool,
     pub master_key_file: Option<String>,
+    pub key_file_must_be_private: bool,
+    pub mark_file: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +135,14 @@ impl Default for Config {
                 body_seconds: 30,
                 connections_per_address: 512,
             },
-            storage: StorageConfig { cache_mib: 32, keep_free_mib: 256, seal: true, master_key_file: None },
+            storage: StorageConfig {
+                cache_mib: 32,
+                keep_free_mib: 256,
+                seal: true,
+                master_key_file: None,
+                key_file_must_be_private: false,
+                mark_file: None,
+            },
             network: NetworkConfig {
                 kind: NetworkKind::Whatsapp,
                 url: None,
@@ -201,6 +210,9 @@ impl Config {
         let absolute = |path: &str| std::path::absolute(path).map_err(|error| invalid(error.to_string()));
         if absolute(&config.master_key_file())?.starts_with(absolute(&config.data)?) {
             return Err(invalid("storage.master_key_file must lie outside the data folder".into()));
+        }
+        if absolute(&config.mark_file())?.starts_with(absolute(&config.data)?) {
+            return Err(invalid("storage.mark_file must lie outside the data folder".into()));
         }
         for origin in &config.http.cors_origins {
             if origin != "*" && !is_origin(origin) {
@@ -272,6 +284,11 @@ impl Config {
     pub fn master_key_file(&self) -> String {
         let beside = || format!("{}.key", self.data.trim_end_matches('/'));
         self.storage.master_key_file.clone().unwrap_or_else(beside)
+    }
+
+    pub fn mark_file(&self) -> String {
+        let beside = || format!("{}.mark", self.data.trim_end_matches('/'));
+        self.storage.mark_file.clone().unwrap_or_else(beside)
     }
 
     /// The certificate root; `None` for a sandbox that is asked for its root.

@@ -7,7 +7,7 @@ use crate::storage::{Engine, MasterKey, StorageError};
 use rand::rngs::StdRng;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Reasons for a missing master key.
@@ -21,6 +21,8 @@ pub enum KeyFileError {
     Malformed { path: String },
     #[error("the master key file {path} cannot be {action}: {why}")]
     Io { path: String, action: &'static str, why: std::io::Error },
+    #[error("the master key file {path} can be read by others than its owner (mode {mode:03o}); chmod 600 it")]
+    Exposed { path: String, mode: u32 },
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -29,7 +31,15 @@ pub enum KeyFileError {
 pub fn open(config: &Config, engine: &dyn Engine, rng: &mut StdRng) -> Result<MasterKey, KeyFileError> {
     let path = config.master_key_file();
     match read(&path)? {
-        Some(key) => Ok(key),
+        Some(key) => match (exposure(&path)?, config.storage.key_file_must_be_private) {
+            (Some(mode), true) => Err(KeyFileError::Exposed { path, mode }),
+            (mode, _) => {
+                if let Some(mode) = mode {
+                    tracing::warn!("{}", KeyFileError::Exposed { path, mode });
+                }
+                Ok(key)
+            }
+        },
         None if engine.scan(&[], None, 1)?.is_empty() => {
             let key = MasterKey::generate(rng);
             write(&path, &key)?;
@@ -38,6 +48,13 @@ pub fn open(config: &Config, engine: &dyn Engine, rng: &mut StdRng) -> Result<Ma
         }
         None => Err(KeyFileError::Missing { path }),
     }
+}
+
+/// The file's mode, where it lets others than the owner read.
+fn exposure(path: &str) -> Result<Option<u32>, KeyFileError> {
+    let failed = |why| KeyFileError::Io { path: path.to_owned(), action: "read", why };
+    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    Ok(Some(mode).filter(|mode| mode & 0o044 != 0))
 }
 
 /// `None` when there is no such file.
@@ -78,7 +95,6 @@ mod tests {
     use super::*;
     use crate::storage::{Batch, MemoryEngine};
     use rand::SeedableRng;
-    use std::os::unix::fs::PermissionsExt;
 
     fn config(folder: &Path) -> Config {
         Config { data: folder.join("data").display().to_string(), ..Config::default() }
@@ -93,6 +109,21 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let found = open(&config, &engine, &mut StdRng::seed_from_u64(2)).unwrap();
         assert_eq!(*found.to_hex(), *made.to_hex());
+    }
+
+    #[test]
+    fn key_file_that_others_can_read_is_warned_of_and_refused_by_a_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut config, engine) = (config(folder.path()), MemoryEngine::default());
+        let opened = |config: &Config| open(config, &engine, &mut StdRng::seed_from_u64(1)).map(|_| ());
+        opened(&config).unwrap();
+        let path = folder.path().join("data.key");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        opened(&config).unwrap();
+        config.storage.key_file_must_be_private = true;
+        assert!(matches!(opened(&config), Err(KeyFileError::Exposed { mode: 0o644, .. })));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        opened(&config).unwrap();
     }
 
     #[test]

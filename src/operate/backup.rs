@@ -1,6 +1,9 @@
 //! Backups: written, verified and restored, whole or one account.
 
-use super::data::{OperateError, io_failed, master_for_existing, open_engine, open_existing, sealing};
+use super::data::{
+    OperateError, Store, accept_engine, io_failed, master_for_existing, open_engine, open_existing, open_unmarked,
+    sealing,
+};
 use crate::account::prepare_restored;
 use crate::actors::{manifest_of, stored_accounts};
 use crate::app::AppError;
@@ -101,18 +104,26 @@ pub fn restore(
     if account.is_some() && !Path::new(&config.data).exists() {
         return Err(OperateError::NoData { path: config.data.clone() }.into());
     }
-    let engine: Arc<dyn Engine> = Arc::new(open_engine(config)?);
     let (rows, sessions) = match account {
-        None => restore_whole(config, master, &engine, &manifest, file, now)?,
-        Some(id) => restore_account(config, master, &engine, &manifest, id, file, now)?,
+        None => restore_whole(config, master, &manifest, file, now)?,
+        Some(id) => restore_account(config, master, &manifest, id, file, now)?,
     };
     Ok(Restored { manifest, rows, sessions })
+}
+
+/// Opens the store for a whole backup: where nothing is, the mark of what was there is void.
+fn open_new(config: &Config) -> Result<Store, AppError> {
+    let engine = open_unmarked(config)?;
+    check_restored(&engine, config)?;
+    match engine.scan(&[], None, 1)?.is_empty() {
+        true => accept_engine(engine, config),
+        false => Err(OperateError::NotEmpty { path: config.data.clone() }.into()),
+    }
 }
 
 fn restore_whole(
     config: &Config,
     master: Option<MasterKey>,
-    engine: &Arc<dyn Engine>,
     manifest: &Manifest,
     file: &Path,
     now: Timestamp,
@@ -120,14 +131,11 @@ fn restore_whole(
     if !manifest.whole {
         return Err(OperateError::NotWhole.into());
     }
-    check_restored(&**engine, config)?;
     // A wrong master key shows before anything is written.
     server_rows(file, master.clone())?;
-    if !engine.scan(&[], None, 1)?.is_empty() {
-        return Err(OperateError::NotEmpty { path: config.data.clone() }.into());
-    }
-    begin_restore(&**engine)?;
-    let rows = apply_backup(open(file)?, &**engine, |_| true)?;
+    let engine = Arc::new(open_new(config)?);
+    begin_restore(&*engine)?;
+    let rows = apply_backup(open(file)?, &*engine, |_| true)?;
     let records = Records::open(engine.clone(), sealing(master)?)?;
     migrate(&records, now)?;
     let mut sessions = 0;
@@ -142,7 +150,7 @@ fn restore_whole(
         writes.delete(kind::META, "epoch");
         strangers.for_each(|(id, _)| writes.delete(kind::ACCOUNT, id.as_str()));
     })?;
-    end_restore(&**engine)?;
+    end_restore(&*engine)?;
     Ok((rows, sessions))
 }
 
@@ -151,7 +159,6 @@ fn restore_whole(
 fn restore_account(
     config: &Config,
     master: Option<MasterKey>,
-    engine: &Arc<dyn Engine>,
     manifest: &Manifest,
     id: &AccountId,
     file: &Path,
@@ -160,7 +167,8 @@ fn restore_account(
     let not_in_it = || OperateError::NotInBackup(id.to_string());
     let found = manifest.accounts.iter().find(|(name, _)| name == id.as_str());
     let key = found.map(|(_, key)| *key).ok_or_else(not_in_it)?;
-    check_restored(&**engine, config)?;
+    let engine = Arc::new(open_engine(config)?);
+    check_restored(&*engine, config)?;
     let target = Records::open(engine.clone(), sealing(master.clone())?)?;
     let expected = format_of(&target)?.ok_or_else(|| OperateError::NoData { path: config.data.clone() })?;
     if manifest.data_format != expected {
@@ -171,7 +179,7 @@ fn restore_account(
     }
     let theirs = server_rows(file, master)?;
     let record = theirs.get(AccountKey::SERVER, kind::ACCOUNT, id.as_str().as_bytes())?.ok_or_else(not_in_it)?;
-    let rows = apply_backup(open(file)?, &**engine, |row| is_of(row, key) && !is_of_log(row))?;
+    let rows = apply_backup(open(file)?, &*engine, |row| is_of(row, key) && !is_of_log(row))?;
     let sessions = prepare_restored(&target, key, now)?;
     commit_server(&target, |writes| writes.put(kind::ACCOUNT, id.as_str(), record))?;
     Ok((rows, sessions))
@@ -192,7 +200,7 @@ pub fn check_restored(engine: &dyn Engine, config: &Config) -> Result<(), AppErr
     }
 }
 
-fn commit_server(
+pub(super) fn commit_server(
     records: &Records,
     write: impl FnOnce(&mut ChangeSet<crate::storage::owner::Server>),
 ) -> Result<(), AppError> {

@@ -48,9 +48,14 @@ pub fn copy_store(config: &Config, to: &Path) -> Result<u64, AppError> {
         if page != copied {
             return Err(OperateError::NotCopied { path: to.display().to_string() }.into());
         }
-        let Some((last, _)) = page.last() else { return Ok(count) };
+        let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
     }
+    // A copy that takes the store's place has its mark.
+    let writes = from.row()?.map(|(key, value)| (key, Some(value))).into_iter().collect();
+    copy.apply(Batch { writes, ..Batch::default() })?;
+    copy.sync()?;
+    Ok(count)
 }
 
 fn size_of(folder: &Path) -> Result<u64, OperateError> {

@@ -4,7 +4,7 @@ use crate::app::AppError;
 use crate::base::entropy::Entropy;
 use crate::config::Config;
 use crate::key_file::{self, KeyFileError};
-use crate::storage::{BackupError, MasterKey, Records, Sealing, SledEngine};
+use crate::storage::{BackupError, Marked, MasterKey, Records, Sealing, SledEngine};
 use std::fs::{self};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +44,22 @@ pub(super) fn beside(config: &Config, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}.{suffix}", config.data.trim_end_matches('/')))
 }
 
-/// Opens the store of the settings, creating it where there is none.
-pub fn open_engine(config: &Config) -> Result<SledEngine, AppError> {
+/// The store of the settings, whose commits are marked.
+pub type Store = Marked<SledEngine>;
+
+/// Opens the store of the settings, creating it where there is none; refuses one that has lost commits.
+pub fn open_engine(config: &Config) -> Result<Store, AppError> {
+    let rng = &mut Entropy::from_system()?.fork();
+    Ok(Marked::open(open_unmarked(config)?, Path::new(&config.mark_file()), rng)?)
+}
+
+/// Opens the store as complete, whatever its mark says.
+pub(super) fn accept_engine(engine: SledEngine, config: &Config) -> Result<Store, AppError> {
+    let rng = &mut Entropy::from_system()?.fork();
+    Ok(Marked::accept(engine, Path::new(&config.mark_file()), rng)?)
+}
+
+pub(super) fn open_unmarked(config: &Config) -> Result<SledEngine, AppError> {
     settle_compaction(config)?;
     Ok(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?)
 }

@@ -81,7 +81,9 @@ fn check_copies(engine: &Arc<dyn Engine>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{MemoryEngine, SledEngine};
+    use crate::storage::{Marked, MemoryEngine, SledEngine};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
 
     #[test]
     fn the_memory_engine_conforms() {
@@ -92,5 +94,13 @@ mod tests {
     fn the_sled_engine_conforms() {
         let folder = tempfile::tempdir().unwrap();
         run(&|| Arc::new(SledEngine::open(folder.path(), 8 * 1024 * 1024).unwrap()), true);
+    }
+
+    #[test]
+    fn a_marked_engine_conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = || SledEngine::open(&folder.path().join("data"), 8 * 1024 * 1024).unwrap();
+        let mark = folder.path().join("mark");
+        run(&|| Arc::new(Marked::open(store(), &mark, &mut StdRng::seed_from_u64(1)).unwrap()), true);
     }
 }

@@ -7,6 +7,20 @@ pub enum StorageError {
     Locked { path: String },
     #[error("the store cannot {action}: {why}")]
     Engine { action: &'static str, why: String },
+    #[error(
+        "the store has lost its last {lost} commits, as {mark} says; restore a backup into a new folder (wharf restore), or go on \
+         without them (wharf storage accept-loss)"
+    )]
+    Behind { mark: String, lost: u64 },
+    #[error(
+        "the store is not the one that {mark} is of; put the right folder back, or go on with this one (wharf storage accept-loss)"
+    )]
+    OtherHistory { mark: String },
+    #[error(
+        "the commit mark {mark} is damaged, so whether the store is complete cannot be told; go on with it by wharf storage \
+         accept-loss"
+    )]
+    MarkDamaged { mark: String },
     #[error("record kind {kind:#04x}, key {key}, is corrupt: {what}")]
     Corrupt { kind: u8, key: String, what: &'static str },
     #[error(

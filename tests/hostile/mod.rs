@@ -6,6 +6,7 @@
 mod addresses;
 mod clients;
 mod companions;
+mod disk;
 mod failures;
 mod group_records;
 mod receipts;

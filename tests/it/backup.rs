@@ -14,21 +14,21 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CAROL: &str = "15550003333";
 
-struct It {
-    folder: tempfile::TempDir,
+pub struct It {
+    pub folder: tempfile::TempDir,
     sandbox: Sandbox,
-    config: Config,
+    pub config: Config,
 }
 
 impl It {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (folder, sandbox) = (tempfile::tempdir().unwrap(), start_sandbox("127.0.0.1:0").unwrap());
         let mut config = config(&sandbox);
         config.data = folder.path().join("data").display().to_string();
         Self { folder, sandbox, config }
     }
 
-    async fn start(&self) -> (Running, Client) {
+    pub async fn start(&self) -> (Running, Client) {
         let running = start(&self.config, Parts { admin_key: Some(KEY.into()), ..Parts::default() }).await.unwrap();
         let client = Client::new(format!("http://{}", running.address), format!("http://{}", self.sandbox.address));
         (running, client)
@@ -38,18 +38,19 @@ impl It {
     fn elsewhere(&self, name: &str) -> Config {
         let mut config = self.config.clone();
         config.storage.master_key_file = Some(self.config.master_key_file());
+        config.storage.mark_file = None;
         config.data = self.folder.path().join(name).display().to_string();
         config
     }
 }
 
-async fn download(client: &Client, path: &str, to: &Path) {
+pub async fn download(client: &Client, path: &str, to: &Path) {
     let answer = client.try_send(client.request("GET", path)).await.unwrap();
     assert_eq!(answer.status, 200);
     std::fs::write(to, answer.bytes).unwrap();
 }
 
-async fn send(client: &Client, account: &str, to: &str, body: &str) {
+pub async fn send(client: &Client, account: &str, to: &str, body: &str) {
     assert_eq!(client.try_send(client.text(account, to, body)).await.unwrap().status, 202);
     until("it is read", async || client.read(to).await.contains(&body.to_owned()).then_some(())).await;
 }
@@ -205,5 +206,5 @@ fn compaction_frees_the_space_of_overwritten_rows_and_keeps_the_others() {
     drop(engine);
     std::fs::create_dir(&old).unwrap();
     operate::compact(&config).unwrap();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it but its mark");
 }
