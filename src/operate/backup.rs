@@ -115,8 +115,10 @@ pub fn restore(
 fn open_new(config: &Config) -> Result<Store, AppError> {
     let engine = open_unmarked(config)?;
     check_restored(&engine, config)?;
-    match engine.scan(&[], None, 1)?.is_empty() {
-        true => accept_engine(engine, config),
+    let is_empty = engine.scan(&[], None, 1)?.is_empty();
+    drop(engine);
+    match is_empty {
+        true => accept_engine(config),
         false => Err(OperateError::NotEmpty { path: config.data.clone() }.into()),
     }
 }

@@ -30,7 +30,8 @@ pub fn copy_store(config: &Config, to: &Path) -> Result<u64, AppError> {
     if !Path::new(&config.data).exists() {
         return Err(OperateError::NoData { path: config.data.clone() }.into());
     }
-    let from = open_engine(config)?;
+    let opened = open_engine(config)?;
+    let from = opened.store();
     let copy = SledEngine::open(to, config.storage.cache_mib * 1024 * 1024)?;
     let (mut after, mut count) = (None::<Vec<u8>>, 0);
     loop {
@@ -55,6 +56,7 @@ pub fn copy_store(config: &Config, to: &Path) -> Result<u64, AppError> {
     let writes = from.row()?.map(|(key, value)| (key, Some(value))).into_iter().collect();
     copy.apply(Batch { writes, ..Batch::default() })?;
     copy.sync()?;
+    opened.copy_ring(to)?;
     Ok(count)
 }
 

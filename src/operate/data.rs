@@ -4,7 +4,7 @@ use crate::app::AppError;
 use crate::base::entropy::Entropy;
 use crate::config::Config;
 use crate::key_file::{self, KeyFileError};
-use crate::storage::{BackupError, Marked, MasterKey, Records, Sealing, SledEngine};
+use crate::storage::{BackupError, Marked, MasterKey, Records, Ringed, Sealing, SledEngine};
 use std::fs::{self};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,22 +44,29 @@ pub(super) fn beside(config: &Config, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}.{suffix}", config.data.trim_end_matches('/')))
 }
 
-/// The store of the settings, whose commits are marked.
-pub type Store = Marked<SledEngine>;
+/// The store of the settings: its commits are marked, and its data keys stand in the key ring.
+pub type Store = Ringed<Marked<SledEngine>>;
 
 /// Opens the store of the settings, creating it where there is none; refuses one that has lost commits.
 pub fn open_engine(config: &Config) -> Result<Store, AppError> {
     let rng = &mut Entropy::from_system()?.fork();
-    Ok(Marked::open(open_unmarked(config)?, Path::new(&config.mark_file()), rng)?)
+    let marked = Marked::open(open_sled(config)?, Path::new(&config.mark_file()), rng)?;
+    Ok(Ringed::open(marked, Path::new(&config.data))?)
 }
 
 /// Opens the store as complete, whatever its mark says.
-pub(super) fn accept_engine(engine: SledEngine, config: &Config) -> Result<Store, AppError> {
+pub(super) fn accept_engine(config: &Config) -> Result<Store, AppError> {
     let rng = &mut Entropy::from_system()?.fork();
-    Ok(Marked::accept(engine, Path::new(&config.mark_file()), rng)?)
+    let marked = Marked::accept(open_sled(config)?, Path::new(&config.mark_file()), rng)?;
+    Ok(Ringed::open(marked, Path::new(&config.data))?)
 }
 
-pub(super) fn open_unmarked(config: &Config) -> Result<SledEngine, AppError> {
+/// Opens the store without a look at its mark.
+pub(super) fn open_unmarked(config: &Config) -> Result<Ringed<SledEngine>, AppError> {
+    Ok(Ringed::open(open_sled(config)?, Path::new(&config.data))?)
+}
+
+fn open_sled(config: &Config) -> Result<SledEngine, AppError> {
     settle_compaction(config)?;
     Ok(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?)
 }

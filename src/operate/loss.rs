@@ -19,7 +19,7 @@ pub fn accept_loss(config: &Config, given: Option<MasterKey>, now: Timestamp) ->
         return Err(OperateError::NoData { path: config.data.clone() }.into());
     }
     let done = prepare_accounts(config, given, now)?;
-    accept_engine(open_unmarked(config)?, config)?;
+    accept_engine(config)?;
     Ok(done)
 }
 

@@ -81,7 +81,7 @@ fn check_copies(engine: &Arc<dyn Engine>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Marked, MemoryEngine, SledEngine};
+    use crate::storage::{Marked, MemoryEngine, Ringed, SledEngine};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -97,10 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn a_marked_engine_conforms() {
+    fn a_marked_engine_with_a_key_ring_conforms() {
         let folder = tempfile::tempdir().unwrap();
         let store = || SledEngine::open(&folder.path().join("data"), 8 * 1024 * 1024).unwrap();
         let mark = folder.path().join("mark");
-        run(&|| Arc::new(Marked::open(store(), &mark, &mut StdRng::seed_from_u64(1)).unwrap()), true);
+        let marked = || Marked::open(store(), &mark, &mut StdRng::seed_from_u64(1)).unwrap();
+        run(&|| Arc::new(Ringed::open(marked(), folder.path()).unwrap()), true);
     }
 }

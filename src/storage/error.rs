@@ -21,6 +21,8 @@ pub enum StorageError {
          accept-loss"
     )]
     MarkDamaged { mark: String },
+    #[error("the key ring {path} is damaged, and nothing can be read without it; restore a backup (wharf restore)")]
+    KeyRing { path: String },
     #[error("record kind {kind:#04x}, key {key}, is corrupt: {what}")]
     Corrupt { kind: u8, key: String, what: &'static str },
     #[error(

@@ -343,7 +343,8 @@ fn decrypt(cipher: &XChaCha20Poly1305, place: &[u8], sealed: &[u8]) -> Option<Ve
     cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: place }).ok()
 }
 
-fn data_key_prefix() -> Vec<u8> {
+/// What the rows of all wrapped data keys begin with.
+pub(super) fn data_key_prefix() -> Vec<u8> {
     [&AccountKey::SERVER.as_bytes()[..], &[kind::DATA_KEY]].concat()
 }
 

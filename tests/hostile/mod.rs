@@ -9,6 +9,7 @@ mod companions;
 mod disk;
 mod failures;
 mod group_records;
+mod random;
 mod receipts;
 
 use crate::net::Net;

@@ -6,7 +6,7 @@ use wharf::base::ids::AccountKey;
 use wharf::config::Config;
 use wharf::operate::rotate_master_key;
 use wharf::storage::{
-    Batch, ChangeSet, Changes, Engine, MasterKey, MemoryEngine, Records, Sealing, SledEngine, StorageError,
+    Batch, ChangeSet, Changes, Engine, MasterKey, MemoryEngine, Records, Ringed, Sealing, SledEngine, StorageError,
     change_master_key, kind, owner,
 };
 
@@ -19,9 +19,13 @@ const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
 const CACHE: u64 = 8 * 1024 * 1024;
 
+fn engine(config: &Config) -> Result<Ringed<SledEngine>, StorageError> {
+    let data = Path::new(&config.data);
+    Ringed::open(SledEngine::open(data, CACHE)?, data)
+}
+
 fn records(config: &Config, key: &MasterKey) -> Result<Records, StorageError> {
-    let engine = Arc::new(SledEngine::open(Path::new(&config.data), CACHE)?);
-    Records::open(engine, Some(Sealing::new(key.clone(), StdRng::seed_from_u64(1))))
+    Records::open(Arc::new(engine(config)?), Some(Sealing::new(key.clone(), StdRng::seed_from_u64(1))))
 }
 
 fn read_key(path: &str) -> MasterKey {
@@ -69,13 +73,41 @@ fn a_replacement_interrupted_by_a_crash_is_finished_by_the_next_one() {
         let begun = MasterKey::generate(&mut StdRng::seed_from_u64(3));
         std::fs::write(format!("{}.new", config.master_key_file()), begun.to_hex().as_str()).unwrap();
         if wrapped {
-            let engine = SledEngine::open(Path::new(&config.data), CACHE).unwrap();
-            change_master_key(&engine, &old, begun.clone(), StdRng::seed_from_u64(4)).unwrap();
+            change_master_key(&engine(&config).unwrap(), &old, begun.clone(), StdRng::seed_from_u64(4)).unwrap();
         }
         rotate_master_key(&config, None).unwrap();
         assert_eq!(read_key(&config.master_key_file()).id_hex(), begun.id_hex());
         assert_eq!(value(&config, &begun).as_deref(), Some(&b"sealed under the old key"[..]));
     }
+}
+
+/// The bytes of all files in a folder.
+fn everything(folder: &Path) -> Vec<u8> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { everything(&path) } else { std::fs::read(path).unwrap() }).collect()
+}
+
+/// The wrapped data keys of the folder, each of which is in its files.
+fn wrapped(config: &Config) -> Vec<Vec<u8>> {
+    let keys: Vec<_> = engine(config).unwrap().scan(&[], None, 99).unwrap();
+    let keys: Vec<_> = keys.into_iter().filter(|(row, _)| row.get(16) == Some(&0x47)).map(|(_, key)| key).collect();
+    assert!(!keys.is_empty() && keys.iter().all(|key| holds(config, key)));
+    keys
+}
+
+fn holds(config: &Config, bytes: &[u8]) -> bool {
+    everything(Path::new(&config.data)).windows(bytes.len()).any(|window| window == bytes)
+}
+
+#[test]
+fn nothing_that_the_old_master_key_opens_is_left_in_the_folder_after_a_rotation() {
+    let (_folder, config, _) = sealed_folder();
+    let before = wrapped(&config);
+    rotate_master_key(&config, None).unwrap();
+    assert!(before.iter().all(|key| !holds(&config, key)));
+    let before = wrapped(&config);
+    wharf::operate::rotate_data_keys(&config, None).unwrap();
+    assert!(before.iter().all(|key| !holds(&config, key)));
 }
 
 #[test]
