@@ -78,3 +78,17 @@ fn with_lid(mut node: Node, lid: &Jid) -> Node {
     }
     node
 }
+
+#[test]
+fn a_message_that_names_a_group_as_its_sender_is_not_shown() {
+    const CAROL: &str = "15550003333";
+    let mut net = town();
+    net.world.create_phone(CAROL, Some("Carol")).unwrap();
+    let group = net.world.create_group("crew", CAROL, &[ALICE.into()]).unwrap().id;
+    net.settle();
+    let named = Jid::parse(&group).unwrap();
+    forge(&mut net, move |node| set(node, "participant", Some(named.clone())));
+    net.world.write_text(CAROL, &group, "in nobody's name").unwrap();
+    net.settle();
+    assert_eq!(texts(&net), ["hello"]);
+}

@@ -25,6 +25,10 @@ impl Envelope {
     pub(super) fn read(own: Option<&Linked>, node: &Node) -> Result<Self, WireError> {
         let from = node.require_jid("from")?;
         let sender = node.jid("participant").unwrap_or_else(|| from.clone());
+        if sender.is_shared() {
+            // A group does not write: the one who does has a name.
+            return Err(WireError::Malformed { what: "sender of a message" });
+        }
         let own = own.is_some_and(|own| own.is_own_user(&sender));
         let chat = match node.jid("recipient") {
             Some(recipient) if own => recipient.bare(),
