@@ -14,7 +14,7 @@ use wharf::sandbox::world::MemberChange;
 const ALICE: &str = "15550000000";
 
 thread_local! {
-/// The longest turn since the last call, and its allocations.
+    /// The longest turn since the last call, and its allocations.
     static LONGEST: Cell<(Duration, u64)> = const { Cell::new((Duration::ZERO, 0)) };
 }
 
