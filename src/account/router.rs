@@ -42,6 +42,8 @@ pub enum Input {
     Disconnected(Generation, String),
     /// A deadline has passed.
     Tick,
+    /// Drop from memory what can be read again from the store.
+    Rest,
 }
 
 /// One account's router.
@@ -115,6 +117,7 @@ impl Router {
                 turn.announce(Notice::ConnectionLost { why });
             }
             Input::Tick => features.tick(&mut turn).await?,
+            Input::Rest => turn.rest().await?,
             // From an earlier connection.
             Input::Connected(_) | Input::Stanza(..) | Input::Poison(..) | Input::Disconnected(..) => {}
         }

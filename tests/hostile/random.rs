@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
-use wharf::account::AccountState;
+use wharf::account::{AccountState, Input};
 use wharf::wire::{Content, Jid, Node, Value};
 
 const SEEDS: Range<u64> = 0..40;
@@ -224,12 +224,12 @@ impl Town {
                 let number = writer.unwrap_or_default();
                 let named = from.is_empty() || from.starts_with(number) || from.ends_with("@lid");
                 assert!(named, "seed {seed}: {name} received what {number} wrote as of another: {data}");
-                once.push((data["id"].to_string(), text));
+                once.push(([&data["id"], &data["chat"], &data["from"]].map(ToString::to_string), text));
             }
             let count = once.len();
             once.sort();
             let all = once.clone();
-            // The service chooses ids: nothing seals them.
+            // The service chooses ids and chats: nothing seals them.
             once.dedup();
             assert_eq!(once.len(), count, "seed {seed}: {name} received a message twice: {all:?}");
         }
@@ -267,6 +267,9 @@ fn run(seed: u64) -> bool {
             secrets.push(secret);
         }
         town.net.pass(Duration::from_secs(20));
+        if town.rng.random_range(0..4) == 0 {
+            town.net.input("alice", Input::Rest);
+        }
     }
     town.net.middle = None;
     town.check_received(seed);

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use wharf::account::{AccountState, Counter};
+use wharf::account::{AccountState, Counter, Input};
 use wharf::sandbox::world::{FaultKind, FaultSummary, NewFault};
 use wharf::storage::kind;
 
@@ -65,6 +65,9 @@ fn hour(net: &mut Net, written: &mut Written, group: &str, rng: &mut StdRng) {
     let text = written.text(&[to]);
     net.world.write_text(phone, to, &text).unwrap();
     let (name, number) = *ACCOUNTS.choose(rng).unwrap();
+    if rng.random_bool(0.5) {
+        net.input(name, Input::Rest);
+    }
     match rng.random_range(0..8) {
         0 => net.cut(name),
         1 => {

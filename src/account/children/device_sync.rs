@@ -30,6 +30,10 @@ impl Machine for DeviceSync {
     fn take_writes(&mut self) -> Writes {
         std::mem::take(&mut self.writes)
     }
+
+    fn rest(&mut self) {
+        (self.lids, self.pns, self.lists) = (HashMap::new(), HashMap::new(), HashMap::new());
+    }
 }
 
 /// A user as we address it.

@@ -10,4 +10,7 @@ pub trait Machine: 'static {
 
     /// Takes the writes gathered since the last take.
     fn take_writes(&mut self) -> ChangeSet<Self::Owner>;
+
+    /// Drops what can be read again from the store. Called at the beginning of a turn: what earlier ones have written is readable.
+    fn rest(&mut self) {}
 }

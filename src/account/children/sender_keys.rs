@@ -65,6 +65,10 @@ impl Machine for SenderKeys {
     fn take_writes(&mut self) -> Writes {
         std::mem::take(&mut self.writes)
     }
+
+    fn rest(&mut self) {
+        (self.theirs, self.ours, self.dropped) = (HashMap::new(), HashMap::new(), HashSet::new());
+    }
 }
 
 struct Ours {

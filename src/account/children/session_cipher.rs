@@ -40,6 +40,10 @@ impl Machine for SessionCipher {
     fn take_writes(&mut self) -> Writes {
         std::mem::take(&mut self.writes)
     }
+
+    fn rest(&mut self) {
+        (self.sessions, self.identities) = (HashMap::new(), HashMap::new());
+    }
 }
 
 /// A received ciphertext, parsed.

@@ -202,6 +202,23 @@ fn conversation_continues_after_every_restart() {
 }
 
 #[test]
+fn conversation_continues_after_every_rest_and_rest_leaves_no_session_in_memory() {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    alice.establish(&bob);
+    for round in 0..10u8 {
+        let (there, back) = (alice.encrypt(&[round]), alice.encrypt(&[round, round]));
+        alice.cipher.rest();
+        bob.decrypt(&back).unwrap();
+        bob.cipher.rest();
+        assert_eq!(bob.decrypt(&there), Ok((vec![round], false)));
+        let answer = bob.encrypt(&[round]);
+        alice.decrypt(&answer).unwrap();
+        bob.cipher.rest();
+    }
+    assert!(bob.cipher.sessions.is_empty() && bob.cipher.identities.is_empty());
+}
+
+#[test]
 fn identity_changed_in_a_bundle_is_trusted_and_reported() {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
     assert!(alice.establish(&bob).changed.is_empty(), "the first is trusted");

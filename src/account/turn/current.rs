@@ -245,6 +245,21 @@ impl<'a> Turn<'a> {
         self.ask(Ask::PreKeys, ask).await
     }
 
+    /// The children drop what they hold in memory. At the beginning of a turn alone.
+    pub(in crate::account) async fn rest(&mut self) -> Result<(), AccountError> {
+        self.rest_one(Ask::Sessions).await?;
+        self.rest_one(Ask::SenderKeys).await?;
+        self.rest_one(Ask::Devices).await
+    }
+
+    async fn rest_one<M: Machine>(&mut self, wrap: fn(Job<M>) -> Ask) -> Result<(), AccountError> {
+        let rest = |machine: &mut M| {
+            machine.rest();
+            Ok(())
+        };
+        self.ask(wrap, rest).await
+    }
+
     async fn ask<M: Machine, R: Send + 'static>(
         &mut self,
         wrap: fn(Job<M>) -> Ask,

@@ -31,6 +31,8 @@ const MAX_COMMANDS: usize = 1024;
 /// Interval of an account's retention sweep, and the pause between two of its pages.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const SWEEP_STEP: Duration = Duration::from_secs(1);
+/// How long what was used stays in memory.
+const REST_AFTER: Duration = Duration::from_secs(120);
 
 /// One tree of one account.
 pub(in crate::actors) struct Account {
@@ -46,6 +48,8 @@ pub(in crate::actors) struct Account {
     pub(super) replies: Replies,
     pub(super) connection: Option<Connected>,
     timer: Option<(Monotonic, SpawnHandle)>,
+    /// A rest is scheduled: something was written since the last one.
+    rests: bool,
     heartbeat: Heartbeat,
     /// Set when the server stops; answered when all accepted commands are durable.
     drained: Option<oneshot::Sender<()>>,
@@ -73,6 +77,7 @@ impl Account {
             replies: Replies::default(),
             connection: None,
             timer: None,
+            rests: false,
             heartbeat,
             drained: None,
         }
@@ -171,6 +176,7 @@ impl Account {
             }
             return;
         }
+        self.rest_later(ctx);
         let turn = self.turns.pin(&changes, effects);
         let committed = self.environment.store.commit(self.key, self.generation, changes);
         ctx.spawn(committed.into_actor(self).map(move |result, account, ctx| match result {
@@ -183,6 +189,16 @@ impl Account {
             }
             Err(error) => account.fail(&error.to_string(), ctx),
         }));
+    }
+
+    /// Sessions and keys that were used leave memory a while later; those that are used again are read again.
+    fn rest_later(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.rests, true) {
+            ctx.run_later(REST_AFTER, |account, ctx| {
+                account.rests = false;
+                account.push(Input::Rest, ctx);
+            });
+        }
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
