@@ -1,4 +1,4 @@
-//! Every test named in `docs/coverage.md` exists in the named module and runs.
+//! Every test named in `docs/coverage.md` and `SECURITY.md` exists in the named module and runs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn tests(text: &str) -> Vec<String> {
     let mut is_test = false;
     for line in text.lines().map(str::trim) {
         match line {
-            "#[test]" | "#[actix_web::test]" => is_test = true,
+            "#[test]" | "#[actix_web::test]" | "#[tokio::test]" => is_test = true,
             _ if line.starts_with("#[ignore") => is_test = false,
             _ if line.starts_with('#') => {}
             _ => {
@@ -36,7 +36,7 @@ fn module(path: &Path) -> &str {
 }
 
 #[test]
-fn every_test_named_in_the_coverage_exists_and_is_not_ignored() {
+fn every_test_named_in_the_documents_exists_and_is_not_ignored() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = ["src", "tests/it", "tests/hostile"].map(|folder| sources(&root.join(folder))).concat();
     let known: BTreeSet<String> = files
@@ -46,9 +46,11 @@ fn every_test_named_in_the_coverage_exists_and_is_not_ignored() {
             tests(&text).into_iter().map(move |name| format!("{}::{name}", module(path)))
         })
         .collect();
-    let coverage = std::fs::read_to_string(root.join("docs/coverage.md")).unwrap();
-    let named: Vec<&str> = coverage.split('`').skip(1).step_by(2).filter(|text| text.contains("::")).collect();
-    assert!(named.len() > 80, "the table was read");
-    let gone: Vec<_> = named.iter().filter(|name| !known.contains(**name)).collect();
-    assert!(gone.is_empty(), "docs/coverage.md names tests that do not exist: {gone:?}");
+    for (document, least) in [("docs/coverage.md", 80), ("SECURITY.md", 50)] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|text| text.contains("::")).collect();
+        assert!(named.len() >= least, "{document}: {} tests were read", named.len());
+        let gone: Vec<_> = named.iter().filter(|name| !known.contains(**name)).collect();
+        assert!(gone.is_empty(), "{document} names tests that do not exist: {gone:?}");
+    }
 }
