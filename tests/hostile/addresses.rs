@@ -92,3 +92,36 @@ fn a_message_that_names_a_group_as_its_sender_is_not_shown() {
     net.settle();
     assert_eq!(texts(&net), ["hello"]);
 }
+
+/// The service answers our queries with Carol's LID for everybody, us too.
+#[test]
+fn our_own_number_is_never_another_persons() {
+    const CAROL: &str = "15550003333";
+    let mut net = town();
+    net.world.create_phone(CAROL, Some("Carol")).unwrap();
+    let carol: Noted<Option<Jid>> = Rc::default();
+    let noted = carol.clone();
+    net.middle = Some(Box::new(move |name, node| {
+        if name != "alice" {
+            return vec![node];
+        }
+        if node.tag == "message" {
+            *noted.borrow_mut() = node.jid("from").map(|from| from.bare());
+        }
+        let lid = noted.borrow().clone();
+        vec![match lid {
+            Some(lid) if node.tag == "iq" => with_lid(node, &lid),
+            Some(_) if node.tag == "message" => set(node, "sender_pn", Some(Jid::pn(ALICE))),
+            _ => node,
+        }]
+    }));
+    for text in ["one", "two", "three"] {
+        net.world.write_text(CAROL, ALICE, text).unwrap();
+        net.settle();
+        net.send("alice", CAROL, "hello Carol");
+        net.settle();
+    }
+    let received = net.events("alice", "message.received");
+    assert_eq!(texts(&net), ["hello", "one", "two", "three"]);
+    assert!(received.iter().all(|data| !data["from"].as_str().unwrap().starts_with(ALICE)), "{received:?}");
+}

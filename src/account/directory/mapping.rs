@@ -10,9 +10,11 @@ use crate::account::error::AccountError;
 use crate::account::turn::Turn;
 use crate::account::turn::notice::Notice;
 use crate::wire::Jid;
+use crate::wire::usync::UsyncUser;
 
 /// Learns pairs of phone number and LID that a stanza names. A doubtful one is queried.
-pub(in crate::account) async fn learn(turn: &mut Turn<'_>, pairs: Vec<(Jid, Jid)>) -> Result<(), AccountError> {
+pub(in crate::account) async fn learn(turn: &mut Turn<'_>, mut pairs: Vec<(Jid, Jid)>) -> Result<(), AccountError> {
+    pairs.retain(|(pn, lid)| !names_us_beside_another(turn, pn, lid));
     if pairs.is_empty() {
         return Ok(());
     }
@@ -49,8 +51,26 @@ pub(in crate::account) async fn learn(turn: &mut Turn<'_>, pairs: Vec<(Jid, Jid)
     apply(turn, learned).await
 }
 
+/// Learns a usync response.
+pub(in crate::account) async fn learn_response(
+    turn: &mut Turn<'_>,
+    mut users: Vec<UsyncUser>,
+) -> Result<(), AccountError> {
+    for user in &mut users {
+        user.lid = user.lid.take().filter(|lid| !names_us_beside_another(turn, &user.user, lid));
+    }
+    let learned = turn.devices(move |devices| devices.learn(&users)).await?;
+    apply(turn, learned).await
+}
+
+/// Our own number and LID are known from linking: nobody else has either.
+fn names_us_beside_another(turn: &Turn<'_>, pn: &Jid, lid: &Jid) -> bool {
+    let own = turn.own().filter(|own| own.lid.is_some());
+    own.is_some_and(|own| own.is_own_user(pn) != own.is_own_user(lid))
+}
+
 /// Applies new facts about users to sessions and sender keys.
-pub(in crate::account) async fn apply(turn: &mut Turn<'_>, learned: Learned) -> Result<(), AccountError> {
+async fn apply(turn: &mut Turn<'_>, learned: Learned) -> Result<(), AccountError> {
     for change in learned.changed {
         lid_changed(turn, change).await?;
     }

@@ -79,9 +79,7 @@ impl Feature for Directory {
         }
         let lookup = match response {
             Response::Result(iq) => {
-                let answered = read_usync(iq)?;
-                let learned = turn.devices(move |devices| devices.learn(&answered)).await?;
-                mapping::apply(turn, learned).await?;
+                mapping::learn_response(turn, read_usync(iq)?).await?;
                 Lookup::Known
             }
             Response::Refused(_) | Response::Missing => Lookup::Unanswered,
