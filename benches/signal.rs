@@ -16,7 +16,7 @@ use sha2::Sha256;
 use std::hint::black_box;
 use wharf::signal::xeddsa::{sign, verify};
 use wharf::signal::{Buffer, JumpLimit, KeyPair, OurSenderKey, SenderKeyMessage, Session, TheirSenderKeys};
-use work::{Device, talking, with_archived};
+use work::{Device, forged, talking, with_archived};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 fn main() {
@@ -27,6 +27,9 @@ fn main() {
     }
     turns();
     skipping();
+    for counter in [24, 1999, 24_999] {
+        forgeries(counter);
+    }
     groups();
     for count in [10, 100, 1000] {
         fan_out(count);
@@ -161,6 +164,17 @@ fn skipping() {
             timed(|| consume(bob.open(&mut at_bob, last)))
         },
         || repeated(2000, || hmac(&[3; 64], &[1])),
+    );
+}
+
+fn forgeries(counter: u32) {
+    let (mut alice, mut session) = with_archived(40);
+    let (message, bare) = (forged(counter), Bare::new());
+    compare(
+        &format!("forged message, counter {counter}, 41 states: an agreement for each"),
+        5,
+        || repeated(5, || alice.refuse(&mut session, &message)),
+        || repeated(5, || bare.agreements(41)),
     );
 }
 

@@ -92,6 +92,30 @@ pub fn talking(seed: u64) -> ((Device, Session), (Device, Session)) {
     ((alice, at_alice), (bob, at_bob))
 }
 
+impl Device {
+    /// Receives a message that does not decrypt, as one of another person.
+    pub fn refuse(&mut self, session: &mut Session, message: &SignalMessage) {
+        let Self { remote, rng, buffer, .. } = self;
+        let ctx = Context { remote, limit: JumpLimit::new(2000), now: NOW, rng, buffer };
+        session.decrypt(message, ctx).unwrap_err();
+    }
+}
+
+/// A message of a key that nobody has, with this counter.
+pub fn forged(counter: u32) -> SignalMessage {
+    let mut bytes = vec![0x33, 0x0a, 33, 5];
+    bytes.extend([9; 32]);
+    bytes.push(0x10);
+    let mut rest = counter;
+    while rest >= 0x80 {
+        bytes.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.extend([rest as u8, 0x18, 0, 0x22, 16]);
+    bytes.extend([7; 16 + 8]);
+    SignalMessage::parse(bytes).unwrap()
+}
+
 /// A session with this many archived states.
 pub fn with_archived(count: usize) -> (Device, Session) {
     let (mut alice, bob) = (Device::new(1), Device::new(2));
