@@ -116,7 +116,10 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     let entropy = Arc::new(Entropy::from_system()?);
     let engine = match parts.engine {
         Some(engine) => engine,
-        None => Arc::new(operate::open_engine(config)?),
+        None => {
+            operate::compact_sparse(config, free_space_of(&config.data)())?;
+            Arc::new(operate::open_engine(config)?)
+        }
     };
     let sealing = match (config.storage.seal, parts.master_key) {
         (false, _) => None,

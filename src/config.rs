@@ -77,6 +77,7 @@ pub struct HttpConfig {
 pub struct StorageConfig {
     pub cache_mib: u64,
     pub keep_free_mib: u64,
+    pub compact_from_mib: u64,
     pub seal: bool,
     pub master_key_file: Option<String>,
     pub key_file_must_be_private: bool,
@@ -138,6 +139,7 @@ impl Default for Config {
             storage: StorageConfig {
                 cache_mib: 32,
                 keep_free_mib: 256,
+                compact_from_mib: 256,
                 seal: true,
                 master_key_file: None,
                 key_file_must_be_private: false,

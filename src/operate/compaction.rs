@@ -22,6 +22,33 @@ pub fn compact(config: &Config) -> Result<(u64, u64), AppError> {
     Ok((before, size_of(data)?))
 }
 
+/// Compacts a store of which little is in use, where the disk has room for the copy: sled keeps the space of what was overwritten for
+/// later writes, and gives none back.
+pub fn compact_sparse(config: &Config, free: Option<u64>) -> Result<(), AppError> {
+    let (data, from) = (Path::new(&config.data), config.storage.compact_from_mib * 1024 * 1024);
+    if from == 0 || !data.exists() || size_of(data)? < from {
+        return Ok(());
+    }
+    let used = used(config)?;
+    // A copy takes up to half as much again as its rows.
+    if size_of(data)? > 3 * used && free.is_none_or(|free| free > 2 * used) {
+        let (before, after) = compact(config)?;
+        tracing::info!(before, after, "store compacted");
+    }
+    Ok(())
+}
+
+/// The bytes of all rows.
+fn used(config: &Config) -> Result<u64, AppError> {
+    let (engine, mut after, mut used) = (open_engine(config)?, None::<Vec<u8>>, 0);
+    loop {
+        let page = engine.scan(&[], after.as_deref(), 1000)?;
+        let Some((last, _)) = page.last() else { return Ok(used) };
+        after = Some(last.clone());
+        used += page.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum::<u64>();
+    }
+}
+
 /// Copies all rows into a new folder, and checks that it has them.
 pub fn copy_store(config: &Config, to: &Path) -> Result<u64, AppError> {
     if to.exists() {

@@ -208,3 +208,32 @@ fn compaction_frees_the_space_of_overwritten_rows_and_keeps_the_others() {
     operate::compact(&config).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it but its mark");
 }
+
+#[test]
+fn a_store_of_which_little_is_in_use_is_compacted_before_the_start_and_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config { data: folder.path().join("data").display().to_string(), ..Config::default() };
+    config.storage.compact_from_mib = 1;
+    let size = || std::fs::metadata(folder.path().join("data/db")).unwrap().len();
+    operate::compact_sparse(&config, None).unwrap();
+    let write = |rounds: u8, rows: u16| {
+        let engine = operate::open_engine(&config).unwrap();
+        for round in 0..rounds {
+            let row = |n: u16| (n.to_be_bytes().to_vec(), Some(vec![round; 1000]));
+            engine.apply(Batch { writes: (0..rows).map(row).collect(), ..Batch::default() }).unwrap();
+            engine.sync().unwrap();
+        }
+        engine.scan(&[], None, usize::MAX).unwrap()
+    };
+    let wanted = write(60, 200);
+    let sparse = size();
+    operate::compact_sparse(&config, Some(1)).unwrap();
+    assert!(size() > sparse / 2, "there is no room for a copy");
+    operate::compact_sparse(&config, None).unwrap();
+    assert!(size() < sparse / 2, "{sparse} bytes before, {} after", size());
+    assert!(operate::open_engine(&config).unwrap().scan(&[], None, usize::MAX).unwrap() == wanted);
+    write(1, 4000);
+    let full = size();
+    operate::compact_sparse(&config, None).unwrap();
+    assert!(size() > full / 2, "most of it is in use");
+}
