@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde_json::json;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 const BUSY: usize = 0;
 const OTHER: usize = 1;
@@ -28,6 +28,31 @@ async fn measure_other(it: &It, what: &str, mut wanted: impl AsyncFnMut(usize) -
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!("{what}: {} sends of another account, p50 {:.1} ms, p99 {:.1} ms", times.len(), at(0.5), at(0.99));
+    Ok(())
+}
+
+/// A contact sends a hundred messages a second that do not decrypt.
+async fn forgeries(it: &It) -> Result<(), Failed> {
+    let fault = json!({ "kind": "corrupt", "account": It::number(BUSY) });
+    it.control("POST", "/faults", Some(fault)).await?;
+    let (mut ticks, end) = (interval(Duration::from_millis(10)), Instant::now() + Duration::from_secs(20));
+    let mut forged = 0;
+    let forging = async {
+        while Instant::now() < end {
+            ticks.tick().await;
+            let message = json!({ "to": It::number(BUSY), "text": "forged" });
+            it.control("POST", "/phones/15550000002/messages", Some(message)).await?;
+            forged += 1;
+        }
+        Ok::<_, Failed>(())
+    };
+    let what = "while a contact sends messages that do not decrypt, a hundred a second";
+    let measuring = measure_other(it, what, async |_| Instant::now() < end);
+    let (forging, measured) = futures_util::join!(forging, measuring);
+    forging?;
+    measured?;
+    println!("{forged} of them in 20 s");
+    it.control("DELETE", "/faults", None).await?;
     Ok(())
 }
 
@@ -61,6 +86,8 @@ pub async fn measure(prekeys: u32) -> Result<(), Failed> {
     })
     .await?;
     println!("{FLOOD} messages received in {:.1} s", begun.elapsed().as_secs_f64());
+
+    forgeries(&it).await?;
 
     let phones = iter(0..NEWCOMERS).map(|index| {
         let number = It::number(5000 + index);
