@@ -155,7 +155,9 @@ async fn send(request: reqwest::RequestBuilder, body: Option<Value>) -> Result<V
         Some(body) => request.json(&body),
         None => request,
     };
-    Ok(request.send().await?.error_for_status()?.json().await?)
+    let bytes = request.send().await?.error_for_status()?.bytes().await?;
+    // An answer may have no body.
+    Ok(if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? })
 }
 
 /// Polls until the condition holds, for two minutes at most.
