@@ -176,7 +176,11 @@ async fn response(features: &mut Features, turn: &mut Turn<'_>, node: &Node) -> 
     } else {
         Response::Refused(node.find("error").and_then(|error| error.number("code")).unwrap_or(0))
     };
-    features.response(turn, &id, response).await.map(|_| ())
+    if !features.response(turn, &id, response).await? {
+        // It came after its deadline, or answers nothing that we asked.
+        turn.count(Counter::Unclaimed);
+    }
+    Ok(())
 }
 
 fn compute_view(features: &Features, ctx: &Context) -> AccountView {

@@ -144,3 +144,12 @@ fn malformed_keys_in_a_members_retry_receipt_are_no_fault_of_ours() {
     net.stanza("alice", receipt);
     assert_eq!((counted(&net, Counter::HalfHandled), counted(&net, Counter::RetryRefused)), (0, 1));
 }
+
+#[test]
+fn answer_to_nothing_that_was_asked_is_counted_and_changes_nothing() {
+    let mut net = online();
+    let before = net.backup("alice");
+    net.stanza("alice", Node::new("iq").attr("type", "result").attr("id", "never-asked").attr("from", Jid::service()));
+    assert_eq!(counted(&net, Counter::Unclaimed), 1);
+    assert!(net.backup("alice") == before);
+}

@@ -43,3 +43,16 @@ impl Keyring {
 fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_alone_is_admitted_and_none_of_a_thousand_others() {
+        let keys = Keyring { admin: hash("the key") };
+        assert!(keys.admits("the key"));
+        assert!(["", "the ke", "the key "].iter().all(|other| !keys.admits(other)));
+        assert!((0..1000).all(|number| !keys.admits(&format!("the key {number}"))));
+    }
+}
