@@ -139,7 +139,7 @@ impl Default for Config {
             storage: StorageConfig {
                 cache_mib: 32,
                 keep_free_mib: 256,
-                compact_from_mib: 256,
+                compact_from_mib: 0,
                 seal: true,
                 master_key_file: None,
                 key_file_must_be_private: false,

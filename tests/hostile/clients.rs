@@ -36,6 +36,15 @@ async fn a_body_without_a_valid_key_is_refused_before_it_comes() {
 }
 
 #[actix_web::test]
+async fn what_exists_is_not_told_without_a_key() {
+    let it = Served::start().await;
+    for (method, path) in [("GET", "/v1/nothing"), ("DELETE", ACCOUNTS), ("POST", "/v1/accounts/nobody/start")] {
+        let request = it.client.http.request(method.parse().unwrap(), format!("{}{path}", it.client.wharf));
+        assert_eq!(it.client.try_send(request).await.unwrap().status, 401, "{method} {path}");
+    }
+}
+
+#[actix_web::test]
 async fn an_endless_body_behind_an_early_answer_ends_with_its_connection() {
     let it = Served::start().await;
     let with_key = format!("X-Api-Key: {KEY}\r\n");
