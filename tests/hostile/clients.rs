@@ -136,6 +136,17 @@ async fn a_repeated_action_has_no_further_effect() {
 }
 
 #[actix_web::test]
+async fn one_key_for_two_accounts_is_two_requests() {
+    let it = Served::start().await;
+    for id in ["alice", "bob"] {
+        it.client.post(ACCOUNTS, json!({ "id": id })).await;
+        let request = it.client.request("POST", &format!("/v1/accounts/{id}/stop")).header("idempotency-key", "k");
+        assert_eq!(it.client.try_send(request).await.unwrap().json()["id"], id);
+        assert_eq!(it.client.state(id).await, "stopped");
+    }
+}
+
+#[actix_web::test]
 async fn head_is_answered_as_get_without_a_body() {
     let it = Served::start().await;
     for path in ["/healthz", "/readyz", ACCOUNTS, "/v1/events"] {
