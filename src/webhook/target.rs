@@ -88,6 +88,8 @@ mod tests {
             "http://100.64.0.1/",
             "http://[fd00::1]/",
             "http://[2002:7f00:1::]/",
+            "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
+            "http://[2001:db8::1]/",
             "http://localhost:80/",
             "http://a.localhost./",
         ] {
