@@ -169,6 +169,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
             keep_free: config.storage.keep_free_mib * 1024 * 1024,
         },
         patience: Duration::from_secs(config.accounts.stuck_seconds),
+        rest_after: Duration::from_secs(config.accounts.rest_seconds),
         group_cache: GroupCache {
             groups: config.accounts.cached_groups,
             idle: Duration::from_secs(config.accounts.cached_groups_seconds),

@@ -113,6 +113,7 @@ pub struct AccountsConfig {
     pub forward_jumps_own: u32,
     pub threads: usize,
     pub stuck_seconds: u64,
+    pub rest_seconds: u64,
     pub cached_groups: u64,
     pub cached_groups_seconds: u64,
 }
@@ -163,6 +164,7 @@ impl Default for Config {
                 forward_jumps_own: MAX_FORWARD_JUMPS,
                 threads: 2,
                 stuck_seconds: 30,
+                rest_seconds: 120,
                 cached_groups: 500,
                 cached_groups_seconds: 3600,
             },
@@ -234,8 +236,8 @@ impl Config {
         if !(1..=10_000).contains(&config.network.connects_per_second) {
             return Err(invalid("network.connects_per_second must be 1 to 10000".into()));
         }
-        if config.accounts.stuck_seconds == 0 {
-            return Err(invalid("accounts.stuck_seconds must be 1 or more".into()));
+        if config.accounts.stuck_seconds == 0 || config.accounts.rest_seconds == 0 {
+            return Err(invalid("accounts.stuck_seconds and rest_seconds must be 1 or more".into()));
         }
         let retention = &config.retention;
         for (name, days) in [

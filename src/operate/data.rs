@@ -24,6 +24,8 @@ pub enum OperateError {
     HalfRestored { path: String },
     #[error("the copy in {path} is not what was copied; nothing was changed")]
     NotCopied { path: String },
+    #[error("the store has lost nothing, as {mark} says; nothing was changed")]
+    NothingLost { mark: String },
     #[error("the backup holds single accounts only; name the one that is to be restored: --account ID")]
     NotWhole,
     #[error("the backup has no account {0:?}")]

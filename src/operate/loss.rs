@@ -3,7 +3,7 @@
 //! Invariant: the mark is accepted last, so that no server starts on accounts that may use a key twice.
 
 use super::backup::{check_restored, commit_server};
-use super::data::{OperateError, accept_engine, master_for_existing, open_unmarked, sealing};
+use super::data::{OperateError, accept_engine, master_for_existing, open_engine, open_unmarked, sealing};
 use crate::account::prepare_restored;
 use crate::actors::stored_accounts;
 use crate::app::AppError;
@@ -17,6 +17,15 @@ use std::sync::Arc;
 pub fn accept_loss(config: &Config, given: Option<MasterKey>, now: Timestamp) -> Result<(usize, usize), AppError> {
     if !Path::new(&config.data).exists() {
         return Err(OperateError::NoData { path: config.data.clone() }.into());
+    }
+    // Accounts that are whole would lose their sessions and their queue for nothing.
+    let mark = config.mark_file();
+    if Path::new(&mark).exists() {
+        match open_engine(config) {
+            Ok(_) => return Err(OperateError::NothingLost { mark }.into()),
+            Err(AppError::Storage(error)) if error.is_of_the_mark() => {}
+            Err(error) => return Err(error),
+        }
     }
     let done = prepare_accounts(config, given, now)?;
     accept_engine(config)?;

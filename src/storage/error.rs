@@ -8,8 +8,8 @@ pub enum StorageError {
     #[error("the store cannot {action}: {why}")]
     Engine { action: &'static str, why: String },
     #[error(
-        "the store has lost its last {lost} commits, as {mark} says; restore a backup into a new folder (wharf restore), or go on \
-         without them (wharf storage accept-loss)"
+        "the store has lost its last {lost} commits, as {mark} says; restore a backup into a new folder (wharf restore), go on \
+         without them (wharf storage accept-loss), or remove that file too, for a new start on purpose"
     )]
     Behind { mark: String, lost: u64 },
     #[error(
@@ -43,4 +43,11 @@ pub enum StorageError {
     Stopped,
     #[error("the turn belongs to an older generation of the account and was not written")]
     Fenced,
+}
+
+impl StorageError {
+    /// Whether the store may be whole but for what its commit mark says.
+    pub fn is_of_the_mark(&self) -> bool {
+        matches!(self, Self::Behind { .. } | Self::OtherHistory { .. } | Self::MarkDamaged { .. })
+    }
 }

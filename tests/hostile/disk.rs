@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use wharf::app::{AppError, Parts, start};
 use wharf::base::time::{Clock, SystemClock, Timestamp};
-use wharf::operate;
+use wharf::operate::{self, OperateError};
 use wharf::storage::{Batch, Engine, Marked, SledEngine, StorageError};
 
 const ALICE: &str = "15550001111";
@@ -58,6 +58,8 @@ async fn an_older_copy_of_the_folder_is_refused_until_its_loss_is_accepted() {
     assert!(told.contains("wharf restore") && told.contains("wharf storage accept-loss"), "{told}");
     let (accounts, sessions) = operate::accept_loss(&it.config, None, now()).unwrap();
     assert!(accounts == 1 && sessions > 0, "{accounts} {sessions}");
+    let again = operate::accept_loss(&it.config, None, now());
+    assert!(matches!(again, Err(AppError::Operate(OperateError::NothingLost { .. }))), "{again:?}");
     let (running, client) = it.start().await;
     client.online("alice").await;
     send(&client, "alice", BOB, "after").await;

@@ -383,6 +383,34 @@ async fn freeze_of_the_watch_is_not_counted_against_the_accounts() {
     assert_eq!(it.client.get("/v1/accounts/bob").await["restarts"], 0);
 }
 
+/// Counts the calls of alice's session cipher.
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Hooks for Calls {
+    fn reach(&self, point: Point, subject: &str) {
+        if point == Point::SessionCipher && subject == "alice" {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn account_that_was_used_rests_once_after_a_while() {
+    let hooks = Arc::new(Calls::default());
+    let parts = Parts { hooks: hooks.clone(), ..Parts::default() };
+    let it = Served::configured(parts, |config| config.accounts.rest_seconds = 2).await;
+    it.client.linked("alice", ALICE).await;
+    it.client.phone(CAROL).await;
+    let sent = it.client.try_send(it.client.text("alice", CAROL, "hello")).await.unwrap().json();
+    let path = format!("/v1/accounts/alice/messages/{}", sent["id"].as_str().unwrap());
+    until("it is read", async || (it.client.get(&path).await["status"] == "read").then_some(())).await;
+    let before = hooks.0.load(Ordering::SeqCst);
+    until("she rests", async || (hooks.0.load(Ordering::SeqCst) > before).then_some(())).await;
+    it.client.try_send(it.client.text("alice", CAROL, "hello again")).await.unwrap();
+    it.client.all_read_once(CAROL, &["hello".into(), "hello again".into()]).await;
+}
+
 #[actix_web::test]
 async fn shutdown_waits_for_a_blocked_account_only_until_its_timeout() {
     let hooks = Arc::new(Blocks::default());

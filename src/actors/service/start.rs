@@ -57,6 +57,8 @@ pub struct ServiceConfig {
     pub keep_events: Duration,
     /// An account without a sign of life for this long is restarted.
     pub patience: Duration,
+    /// How long what an account has used stays in memory.
+    pub rest_after: Duration,
     pub group_cache: GroupCache,
 }
 
@@ -90,6 +92,7 @@ impl Service {
             metrics: metrics.clone(),
             keep_events: config.keep_events,
             patience: config.patience,
+            rest_after: config.rest_after,
             group_cache: config.group_cache,
         };
         if let Some(source) = config.version_source {

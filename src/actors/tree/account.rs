@@ -31,8 +31,6 @@ const MAX_COMMANDS: usize = 1024;
 /// Interval of an account's retention sweep, and the pause between two of its pages.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const SWEEP_STEP: Duration = Duration::from_secs(1);
-/// How long what was used stays in memory.
-const REST_AFTER: Duration = Duration::from_secs(120);
 
 /// One tree of one account.
 pub(in crate::actors) struct Account {
@@ -194,7 +192,7 @@ impl Account {
     /// Sessions and keys that were used leave memory a while later; those that are used again are read again.
     fn rest_later(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.rests, true) {
-            ctx.run_later(REST_AFTER, |account, ctx| {
+            ctx.run_later(self.environment.rest_after, |account, ctx| {
                 account.rests = false;
                 account.push(Input::Rest, ctx);
             });

@@ -27,6 +27,8 @@ pub(in crate::actors) struct Environment {
     pub(in crate::actors) keep_events: Duration,
     /// A tree without a sign of life for this long is abandoned.
     pub(in crate::actors) patience: Duration,
+    /// How long what a child has used stays in its memory.
+    pub(in crate::actors) rest_after: Duration,
     pub(in crate::actors) group_cache: GroupCache,
 }
 

@@ -157,7 +157,11 @@ impl Dispatcher {
             target.under_way -= 1;
             if let Some(lane) = target.lanes.get_mut(&chat) {
                 match (&row, retry) {
-                    (Some(row), Some(_)) => lane.waiting.iter_mut().take(1).for_each(|head| head.row = row.clone()),
+                    (Some(row), Some(_)) => {
+                        if let Some(head) = lane.waiting.front_mut() {
+                            head.row = row.clone();
+                        }
+                    }
                     _ => drop(lane.waiting.pop_front()),
                 }
             }
