@@ -12,12 +12,15 @@ use crate::operate::{self, OperateError};
 use crate::sandbox::serve::TlsError;
 use crate::sandbox::world::WorldError;
 use crate::signal::JumpLimit;
-use crate::storage::{BackupError, Engine, MasterKey, Records, Sealing, StorageError};
+use crate::storage::{
+    BackupError, Compactor, Engine, Generations, MasterKey, Records, Schedule, Sealing, StorageError, folder_size,
+};
 use crate::webhook::RETRY_STEPS;
 use actix_web::dev::ServerHandle;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +57,8 @@ pub enum AppError {
     SandboxFolder { path: String, why: std::io::Error },
     #[error("the operating system gives no randomness: {0}")]
     Entropy(#[from] rand::rngs::SysError),
+    #[error("the thread of {what} cannot be started: {why}")]
+    Thread { what: &'static str, why: std::io::Error },
 }
 
 /// A running server.
@@ -65,6 +70,7 @@ pub struct Running {
     server: ServerHandle,
     /// How long accounts may take to finish what they have accepted.
     drain: Duration,
+    _compactor: Option<Compactor>,
 }
 
 impl Running {
@@ -114,11 +120,12 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     // reqwest asks the process for its TLS provider; that one is installed already is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let entropy = Arc::new(Entropy::from_system()?);
-    let engine = match parts.engine {
-        Some(engine) => engine,
+    let (engine, compactor) = match parts.engine {
+        Some(engine) => (engine, None),
         None => {
-            operate::compact_sparse(config, free_space_of(&config.data)())?;
-            Arc::new(operate::open_engine(config)?)
+            let store = operate::open_engine(config)?;
+            let compactor = compactor(config, Arc::clone(store.store().store()))?;
+            (Arc::new(store) as Arc<dyn Engine>, compactor)
         }
     };
     let sealing = match (config.storage.seal, parts.master_key) {
@@ -192,20 +199,26 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         tracing::warn!("Wharf is unofficial: WhatsApp may restrict or ban accounts that use it");
     }
     let drain = Duration::from_secs(config.drain_seconds);
-    Ok(Running { address, new_admin_key, service, server: handle, drain })
+    Ok(Running { address, new_admin_key, service, server: handle, drain, _compactor: compactor })
 }
 
 const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 60 * 60)
 }
 
-/// The bytes of the files in a folder. sled keeps no folders of its own there that grow.
+fn compactor(config: &Config, store: Arc<Generations>) -> Result<Option<Compactor>, AppError> {
+    let every = Duration::from_secs(config.storage.compact_seconds);
+    if every.is_zero() {
+        return Ok(None);
+    }
+    let schedule = Schedule { every, from: config.storage.compact_from_mib * 1024 * 1024 };
+    let started = Compactor::start(store, schedule, free_space_of(&config.data));
+    Ok(Some(started.map_err(|why| AppError::Thread { what: "compaction", why })?))
+}
+
 fn size_of(data: &str) -> Measure {
     let data = data.to_owned();
-    Arc::new(move || {
-        let files = std::fs::read_dir(&data).ok()?.flatten();
-        Some(files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum())
-    })
+    Arc::new(move || folder_size(Path::new(&data)).ok())
 }
 
 fn free_space_of(data: &str) -> Measure {

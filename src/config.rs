@@ -78,6 +78,7 @@ pub struct StorageConfig {
     pub cache_mib: u64,
     pub keep_free_mib: u64,
     pub compact_from_mib: u64,
+    pub compact_seconds: u64,
     pub seal: bool,
     pub master_key_file: Option<String>,
     pub key_file_must_be_private: bool,
@@ -140,7 +141,8 @@ impl Default for Config {
             storage: StorageConfig {
                 cache_mib: 32,
                 keep_free_mib: 256,
-                compact_from_mib: 0,
+                compact_from_mib: 64,
+                compact_seconds: 600,
                 seal: true,
                 master_key_file: None,
                 key_file_must_be_private: false,

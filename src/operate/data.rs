@@ -4,8 +4,7 @@ use crate::app::AppError;
 use crate::base::entropy::Entropy;
 use crate::config::Config;
 use crate::key_file::{self, KeyFileError};
-use crate::storage::{BackupError, Marked, MasterKey, Records, Ringed, Sealing, SledEngine};
-use std::fs::{self};
+use crate::storage::{BackupError, Generations, Marked, MasterKey, Records, Ringed, Sealing};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,34 +46,32 @@ pub(super) fn beside(config: &Config, suffix: &str) -> PathBuf {
 }
 
 /// The store of the settings: its commits are marked, and its data keys stand in the key ring.
-pub type Store = Ringed<Marked<SledEngine>>;
+pub type Store = Ringed<Marked<Arc<Generations>>>;
 
 /// Opens the store of the settings, creating it where there is none; refuses one that has lost commits.
 pub fn open_engine(config: &Config) -> Result<Store, AppError> {
     let rng = &mut Entropy::from_system()?.fork();
-    let marked = Marked::open(open_sled(config)?, Path::new(&config.mark_file()), rng)?;
+    let marked = Marked::open(Arc::new(open_sled(config)?), Path::new(&config.mark_file()), rng)?;
     Ok(Ringed::open(marked, Path::new(&config.data))?)
 }
 
 /// Opens the store as complete, whatever its mark says.
 pub(super) fn accept_engine(config: &Config) -> Result<Store, AppError> {
     let rng = &mut Entropy::from_system()?.fork();
-    let marked = Marked::accept(open_sled(config)?, Path::new(&config.mark_file()), rng)?;
+    let marked = Marked::accept(Arc::new(open_sled(config)?), Path::new(&config.mark_file()), rng)?;
     Ok(Ringed::open(marked, Path::new(&config.data))?)
 }
 
 /// Opens the store without a look at its mark.
-pub(super) fn open_unmarked(config: &Config) -> Result<Ringed<SledEngine>, AppError> {
+pub(super) fn open_unmarked(config: &Config) -> Result<Ringed<Generations>, AppError> {
     Ok(Ringed::open(open_sled(config)?, Path::new(&config.data))?)
 }
 
-fn open_sled(config: &Config) -> Result<SledEngine, AppError> {
-    settle_compaction(config)?;
-    Ok(SledEngine::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?)
+fn open_sled(config: &Config) -> Result<Generations, AppError> {
+    Ok(Generations::open(Path::new(&config.data), config.storage.cache_mib * 1024 * 1024)?)
 }
 
 pub(super) fn open_existing(config: &Config, given: Option<MasterKey>) -> Result<Records, AppError> {
-    settle_compaction(config)?;
     if !Path::new(&config.data).exists() {
         return Err(OperateError::NoData { path: config.data.clone() }.into());
     }
@@ -104,16 +101,5 @@ impl From<BackupError> for AppError {
             BackupError::Storage(error) => error.into(),
             other => Self::Backup(other),
         }
-    }
-}
-
-/// A compaction that was cut short between its renamings: without its data folder a server would begin an empty one.
-pub(super) fn settle_compaction(config: &Config) -> Result<(), OperateError> {
-    let (data, old) = (Path::new(&config.data), beside(config, "before-compaction"));
-    match (data.exists(), old.exists()) {
-        (false, true) => fs::rename(&old, data).map_err(io_failed(&old)),
-        // The new one is in its place, so it is complete.
-        (true, true) => fs::remove_dir_all(&old).map_err(io_failed(&old)),
-        (_, false) => Ok(()),
     }
 }

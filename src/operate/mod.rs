@@ -10,7 +10,7 @@ mod loss;
 mod migration;
 
 pub use backup::{NewFile, Restored, backup, backup_to, check_restored, restore, verify};
-pub use compaction::{compact, compact_sparse, copy_store};
+pub use compaction::{compact, copy_store};
 pub use data::{OperateError, open_engine};
 pub use keys::{rotate_data_keys, rotate_master_key};
 pub use loss::accept_loss;

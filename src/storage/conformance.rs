@@ -81,9 +81,11 @@ fn check_copies(engine: &Arc<dyn Engine>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Marked, MemoryEngine, Ringed, SledEngine};
+    use crate::storage::{Compactor, Generations, Marked, MemoryEngine, Ringed, Schedule, SledEngine};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+    use std::cell::RefCell;
+    use std::time::Duration;
 
     #[test]
     fn the_memory_engine_conforms() {
@@ -94,6 +96,20 @@ mod tests {
     fn the_sled_engine_conforms() {
         let folder = tempfile::tempdir().unwrap();
         run(&|| Arc::new(SledEngine::open(folder.path(), 8 * 1024 * 1024).unwrap()), true);
+    }
+
+    #[test]
+    fn a_store_that_is_compacted_meanwhile_conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        let compactor = RefCell::new(None);
+        let open = || -> Arc<dyn Engine> {
+            compactor.take();
+            let store = Arc::new(Generations::open(folder.path(), 8 * 1024 * 1024).unwrap());
+            let always = Schedule { every: Duration::ZERO, from: 0 };
+            *compactor.borrow_mut() = Some(Compactor::start(Arc::clone(&store), always, Arc::new(|| None)).unwrap());
+            store
+        };
+        run(&open, true);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::StorageError;
 use crate::base::ids::AccountKey;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -39,6 +39,36 @@ pub trait Engine: Send + Sync {
 
     /// Makes all applied batches durable: they survive a crash of the machine.
     fn sync(&self) -> Result<(), StorageError>;
+}
+
+impl<E: Engine + ?Sized> Engine for Arc<E> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        (**self).get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StorageError> {
+        (**self).scan(prefix, after, limit)
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StorageError> {
+        (**self).last(prefix)
+    }
+
+    fn copy(&self, prefix: &[u8]) -> Result<Rows, StorageError> {
+        (**self).copy(prefix)
+    }
+
+    fn fence(&self, account: AccountKey, epoch: u64) -> Result<(), StorageError> {
+        (**self).fence(account, epoch)
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), StorageError> {
+        (**self).apply(batch)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        (**self).sync()
+    }
 }
 
 /// Fences in memory, for an engine that only this process writes to.

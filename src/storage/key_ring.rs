@@ -5,11 +5,11 @@
 //! loss of everything.
 
 use super::StorageError;
+use super::files::replace;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 9] = b"WHARFKEY\x01";
@@ -54,16 +54,7 @@ impl KeyRing {
     /// Replaces the ring, durably.
     pub(super) fn write(&self, keys: &Keys) -> Result<(), StorageError> {
         let bytes = encode(keys);
-        NAMES.iter().try_for_each(|name| self.replace(name, &bytes)).map_err(failed("write its key ring"))
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (path, part) = (self.0.join(name), self.0.join(format!("{name}.part")));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        File::open(&self.0)?.sync_all()
+        NAMES.iter().try_for_each(|name| replace(&self.0, name, &bytes)).map_err(failed("write its key ring"))
     }
 }
 

@@ -65,6 +65,11 @@ impl<E: Engine> Marked<E> {
         Ok(it)
     }
 
+    /// The store without its mark.
+    pub const fn store(&self) -> &E {
+        &self.engine
+    }
+
     /// The store's own row of the mark, for a copy that takes the store's place.
     pub fn row(&self) -> Result<Option<Row>, StorageError> {
         Ok(self.engine.get(&ROW)?.map(|value| (ROW.to_vec(), value)))

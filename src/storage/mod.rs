@@ -5,10 +5,14 @@
 
 mod backup;
 mod changes;
+mod compaction;
+mod compactor;
 pub mod conformance;
 mod data_keys;
 mod engine;
 mod error;
+mod files;
+mod generations;
 mod key_ring;
 mod kinds;
 mod mark;
@@ -27,8 +31,12 @@ pub use backup::{
     verify_backup, write_backup,
 };
 pub use changes::{ChangeSet, Changes, NewEvent, Write};
+pub use compaction::Compacted;
+pub use compactor::{Compactor, Schedule};
 pub use engine::{Batch, Engine, Row, Rows};
 pub use error::StorageError;
+pub use files::folder_size;
+pub use generations::Generations;
 pub use kinds::{Kind, OF_DEVICE, Owner, kind, kind_name, owner};
 pub use marked::Marked;
 pub use memory::MemoryEngine;

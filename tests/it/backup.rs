@@ -8,7 +8,7 @@ use wharf::base::ids::AccountId;
 use wharf::base::time::{Clock, SystemClock};
 use wharf::config::Config;
 use wharf::operate::{self, OperateError};
-use wharf::storage::{Batch, Engine, MasterKey, SledEngine, StorageError, begin_restore};
+use wharf::storage::{Batch, Engine, MasterKey, SledEngine, StorageError, begin_restore, folder_size};
 
 const ALICE: &str = "15550001111";
 const BOB: &str = "15550002222";
@@ -185,7 +185,7 @@ fn compaction_frees_the_space_of_overwritten_rows_and_keeps_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { data: folder.path().join("data").display().to_string(), ..Config::default() };
     let wanted = {
-        let engine = SledEngine::open(Path::new(&config.data), 1 << 23).unwrap();
+        let engine = operate::open_engine(&config).unwrap();
         for round in 0..60u8 {
             let row = |n: u16| (n.to_be_bytes().to_vec(), Some(vec![round; 1000]));
             engine.apply(Batch { writes: (0..200).map(row).collect(), ..Batch::default() }).unwrap();
@@ -195,45 +195,29 @@ fn compaction_frees_the_space_of_overwritten_rows_and_keeps_the_others() {
     };
     let (before, after) = operate::compact(&config).unwrap();
     assert!(after < before / 2, "{before} bytes before, {after} after");
-    let engine = SledEngine::open(Path::new(&config.data), 1 << 23).unwrap();
-    assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted);
-    drop(engine);
-    // Interrupted between its two renamings, and before its last step.
-    let (data, old) = (folder.path().join("data"), folder.path().join("data.before-compaction"));
-    std::fs::rename(&data, &old).unwrap();
-    let engine = operate::open_engine(&config).unwrap();
-    assert!(engine.scan(&[], None, usize::MAX).unwrap() == wanted, "no empty store replaces it");
-    drop(engine);
-    std::fs::create_dir(&old).unwrap();
-    operate::compact(&config).unwrap();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it but its mark");
+    assert!(operate::open_engine(&config).unwrap().scan(&[], None, usize::MAX).unwrap() == wanted);
 }
 
-#[test]
-fn a_store_of_which_little_is_in_use_is_compacted_before_the_start_and_others_are_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data: folder.path().join("data").display().to_string(), ..Config::default() };
-    config.storage.compact_from_mib = 1;
-    let size = || std::fs::metadata(folder.path().join("data/db")).unwrap().len();
-    operate::compact_sparse(&config, None).unwrap();
-    let write = |rounds: u8, rows: u16| {
-        let engine = operate::open_engine(&config).unwrap();
-        for round in 0..rounds {
-            let row = |n: u16| (n.to_be_bytes().to_vec(), Some(vec![round; 1000]));
-            engine.apply(Batch { writes: (0..rows).map(row).collect(), ..Batch::default() }).unwrap();
+#[actix_web::test]
+async fn a_store_of_which_little_is_in_use_is_compacted_while_the_server_runs() {
+    let mut it = It::new();
+    it.start().await.0.stop().await.unwrap();
+    {
+        let engine = operate::open_engine(&it.config).unwrap();
+        for round in 0..60u8 {
+            let row = |n: u8| ([&[0xff; 16][..], &[0x01, n]].concat(), Some(vec![round; 10_000]));
+            engine.apply(Batch { writes: (0..200).map(row).collect(), ..Batch::default() }).unwrap();
             engine.sync().unwrap();
         }
-        engine.scan(&[], None, usize::MAX).unwrap()
-    };
-    let wanted = write(60, 200);
-    let sparse = size();
-    operate::compact_sparse(&config, Some(1)).unwrap();
-    assert!(size() > sparse / 2, "there is no room for a copy");
-    operate::compact_sparse(&config, None).unwrap();
-    assert!(size() < sparse / 2, "{sparse} bytes before, {} after", size());
-    assert!(operate::open_engine(&config).unwrap().scan(&[], None, usize::MAX).unwrap() == wanted);
-    write(1, 4000);
-    let full = size();
-    operate::compact_sparse(&config, None).unwrap();
-    assert!(size() > full / 2, "most of it is in use");
+    }
+    let size = |data: &str| folder_size(Path::new(data)).unwrap();
+    let before = size(&it.config.data);
+    (it.config.storage.compact_seconds, it.config.storage.compact_from_mib) = (1, 1);
+    let (running, client) = it.start().await;
+    until("the store is compacted", async || (size(&it.config.data) < before / 2).then_some(())).await;
+    client.linked("alice", ALICE).await;
+    client.phone(BOB).await;
+    send(&client, "alice", BOB, "after it").await;
+    running.stop().await.unwrap();
+    assert!(operate::open_engine(&it.config).unwrap().get(&[&[0xff; 16][..], &[0x01, 7]].concat()).unwrap().is_some());
 }

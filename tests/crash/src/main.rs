@@ -1,12 +1,13 @@
 //! Kills the real server at random moments and at every point around a commit, under load, amid cut connections and duplicates, and
 //! checks the promises of `architecture.md` at the service, on the phones, in the event log and at the webhook.
 //!
-//! `cargo run --release -p wharf-crash -- --kills 500 --seed 1`; the decisions follow from the seed, the interleaving is the machine's.
+//! `cargo run --release -p wharf-crash -- --kills 500 --seed 1` (`--store`: a store under compaction alone); the decisions follow from the seed, the interleaving is the machine's.
 #![forbid(unsafe_code)]
 
 mod hook;
 mod ledger;
 mod load;
+mod store;
 mod verdict;
 
 use clap::Parser;
@@ -42,6 +43,9 @@ struct Arguments {
     kills: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Kill a store that is compacted instead of the whole server.
+    #[arg(long)]
+    store: bool,
 }
 
 /// The server program, its data folder and ports.
@@ -174,7 +178,12 @@ fn beside(name: &str) -> std::io::Result<PathBuf> {
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.store {
+        true => store::run(arguments.kills, arguments.seed).await,
+        false => run(arguments).await,
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
