@@ -32,6 +32,8 @@ pub(in crate::actors) struct CommitMetrics {
     pub(in crate::actors) turns_per_sync: Histogram,
     pub(in crate::actors) turns: Counter,
     pub(in crate::actors) syncs: Counter,
+    pub(in crate::actors) rows: Counter,
+    pub(in crate::actors) bytes: Counter,
 }
 
 /// All metrics of a server.
@@ -73,6 +75,8 @@ impl Default for Metrics {
                 turns_per_sync: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
                 turns: Counter::default(),
                 syncs: Counter::default(),
+                rows: Counter::default(),
+                bytes: Counter::default(),
             },
             restarts: Counter::default(),
             quarantines: Counter::default(),
@@ -107,6 +111,8 @@ impl Metrics {
         registry.register("commit_turns", "Turns that one sync made durable", self.commits.turns_per_sync.clone());
         registry.register("turns", "Turns made durable", self.commits.turns.clone());
         registry.register("syncs", "Syncs of the store", self.commits.syncs.clone());
+        registry.register("commit_rows", "Rows written or deleted by commits", self.commits.rows.clone());
+        registry.register("commit_bytes", "Bytes of the keys and values of those rows", self.commits.bytes.clone());
         registry.register("account_restarts", "Account trees that went down and were reloaded", self.restarts.clone());
         registry.register("account_quarantines", "Accounts that were quarantined", self.quarantines.clone());
         registry.register(

@@ -5,6 +5,7 @@
 
 mod backup;
 mod changes;
+mod chunks;
 mod compaction;
 mod compactor;
 pub mod conformance;

@@ -5,8 +5,9 @@
 
 use super::StorageError;
 use super::changes::{ChangeSet, Write};
+use super::chunks::{Chunks, chunk_key};
 use super::engine::{Batch, Engine, Row, Rows};
-use super::kinds::{Kind, is_named, kind};
+use super::kinds::{Kind, is_named};
 use super::seal::{NAME, OVERHEAD, Sealing, is_sealed};
 use crate::base::ids::AccountKey;
 use std::borrow::Cow;
@@ -35,12 +36,13 @@ pub enum Rotation {
 pub struct Records {
     engine: Arc<dyn Engine>,
     sealing: Option<Arc<Sealing>>,
+    chunks: Chunks,
 }
 
 impl Records {
     /// Unsealed records, for disks that are encrypted otherwise.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, sealing: None }
+        Self { engine, sealing: None, chunks: Chunks::default() }
     }
 
     /// Opens sealed or unsealed records; refuses a master key that does not fit.
@@ -50,7 +52,7 @@ impl Records {
             None if is_sealed(&*engine)? => return Err(StorageError::Sealed),
             None => {}
         }
-        Ok(Self { engine, sealing: sealing.map(Arc::new) })
+        Ok(Self { engine, sealing: sealing.map(Arc::new), chunks: Chunks::default() })
     }
 
     pub fn engine(&self) -> &dyn Engine {
@@ -220,6 +222,7 @@ impl Records {
 
     /// Deletes the data keys of an account whose records are deleted.
     pub fn stage_forgotten(&self, batch: &mut Batch, account: AccountKey) {
+        self.chunks.forget(account);
         if let Some(sealing) = &self.sealing {
             batch.writes.insert(sealing.forget(account), None);
         }
@@ -276,13 +279,10 @@ impl Records {
         value: Option<Vec<u8>>,
     ) -> Result<(), StorageError> {
         let full = full_key(account, kind, key);
-        let old = match batch.writes.get(&full) {
-            Some(staged) => staged.clone(),
-            None => self.engine.get(&full)?,
+        let old_parts = match self.chunks.may_have(&*self.engine, account, kind)? {
+            true => self.parts_of(batch, account, &full)?,
+            false => 0,
         };
-        // A damaged value may be replaced or deleted; its chunks, if any, are left behind.
-        let old = old.and_then(|old| self.open_row(account, &full, old).ok());
-        let old_parts = old.as_deref().map_or(0, parts);
         let mut new_parts = 0;
         let row = match value {
             None => None,
@@ -297,6 +297,7 @@ impl Records {
                     let sealed = self.seal_row(batch, account, &place, bytes.to_vec())?;
                     batch.writes.insert(place, Some(sealed));
                 }
+                self.chunks.written(account, kind);
                 new_parts = count;
                 Some([&[CHUNKED], &count.to_be_bytes()[..]].concat())
             }
@@ -307,6 +308,17 @@ impl Records {
         let row = row.map(|row| self.seal_row(batch, account, &full, row)).transpose()?;
         batch.writes.insert(full, row);
         Ok(())
+    }
+
+    /// The number of chunks of a record, as the batch leaves it.
+    fn parts_of(&self, batch: &Batch, account: AccountKey, full: &[u8]) -> Result<u16, StorageError> {
+        let old = match batch.writes.get(full) {
+            Some(staged) => staged.clone(),
+            None => self.engine.get(full)?,
+        };
+        // A damaged value may be replaced or deleted; its chunks, if any, are left behind.
+        let old = old.and_then(|old| self.open_row(account, full, old).ok());
+        Ok(old.as_deref().map_or(0, parts))
     }
 }
 
@@ -331,16 +343,10 @@ fn full_key(account: AccountKey, kind: u8, key: &[u8]) -> Vec<u8> {
     [&account.as_bytes()[..], &[kind], key].concat()
 }
 
-/// Chunks lie beside their record, in the same account.
-fn chunk_key(full: &[u8], part: u16) -> Vec<u8> {
-    let (account, kind_and_key) = full.split_at(full.len().min(16));
-    [account, &[kind::CHUNK], kind_and_key, &part.to_be_bytes()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{ChangeSet, Changes, MemoryEngine, owner};
+    use crate::storage::{ChangeSet, Changes, MemoryEngine, kind, owner};
 
     fn store() -> Records {
         Records::new(Arc::new(MemoryEngine::default()))

@@ -180,6 +180,9 @@ impl Committer {
 
     fn write(&self, batch: Batch) -> Result<(), StorageError> {
         self.hooks.reach(Point::Staged, "");
+        self.metrics.commits.rows.inc_by(batch.writes.len() as u64);
+        let size = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+        self.metrics.commits.bytes.inc_by(batch.writes.iter().map(size).sum::<usize>() as u64);
         self.staging.records.engine().apply(batch)?;
         self.hooks.reach(Point::Applied, "");
         self.metrics.commits.syncs.inc();

@@ -13,7 +13,7 @@ use crate::actors::tree::inputs::{Abandoned, ConnectionDown, ConnectionInput, Dr
 use crate::actors::tree::options::AccountOptions;
 use crate::actors::tree::replies::Replies;
 use crate::actors::tree::reports::{DownReport, TreeDown};
-use crate::actors::tree::turns::Turns;
+use crate::actors::tree::turns::{Machine, Turns};
 use crate::base::hooks::Point;
 use crate::base::ids::{AccountId, AccountKey, Generation};
 use crate::base::time::Monotonic;
@@ -81,7 +81,7 @@ impl Account {
         }
     }
 
-    fn load(&mut self) -> Result<(Router, ChildActors), AccountError> {
+    fn load(&mut self) -> Result<Box<Machine>, AccountError> {
         let environment = &self.environment;
         let store = AccountStore::new(environment.store.records.clone(), self.key, self.turns.overlay().clone());
         self.poison = Poison::load(&store)?;
@@ -100,7 +100,7 @@ impl Account {
             settings = Arc::new(Settings { device_name: name.clone(), ..(*settings).clone() });
         }
         let router = Router::load(self.id.clone(), store, settings, device, rng)?;
-        Ok((router, children))
+        Ok(Box::new(Machine { router, children }))
     }
 
     fn push(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -120,7 +120,7 @@ impl Account {
             let _ = drained.send(());
             return;
         }
-        let Some((mut router, mut children, (input, credit))) = self.turns.begin() else { return };
+        let Some((mut machine, (input, credit))) = self.turns.begin() else { return };
         let (input, print) = self.inspect(input);
         let now = self.environment.clock.moment();
         self.heartbeat.begin_turn(print);
@@ -128,16 +128,19 @@ impl Account {
         let running = self.heartbeat.clone();
         let turn = async move {
             hooks.reach(Point::Router, id.as_str());
-            let result = router.turn(input, now, &mut children).await;
+            let Machine { router, children } = &mut *machine;
+            let result = router.turn(input, now, children).await;
             drop(credit);
-            (router, children, result)
+            (machine, result)
         };
+        // The future is large: it is boxed once, and not moved again.
+        let turn = Box::pin(turn);
         let turn = guard_future(async move { running.run_future(turn).await });
         ctx.spawn(turn.into_actor(self).map(move |finished, account, ctx| {
             account.heartbeat.end_turn();
             match finished {
-                Ok((router, children, Ok((changes, effects)))) => {
-                    account.turns.end(router, children);
+                Ok((machine, Ok((changes, effects)))) => {
+                    account.turns.end(machine);
                     account.commit(changes, effects, ctx);
                     account.set_timer(ctx);
                     account.start_next_turn(ctx);
@@ -252,9 +255,9 @@ impl Actor for Account {
         ctx.set_mailbox_capacity(MAX_COMMANDS);
         let loaded = guard(|| self.load());
         match loaded {
-            Ok(Ok((router, children))) => {
-                self.view.send_replace(router.view().clone());
-                self.turns.end(router, children);
+            Ok(Ok(machine)) => {
+                self.view.send_replace(machine.router.view().clone());
+                self.turns.end(machine);
                 // The caller is the actor itself: token 0 is nobody's.
                 let resume = Connection::Resume { reply: ReplyTo::new(0) }.into();
                 self.push(Input::Command(Box::new(resume), None), ctx);

@@ -10,6 +10,12 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Most turns with commits under way.
 const MAX_IN_FLIGHT: usize = 64;
 
+/// What a turn runs on. Boxed, for it is large and moves into each turn and back.
+pub(super) struct Machine {
+    pub(super) router: Router,
+    pub(super) children: ChildActors,
+}
+
 /// An input, with its permit if it came from the connection.
 type Waiting = (Input, Option<OwnedSemaphorePermit>);
 
@@ -17,7 +23,7 @@ type Waiting = (Input, Option<OwnedSemaphorePermit>);
 pub(super) struct Turns {
     inputs: VecDeque<Waiting>,
     /// `None` while a turn is under way.
-    machine: Option<(Router, ChildActors)>,
+    machine: Option<Box<Machine>>,
     /// Writes of the turns in flight.
     overlay: Overlay,
     last: u64,
@@ -49,22 +55,22 @@ impl Turns {
     }
 
     /// The next input and the router, unless a turn is under way or too many commits are.
-    pub(super) fn begin(&mut self) -> Option<(Router, ChildActors, Waiting)> {
+    pub(super) fn begin(&mut self) -> Option<(Box<Machine>, Waiting)> {
         if self.in_flight.len() >= MAX_IN_FLIGHT || self.inputs.is_empty() {
             return None;
         }
-        let (router, children) = self.machine.take()?;
-        Some((router, children, self.inputs.pop_front()?))
+        let machine = self.machine.take()?;
+        Some((machine, self.inputs.pop_front()?))
     }
 
     /// Returns the router after a turn.
-    pub(super) fn end(&mut self, router: Router, children: ChildActors) {
-        self.machine = Some((router, children));
+    pub(super) fn end(&mut self, machine: Box<Machine>) {
+        self.machine = Some(machine);
     }
 
     /// Time of the router's next tick.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
-        self.machine.as_ref().and_then(|(router, _)| router.deadline())
+        self.machine.as_ref().and_then(|machine| machine.router.deadline())
     }
 
     /// Queues the effects of a turn without writes behind the turns in flight, whose writes it has read. Returns them when there are

@@ -6,6 +6,7 @@
 
 mod fairness;
 mod server;
+mod throughput;
 
 use clap::Parser;
 use futures_util::StreamExt;
@@ -32,6 +33,9 @@ struct Arguments {
     /// Measure fairness only.
     #[arg(long)]
     fairness: bool,
+    /// Measure what a message costs: so many texts, shared out among the accounts.
+    #[arg(long)]
+    messages: Option<usize>,
     /// Measure how accounts reconnect after the network was down for so many seconds.
     #[arg(long)]
     storm: Option<u64>,
@@ -109,9 +113,12 @@ async fn storm(arguments: &Arguments, down: u64) -> Result<(), Failed> {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let measured = match (arguments.fairness, arguments.storm) {
-        (true, _) => fairness::measure(arguments.prekeys).await,
-        (_, Some(down)) => storm(&arguments, down).await,
+    let measured = match &arguments {
+        Arguments { fairness: true, .. } => fairness::measure(arguments.prekeys).await,
+        Arguments { storm: Some(down), .. } => storm(&arguments, *down).await,
+        Arguments { messages: Some(count), .. } => {
+            throughput::measure(arguments.accounts, *count, arguments.prekeys).await
+        }
         _ => memory_and_start(&arguments).await,
     };
     match measured {

@@ -1,6 +1,7 @@
 //! The two processes, and a client of both.
 
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -99,12 +100,22 @@ impl It {
         Ok(line.trim().trim_end_matches("kB").trim().parse()?)
     }
 
+    /// Processor time of the server, user and system.
+    pub fn processor_time(&self) -> Result<Duration, Failed> {
+        let id = self.server.as_ref().and_then(Child::id).ok_or("the server has ended")?;
+        processor_time(id)
+    }
+
+    /// The counters that the server exports, without those that have labels.
+    pub async fn counters(&self) -> Result<HashMap<String, f64>, Failed> {
+        let request = self.client.get(format!("http://127.0.0.1:{}/metrics", self.port)).bearer_auth(KEY);
+        let text = request.send().await?.text().await?;
+        let samples = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(samples.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    }
+
     pub fn data_bytes(&self) -> Result<u64, Failed> {
-        let mut bytes = 0;
-        for entry in std::fs::read_dir(self.data())? {
-            bytes += entry?.metadata()?.len();
-        }
-        Ok(bytes)
+        Ok(wharf::storage::folder_size(&self.data())?)
     }
 
     pub async fn request(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failed> {
@@ -148,6 +159,18 @@ impl It {
         })
         .await
     }
+}
+
+/// Linux counts in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Processor time of a process, user and system.
+pub fn processor_time(id: u32) -> Result<Duration, Failed> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name in parentheses may contain blanks.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("an unknown form of /proc/PID/stat")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
+    Ok(TICK * ticks)
 }
 
 async fn send(request: reqwest::RequestBuilder, body: Option<Value>) -> Result<Value, Failed> {
