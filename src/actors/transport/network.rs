@@ -15,10 +15,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes. The buffer is allocated at once and cleared before each read; a longer frame gets the room that it needs.
+const READ_BUFFER: usize = 4096;
 const ORIGIN: &str = "https://web.whatsapp.com";
 
 /// The service's address, and the way to reach it.
@@ -112,7 +115,9 @@ impl Network {
         };
         let mut request = self.url.as_str().into_client_request().map_err(|error| failed(error.to_string()))?;
         request.headers_mut().insert("origin", HeaderValue::from_static(ORIGIN));
-        let (socket, _) = client_async(request, socket).await.map_err(|error| failed(error.to_string()))?;
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(READ_BUFFER);
+        let connected = client_async_with_config(request, socket, Some(config));
+        let (socket, _) = connected.await.map_err(|error| failed(error.to_string()))?;
         Ok(socket)
     }
 }

@@ -6,6 +6,7 @@
 use crate::account::Input;
 use crate::actors::supervision::boundary::guard_future;
 use crate::actors::transport::network::Network;
+use crate::actors::transport::socket::Socket;
 use crate::actors::tree::inputs::{ConnectionDown, ConnectionInput};
 use crate::base::hooks::{Hooks, Point};
 use crate::base::ids::{AccountId, Generation};
@@ -13,11 +14,13 @@ use crate::signal::KeyPair;
 use crate::wire::Node;
 use crate::wire::payload::NoiseKeys;
 use crate::wire::transport::{ClientEvent, ClientTransport};
+use actix::dev::SendError;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Recipient, WrapFuture};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 /// Inbound stanzas of one account without a finished turn.
@@ -117,9 +120,10 @@ async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc:
                     let _ = socket.close(None).await;
                     return "closed by the account".to_owned();
                 };
-                if let Err(error) = link.send(&node) {
-                    return error.to_string();
+                if let Err(why) = write(&mut socket, &mut link, node, &mut outgoing).await {
+                    return why;
                 }
+                hooks.reach(Point::Written, account.as_str());
                 continue;
             }
             frame = socket.next() => frame,
@@ -148,9 +152,31 @@ async fn run(dial: Dial, inputs: Recipient<ConnectionInput>, mut outgoing: mpsc:
                 ClientEvent::Stanza(node) => Input::Stanza(generation, Box::new(node)),
             };
             let Ok(credit) = credits.clone().acquire_owned().await else { return "closed".to_owned() };
-            if inputs.send(ConnectionInput { input, credit }).await.is_err() {
+            let sent = match inputs.try_send(ConnectionInput { input, credit }) {
+                Ok(()) => true,
+                // Commands fill the mailbox: it waits for a place.
+                Err(SendError::Full(waiting)) => inputs.send(waiting).await.is_ok(),
+                Err(SendError::Closed(_)) => false,
+            };
+            if !sent {
                 return "the account has stopped".to_owned();
             }
         }
     }
+}
+
+/// Writes a stanza and those that wait behind it, each in a message of its own, in one call of the system.
+async fn write(
+    socket: &mut WebSocketStream<Box<dyn Socket>>,
+    link: &mut ClientTransport,
+    first: Node,
+    waiting: &mut mpsc::UnboundedReceiver<Node>,
+) -> Result<(), String> {
+    let mut next = Some(first);
+    while let Some(node) = next {
+        link.send(&node).map_err(|error| error.to_string())?;
+        socket.feed(Frame::Binary(link.take_output().into())).await.map_err(|error| error.to_string())?;
+        next = waiting.try_recv().ok();
+    }
+    socket.flush().await.map_err(|error| error.to_string())
 }
