@@ -22,10 +22,11 @@ pub fn serve(listener: TcpListener, state: State, cors_origins: &[String]) -> st
     let state = web::Data::new(state);
     let cors_origins = cors_origins.to_vec();
     let server = HttpServer::new(move || {
+        // Routes are tried in this order, each with a regular expression: what is asked most comes first.
         let v1 = utoipa_actix_web::scope("/v1")
+            .configure(messages::routes)
             .configure(accounts::routes)
             .configure(linking::routes)
-            .configure(messages::routes)
             .configure(contacts::routes)
             .configure(signal::routes)
             .configure(events::routes)

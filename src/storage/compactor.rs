@@ -1,7 +1,7 @@
-//! The thread that compacts a store of which little is in use.
+//! The thread that compacts a store of which less than a third is in use.
 //!
-//! Bound: one period after the last write a store of at least `from` bytes takes at most twice the bytes of its rows, where the disk has
-//! room for a copy.
+//! A new copy takes 1.5 to 2.4 times the bytes of its rows: sled keeps up to half of a file for rows that were moved. Bound: an hour after
+//! the last write a store of at least `from` bytes takes at most three times the bytes of its rows, where the disk has room for a copy.
 
 use super::{Generations, StorageError};
 use std::io;
@@ -9,6 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// The share of a store that its rows take at least.
+const IN_USE: u64 = 3;
+/// Looks after which the rows are counted again, though the store has not grown by a quarter.
+const LOOKS: u32 = 6;
 
 /// Between pages, so that accounts have the disk and the processor for most of the time.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -37,8 +42,9 @@ impl Compactor {
     ) -> io::Result<Self> {
         let (running, end) = sync_channel::<()>(0);
         let thread = std::thread::Builder::new().name("compaction".into()).spawn(move || {
+            let mut watch = Watch { from: schedule.from, counted: 0, looks: 0 };
             while is_running(&end, schedule.every) {
-                if let Err(error) = look(&store, schedule.from, &*free, &end) {
+                if let Err(error) = watch.look(&store, &*free, &end) {
                     tracing::warn!(%error, "the store could not be compacted");
                 }
             }
@@ -52,30 +58,44 @@ fn is_running(end: &Receiver<()>, wait: Duration) -> bool {
     end.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
 }
 
-fn look(
-    store: &Generations,
+struct Watch {
     from: u64,
-    free: &dyn Fn() -> Option<u64>,
-    end: &Receiver<()>,
-) -> Result<(), StorageError> {
-    let size = store.size()?;
-    if size < from {
-        return Ok(());
+    /// The size when the rows were counted last, and the looks since then: to count them reads the whole store.
+    counted: u64,
+    looks: u32,
+}
+
+impl Watch {
+    fn look(
+        &mut self,
+        store: &Generations,
+        free: &dyn Fn() -> Option<u64>,
+        end: &Receiver<()>,
+    ) -> Result<(), StorageError> {
+        let size = store.size()?;
+        self.looks += 1;
+        if size < self.from || (size < self.counted.saturating_add(self.counted / 4) && self.looks < LOOKS) {
+            return Ok(());
+        }
+        (self.counted, self.looks) = (size, 0);
+        let Some(used) = store.used(|| is_running(end, PAUSE))? else { return Ok(()) };
+        let most = used.saturating_mul(IN_USE);
+        if size <= most {
+            return Ok(());
+        }
+        if free().is_some_and(|free| free < most) {
+            tracing::warn!(size, used, "the disk has no room to compact the store");
+            return Ok(());
+        }
+        match store.compact(|| is_running(end, PAUSE))? {
+            Some((before, after)) => {
+                self.counted = after;
+                tracing::info!(before, after, used, "store compacted");
+            }
+            None => tracing::debug!("the store was not compacted: it ended, or is written to faster than it is copied"),
+        }
+        Ok(())
     }
-    let Some(used) = store.used(|| is_running(end, PAUSE))? else { return Ok(()) };
-    if size <= used.saturating_mul(2) {
-        return Ok(());
-    }
-    // A copy takes up to half as much again as its rows.
-    if free().is_some_and(|free| free < used.saturating_mul(2)) {
-        tracing::warn!(size, used, "the disk has no room to compact the store");
-        return Ok(());
-    }
-    match store.compact(|| is_running(end, PAUSE))? {
-        Some((before, after)) => tracing::info!(before, after, "store compacted"),
-        None => tracing::debug!("the store was not compacted: it ended, or is written to faster than it is copied"),
-    }
-    Ok(())
 }
 
 impl Drop for Compactor {

@@ -100,6 +100,11 @@ pub(super) fn is_named(code: u8) -> bool {
     code == kind::MEMBER_RESET.code() || sessions.contains(&code) || users.contains(&code) || groups.contains(&code)
 }
 
+/// Whether rows of this kind are read again and again within seconds. None of them holds a key.
+pub(super) fn is_reread(code: u8) -> bool {
+    code == kind::MESSAGE.code() || code == kind::PRIVACY_TOKEN.code() || code == kind::TOKEN_SALT.code()
+}
+
 /// The name of a kind in counts.
 pub fn kind_name(code: u8) -> &'static str {
     match code {

@@ -1,4 +1,6 @@
-//! Overlay: an account reads its pending writes over the committed records.
+//! Overlay: an account reads its pending writes over the committed records, and the last rows of some kinds without the store.
+//!
+//! Invariant: only the turns of one tree write the account's records while it runs, so what they have read or written stays true.
 //!
 //! A turn is computed while the one before it is still being committed; its reads must see those writes. They are pinned
 //! here from submission until the commit is done.
@@ -6,44 +8,88 @@
 use super::StorageError;
 use super::changes::Changes;
 use super::engine::{Row, Rows};
-use super::kinds::Kind;
+use super::kinds::{Kind, is_reread};
 use super::records::Records;
 use crate::base::ids::AccountKey;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Pinned = HashMap<(u8, Vec<u8>), (u64, Option<Vec<u8>>)>;
+type Key = (u8, Vec<u8>);
 
-/// Writes that are not yet durable, by turn.
+/// Most rows of an account, and longest of them, that are kept after they were read or written.
+const MAX_RECENT: usize = 64;
+const MAX_RECENT_VALUE: usize = 1024;
+
+#[derive(Default)]
+struct Held {
+    /// Writes that are not yet durable, with their turn.
+    pinned: HashMap<Key, (u64, Option<Vec<u8>>)>,
+    /// Rows as they are stored, of kinds that are read again soon. `None` where not all writes are pinned.
+    recent: Option<HashMap<Key, Option<Vec<u8>>>>,
+}
+
+impl Held {
+    fn keep(&mut self, key: Key, value: Option<Vec<u8>>) {
+        let Some(recent) = self.recent.as_mut().filter(|_| is_reread(key.0)) else { return };
+        if value.as_ref().is_some_and(|value| value.len() > MAX_RECENT_VALUE) {
+            recent.remove(&key);
+            return;
+        }
+        if recent.len() >= MAX_RECENT {
+            recent.clear();
+        }
+        recent.insert(key, value);
+    }
+}
+
+/// Writes of an account that are not yet durable, by turn, and what was read or written last.
 #[derive(Clone, Default)]
-pub struct Overlay(Arc<Mutex<Pinned>>);
+pub struct Overlay(Arc<Mutex<Held>>);
 
 impl Overlay {
-    fn lock(&self) -> MutexGuard<'_, Pinned> {
+    /// Keeps what was read or written last; for an account of which every write is pinned.
+    pub fn keeping() -> Self {
+        Self(Arc::new(Mutex::new(Held { recent: Some(HashMap::new()), ..Held::default() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pins a turn's writes.
     pub fn pin(&self, turn: u64, changes: &Changes) {
-        let mut pinned = self.lock();
+        let mut rows = self.lock();
         for write in &changes.writes {
-            pinned.insert((write.kind, write.key.clone()), (turn, write.value.clone()));
+            rows.pinned.insert((write.kind, write.key.clone()), (turn, write.value.clone()));
         }
     }
 
     /// Unpins the writes of turns up to this one, which is durable; those that a later turn has overwritten stay.
     pub fn release(&self, turn: u64) {
-        self.lock().retain(|_, (pinned_by, _)| *pinned_by > turn);
+        let mut rows = self.lock();
+        let durable: Vec<_> = rows.pinned.extract_if(|_, (pinned_by, _)| *pinned_by <= turn).collect();
+        for (key, (_, value)) in durable {
+            rows.keep(key, value);
+        }
+    }
+
+    /// Forgets what was read and written, but for the writes that are not yet durable.
+    pub fn rest(&self) {
+        if let Some(recent) = &mut self.lock().recent {
+            *recent = HashMap::new();
+        }
     }
 
     fn scan(&self, kind: u8, prefix: &[u8]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        let pinned = self.lock();
-        let wanted = pinned.iter().filter(|((of, key), _)| *of == kind && key.starts_with(prefix));
+        let rows = self.lock();
+        let wanted = rows.pinned.iter().filter(|((of, key), _)| *of == kind && key.starts_with(prefix));
         wanted.map(|((_, key), (_, value))| (key.clone(), value.clone())).collect()
     }
 
-    fn get(&self, kind: u8, key: &[u8]) -> Option<Option<Vec<u8>>> {
-        self.lock().get(&(kind, key.to_vec())).map(|(_, value)| value.clone())
+    fn get(&self, key: &Key) -> Option<Option<Vec<u8>>> {
+        let rows = self.lock();
+        let pinned = rows.pinned.get(key).map(|(_, value)| value);
+        pinned.or_else(|| rows.recent.as_ref()?.get(key)).cloned()
     }
 }
 
@@ -65,10 +111,18 @@ impl AccountStore {
     }
 
     pub fn get<O>(&self, kind: Kind<O>, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        match self.overlay.get(kind.code(), key) {
-            Some(pinned) => Ok(pinned),
-            None => self.records.get(self.account, kind, key),
+        let place = (kind.code(), key.to_vec());
+        if let Some(held) = self.overlay.get(&place) {
+            return Ok(held);
         }
+        let stored = self.records.get(self.account, kind, key)?;
+        self.overlay.lock().keep(place, stored.clone());
+        Ok(stored)
+    }
+
+    /// Drops from memory what can be read again.
+    pub fn rest(&self) {
+        self.overlay.rest();
     }
 
     /// All records of a kind whose keys begin with `prefix`, in order of their keys.
@@ -155,5 +209,33 @@ mod tests {
         assert_eq!(store.get(kind::DESIRED_STATE, b"").unwrap().as_deref(), Some(&b"two"[..]));
         overlay.release(2);
         assert_eq!(store.get(kind::DESIRED_STATE, b"").unwrap(), None);
+    }
+
+    #[test]
+    fn messages_are_read_again_without_the_store_until_the_account_rests() {
+        let engine = Arc::new(MemoryEngine::default());
+        let store =
+            AccountStore::new(Records::new(engine.clone()), AccountKey::from_bytes([1; 16]), Overlay::keeping());
+        let write = |value: Option<&[u8]>| {
+            let mut set = ChangeSet::<owner::Messages>::default();
+            match value {
+                Some(value) => set.put(kind::MESSAGE, "id", value),
+                None => set.delete(kind::MESSAGE, "id"),
+            }
+            let mut changes = Changes::default();
+            changes.absorb(set);
+            store.overlay.pin(1, &changes);
+            store.overlay.release(1);
+        };
+        let read = || store.get(kind::MESSAGE, b"id").unwrap();
+        write(Some(b"sent"));
+        assert_eq!(read().as_deref(), Some(&b"sent"[..]));
+        write(None);
+        assert_eq!(read(), None);
+        write(Some(&[7; MAX_RECENT_VALUE + 1]));
+        assert_eq!(read(), None, "a long one is read from the store");
+        write(Some(b"read"));
+        store.rest();
+        assert_eq!(read(), None, "nothing was stored");
     }
 }

@@ -14,7 +14,7 @@ use super::engine::{Batch, Engine};
 use super::kinds::kind;
 use crate::base::ids::AccountKey;
 use crate::base::secret::Secret;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use rand::Rng;
@@ -151,12 +151,18 @@ impl Sealing {
         place: &[u8],
         value: &[u8],
     ) -> Result<Vec<u8>, StorageError> {
+        let mut out = Vec::with_capacity(head.len() + NONCE + value.len() + TAG);
         let mut nonce = [0; NONCE];
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut nonce);
-        let sealed = cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: place })
+        out.extend_from_slice(head);
+        out.extend_from_slice(&nonce);
+        let text = out.len();
+        out.extend_from_slice(value);
+        let tag = cipher
+            .encrypt_inout_detached(&XNonce::from(nonce), place, out.split_at_mut(text).1.into())
             .map_err(|_| StorageError::Engine { action: "seal", why: "a value is too long".into() })?;
-        Ok([head, &nonce[..], &sealed].concat())
+        out.extend_from_slice(&tag);
+        Ok(out)
     }
 
     /// Seals a value for its place, the full key of its row.

@@ -1,6 +1,6 @@
 //! The version 3 token dictionary: short codes for frequent strings (`wire-protocol.md` 1.4).
 
-use super::dictionary_table::{BY_TEXT, DOUBLE, SINGLE};
+use super::dictionary_table::{CODES, DOUBLE, LONGEST, SINGLE};
 
 /// The dictionary version that the connection header announces.
 pub(super) const VERSION: u8 = 3;
@@ -24,12 +24,50 @@ impl Token {
     }
 }
 
+/// Places of the hash table: a third of them is taken.
+const PLACES: usize = 4096;
+
+/// Codes of all tokens by the hash of their text, or at the next free place; 0 is free. Made by the compiler.
+static BY_HASH: [u16; PLACES] = by_hash();
+
+const fn by_hash() -> [u16; PLACES] {
+    let (mut table, mut next) = ([0; PLACES], 0);
+    while next < CODES.len() {
+        let [high, low] = CODES[next].to_be_bytes();
+        let text = if high == 0 { SINGLE[low as usize - 1] } else { DOUBLE[high as usize - 1][low as usize] };
+        let mut place = place_of(text.as_bytes());
+        while table[place] != 0 {
+            place = (place + 1) % PLACES;
+        }
+        table[place] = CODES[next];
+        next += 1;
+    }
+    table
+}
+
+/// FNV-1a.
+const fn place_of(text: &[u8]) -> usize {
+    let (mut hash, mut at) = (0x811c_9dc5_u32, 0);
+    while at < text.len() {
+        hash = (hash ^ text[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (hash ^ (hash >> 15)) as usize % PLACES
+}
+
 /// The token for this text, if it is one.
 pub(super) fn token_of(text: &str) -> Option<Token> {
-    BY_TEXT
-        .binary_search_by(|code| text_of(Token::from_code(*code)).unwrap_or("").cmp(text))
-        .ok()
-        .map(|place| Token::from_code(BY_TEXT[place]))
+    if text.len() > LONGEST {
+        return None;
+    }
+    let mut place = place_of(text.as_bytes());
+    loop {
+        let token = Some(BY_HASH[place]).filter(|code| *code != 0).map(Token::from_code)?;
+        if text_of(token) == Some(text) {
+            return Some(token);
+        }
+        place = (place + 1) % PLACES;
+    }
 }
 
 /// The text of a token, if there is such a token.

@@ -231,9 +231,9 @@ pub(super) static DOUBLE: [[&str; 256]; 4] = [
 ],
 ];
 
-/// All tokens in order of their text: the tag of a single one, or (dictionary + 1) << 8 | index.
+/// Codes of all tokens: the tag of a single one, or (dictionary + 1) << 8 | index.
 #[rustfmt::skip]
-pub(super) static BY_TEXT: [u16; 1259] = [
+pub(super) static CODES: [u16; 1259] = [
     759, 882, 460, 871, 795, 45, 176, 199, 387, 400, 405, 409, 419, 429, 438, 441, 455, 462, 466, 477, 488, 492, 497, 510,
     214, 515, 530, 521, 533, 547, 560, 566, 564, 602, 594, 608, 610, 641, 649, 650, 662, 234, 666, 676, 679, 692, 720, 700,
     722, 719, 727, 748, 764, 763, 777, 792, 781, 794, 279, 791, 799, 802, 809, 810, 825, 822, 814, 832, 841, 857, 853, 872,
@@ -288,3 +288,6 @@ pub(super) static BY_TEXT: [u16; 1259] = [
     288, 194, 87, 66, 122, 412, 659, 447, 730, 877, 938, 579, 779, 683, 609, 697, 701, 615, 834, 765, 905, 770, 443, 746,
     846, 531, 709, 780, 296, 335, 725, 696, 22, 2, 1,
 ];
+
+/// The length of the longest token, in bytes.
+pub(super) const LONGEST: usize = 48;

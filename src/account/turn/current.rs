@@ -247,6 +247,7 @@ impl<'a> Turn<'a> {
 
     /// The children drop what they hold in memory. At the beginning of a turn alone.
     pub(in crate::account) async fn rest(&mut self) -> Result<(), AccountError> {
+        self.ctx.store.rest();
         self.rest_one(Ask::Sessions).await?;
         self.rest_one(Ask::SenderKeys).await?;
         self.rest_one(Ask::Devices).await

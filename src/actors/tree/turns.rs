@@ -19,7 +19,6 @@ pub(super) struct Machine {
 /// An input, with its permit if it came from the connection.
 type Waiting = (Input, Option<OwnedSemaphorePermit>);
 
-#[derive(Default)]
 pub(super) struct Turns {
     inputs: VecDeque<Waiting>,
     /// `None` while a turn is under way.
@@ -29,6 +28,13 @@ pub(super) struct Turns {
     last: u64,
     /// Effects of turns that are not yet durable.
     in_flight: VecDeque<(u64, Vec<Effect>)>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let (inputs, in_flight) = (VecDeque::new(), VecDeque::new());
+        Self { inputs, machine: None, overlay: Overlay::keeping(), last: 0, in_flight }
+    }
 }
 
 impl Turns {
