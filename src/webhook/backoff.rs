@@ -51,6 +51,13 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
+    /// `api.md`: 5 s, 30 s, 2 min, 10 min, 1 h, 6 h, 12 h, 24 h.
+    #[test]
+    fn steps_are_those_of_the_contract() {
+        assert_eq!(RETRY_STEPS.map(|step| step.as_secs()), [5, 30, 120, 600, 3_600, 21_600, 43_200, 86_400]);
+        assert_eq!(MAX_RETRY_AFTER.as_secs(), 86_400);
+    }
+
     #[test]
     fn waits_grow_until_the_attempts_are_used_up() {
         let mut rng = StdRng::seed_from_u64(1);

@@ -23,7 +23,8 @@ struct Ask<M>(Box<dyn FnOnce(&mut M) + Send>);
 struct Child<M> {
     point: Point,
     account: AccountId,
-    machine: Option<M>,
+    /// Boxed, for it moves out for each call and back. `None` after a panic.
+    machine: Option<Box<M>>,
     hooks: Arc<dyn Hooks>,
     heartbeat: Heartbeat,
 }
@@ -93,7 +94,7 @@ fn shell<M: Unpin + 'static>(
     Child {
         point,
         account: account.clone(),
-        machine: Some(machine),
+        machine: Some(Box::new(machine)),
         hooks: hooks.clone(),
         heartbeat: heartbeat.clone(),
     }
