@@ -120,11 +120,16 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
     // reqwest asks the process for its TLS provider; that one is installed already is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let entropy = Arc::new(Entropy::from_system()?);
+    let disk = Disk {
+        free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
+        store_size: size_of(&config.data),
+        keep_free: config.storage.keep_free_mib * 1024 * 1024,
+    };
     let (engine, compactor) = match parts.engine {
         Some(engine) => (engine, None),
         None => {
             let store = operate::open_engine(config)?;
-            let compactor = compactor(config, Arc::clone(store.store().store()))?;
+            let compactor = compactor(config, Arc::clone(store.store().store()), &disk)?;
             (Arc::new(store) as Arc<dyn Engine>, compactor)
         }
     };
@@ -170,11 +175,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, AppError> {
         hooks: parts.hooks,
         retry_steps: parts.retry_steps,
         arbiters: config.accounts.threads,
-        disk: Disk {
-            free_space: parts.free_space.unwrap_or_else(|| free_space_of(&config.data)),
-            store_size: size_of(&config.data),
-            keep_free: config.storage.keep_free_mib * 1024 * 1024,
-        },
+        disk,
         patience: Duration::from_secs(config.accounts.stuck_seconds),
         rest_after: Duration::from_secs(config.accounts.rest_seconds),
         group_cache: GroupCache {
@@ -206,13 +207,16 @@ const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 60 * 60)
 }
 
-fn compactor(config: &Config, store: Arc<Generations>) -> Result<Option<Compactor>, AppError> {
+fn compactor(config: &Config, store: Arc<Generations>, disk: &Disk) -> Result<Option<Compactor>, AppError> {
     let every = Duration::from_secs(config.storage.compact_seconds);
     if every.is_zero() {
         return Ok(None);
     }
     let schedule = Schedule { every, from: config.storage.compact_from_mib * 1024 * 1024 };
-    let started = Compactor::start(store, schedule, free_space_of(&config.data));
+    let (free_space, keep_free) = (disk.free_space.clone(), disk.keep_free);
+    // A copy must not bring the disk to where sends are refused.
+    let free = move || free_space().map(|free| free.saturating_sub(keep_free));
+    let started = Compactor::start(store, schedule, Arc::new(free));
     Ok(Some(started.map_err(|why| AppError::Thread { what: "compaction", why })?))
 }
 

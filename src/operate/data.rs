@@ -51,14 +51,18 @@ pub type Store = Ringed<Marked<Arc<Generations>>>;
 /// Opens the store of the settings, creating it where there is none; refuses one that has lost commits.
 pub fn open_engine(config: &Config) -> Result<Store, AppError> {
     let rng = &mut Entropy::from_system()?.fork();
-    let marked = Marked::open(Arc::new(open_sled(config)?), Path::new(&config.mark_file()), rng)?;
-    Ok(Ringed::open(marked, Path::new(&config.data))?)
+    complete(config, Marked::open(Arc::new(open_sled(config)?), Path::new(&config.mark_file()), rng)?)
 }
 
 /// Opens the store as complete, whatever its mark says.
 pub(super) fn accept_engine(config: &Config) -> Result<Store, AppError> {
     let rng = &mut Entropy::from_system()?.fork();
-    let marked = Marked::accept(Arc::new(open_sled(config)?), Path::new(&config.mark_file()), rng)?;
+    complete(config, Marked::accept(Arc::new(open_sled(config)?), Path::new(&config.mark_file()), rng)?)
+}
+
+/// Older generations go only now that the store is known to have lost nothing, or its loss is accepted.
+fn complete(config: &Config, marked: Marked<Arc<Generations>>) -> Result<Store, AppError> {
+    marked.store().remove_others()?;
     Ok(Ringed::open(marked, Path::new(&config.data))?)
 }
 

@@ -19,15 +19,31 @@ const MAX_ROUNDS: usize = 100;
 /// The bytes on disk before and after.
 pub type Compacted = (u64, u64);
 
+/// The store remembers the keys that are written; not any longer when this is dropped, in a panic too.
+struct Remembering<'a>(&'a Generations);
+
+impl<'a> Remembering<'a> {
+    fn begin(store: &'a Generations) -> Self {
+        *store.written() = Some(BTreeSet::new());
+        Self(store)
+    }
+}
+
+impl Drop for Remembering<'_> {
+    fn drop(&mut self) {
+        *self.0.written() = None;
+    }
+}
+
 impl Generations {
     /// Copies the store into a new file without the space of overwritten rows. `pause` is called between pages, and may end it: `false`.
     /// Returns `None` where it was ended, or the writes came faster than the copy.
     pub fn compact(&self, mut pause: impl FnMut() -> bool) -> Result<Option<Compacted>, StorageError> {
         let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.size()?;
-        *self.written() = Some(BTreeSet::new());
+        let remembering = Remembering::begin(self);
         let copied = self.copy_into_next(&mut pause);
-        *self.written() = None;
+        drop(remembering);
         self.remove_others()?;
         Ok(if copied? { Some((before, self.size()?)) } else { None })
     }
@@ -114,6 +130,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use std::collections::BTreeMap;
     use std::fs;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
     const CACHE: u64 = 8 * 1024 * 1024;
@@ -192,7 +209,50 @@ mod tests {
         drop((half, store));
         let store = open(folder.path());
         assert!(rows(&store) == wanted);
+        store.remove_others().unwrap();
         assert!(!folder.path().join("generation-1").exists());
+    }
+
+    #[test]
+    fn a_panic_ends_a_compaction_and_nothing_is_remembered_any_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        write(&store, [(1, Some(1))]);
+        let panicked = catch_unwind(AssertUnwindSafe(|| store.compact(|| panic!("as sled does at some damage"))));
+        assert!(panicked.is_err() && store.written().is_none());
+        assert!(store.compact(|| true).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_generation_that_cannot_be_named_is_removed_and_the_store_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        write(&store, [(1, Some(1))]);
+        fs::create_dir(folder.path().join("generation.part")).unwrap();
+        assert!(store.compact(|| true).is_err());
+        write(&store, [(2, Some(2))]);
+        assert!(!folder.path().join("generation-1").exists());
+        drop(store);
+        assert_eq!(rows(&open(folder.path())).len(), 2);
+    }
+
+    #[test]
+    fn a_store_whose_name_or_generation_is_gone_is_refused_and_nothing_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        write(&store, [(1, Some(1))]);
+        store.compact(|| true).unwrap();
+        drop(store);
+        let name = folder.path().join("generation");
+        let refused = || matches!(Generations::open(folder.path(), CACHE), Err(StorageError::Generation { .. }));
+        fs::write(&name, "2\n").unwrap();
+        assert!(refused());
+        fs::write(&name, "one").unwrap();
+        assert!(Generations::open(folder.path(), CACHE).is_err());
+        fs::remove_file(&name).unwrap();
+        assert!(refused());
+        fs::write(&name, "1\n").unwrap();
+        assert_eq!(rows(&open(folder.path())).len(), 1);
     }
 
     #[test]

@@ -107,3 +107,64 @@ impl Drop for Compactor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Batch, Engine};
+
+    /// A store of as many rows of 1 KB, each written so often.
+    fn store(folder: &tempfile::TempDir, rows: u16, rounds: u8) -> Generations {
+        let store = Generations::open(folder.path(), 8 * 1024 * 1024).unwrap();
+        for round in 0..rounds {
+            let row = |key: u16| (key.to_be_bytes().to_vec(), Some(vec![round; 1000]));
+            store.apply(Batch { writes: (0..rows).map(row).collect(), ..Batch::default() }).unwrap();
+            store.sync().unwrap();
+        }
+        store
+    }
+
+    /// Whether a look made the store smaller.
+    fn is_compacted(watch: &mut Watch, store: &Generations, free: Option<u64>) -> bool {
+        let (_running, end) = sync_channel(0);
+        let before = store.size().unwrap();
+        watch.look(store, &|| free, &end).unwrap();
+        store.size().unwrap() < before
+    }
+
+    const fn watch(from: u64) -> Watch {
+        Watch { from, counted: 0, looks: 0 }
+    }
+
+    #[test]
+    fn a_store_of_which_little_is_in_use_is_compacted_and_one_that_is_full_is_not() {
+        let (sparse, full) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        assert!(is_compacted(&mut watch(0), &store(&sparse, 400, 40), None));
+        assert!(!is_compacted(&mut watch(0), &store(&full, 4000, 1), None));
+    }
+
+    #[test]
+    fn a_small_store_and_one_whose_copy_has_no_room_are_left_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder, 400, 40);
+        assert!(!is_compacted(&mut watch(u64::MAX), &store, None));
+        assert!(!is_compacted(&mut watch(0), &store, Some(3 * 400 * 1002 - 1)));
+        assert!(is_compacted(&mut watch(0), &store, Some(3 * 400 * 1002)));
+    }
+
+    #[test]
+    fn rows_are_counted_again_when_the_store_has_grown_by_a_quarter_or_after_an_hour_of_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder, 400, 40);
+        let size = store.size().unwrap();
+        let mut full = Watch { counted: size, ..watch(0) };
+        for _ in 1..LOOKS {
+            assert!(!is_compacted(&mut full, &store, None));
+        }
+        assert!(is_compacted(&mut full, &store, None));
+        let mut grown = Watch { counted: store.size().unwrap() / 2, ..watch(0) };
+        let (_running, end) = sync_channel(0);
+        grown.look(&store, &|| None, &end).unwrap();
+        assert_eq!((grown.counted, grown.looks), (store.size().unwrap(), 0));
+    }
+}

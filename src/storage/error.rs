@@ -23,6 +23,11 @@ pub enum StorageError {
     MarkDamaged { mark: String },
     #[error("the key ring {path} is damaged, and nothing can be read without it; restore a backup (wharf restore)")]
     KeyRing { path: String },
+    #[error(
+        "the data folder {path} has no generation {number}, which its file `generation` names (0 where that is missing); put the file \
+         or the folder back, or restore a backup into a new folder (wharf restore)"
+    )]
+    Generation { path: String, number: u64 },
     #[error("record kind {kind:#04x}, key {key}, is corrupt: {what}")]
     Corrupt { kind: u8, key: String, what: &'static str },
     #[error(

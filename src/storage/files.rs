@@ -1,4 +1,4 @@
-//! Small files that are replaced atomically, and the size of a folder.
+//! Small files that are replaced atomically, folders that are synced, and their size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,6 +12,14 @@ pub(super) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()>
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Makes the files of a folder and their names durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
     File::open(folder)?.sync_all()
 }
 

@@ -5,7 +5,7 @@
 //! other one is rubbish.
 
 use super::engine::{Batch, Engine, Fences, Row, Rows};
-use super::files::{folder_size, replace};
+use super::files::{folder_size, replace, sync_folder};
 use super::{SledEngine, StorageError};
 use crate::base::ids::AccountKey;
 use std::collections::BTreeSet;
@@ -17,7 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 const NAME: &str = "generation";
 const PREFIX: &str = "generation-";
 /// What sled keeps in its folder.
-const FILES_OF_SLED: [&str; 3] = ["conf", "db", "blobs"];
+const FILES_OF_SLED: [&str; 3] = ["conf", LOG_OF_SLED, "blobs"];
+const LOG_OF_SLED: &str = "db";
 const SNAPSHOTS_OF_SLED: &str = "snap.";
 
 /// Keys that were written since a copy began; `None` when none is made.
@@ -46,16 +47,19 @@ pub(super) fn io_failed(action: &'static str) -> impl Fn(io::Error) -> StorageEr
 }
 
 impl Generations {
-    /// Opens the store in `folder`, creating it where needed, with a page cache of `cache` bytes, and removes what a compaction that was
-    /// cut short has left. The folder is locked until the engine is dropped.
+    /// Opens the store in `folder`, creating it where needed, with a page cache of `cache` bytes. The folder is locked until the engine is
+    /// dropped. Nothing is removed: call [`remove_others`](Self::remove_others) once the store is known to be complete.
     pub fn open(folder: &Path, cache: u64) -> Result<Self, StorageError> {
         let number = named(folder)?;
+        // sled would begin an empty store in its place.
+        if !place(folder, number).join(LOG_OF_SLED).exists() && (number > 0 || has_generations(folder)?) {
+            return Err(StorageError::Generation { path: folder.display().to_string(), number });
+        }
         let engine = SledEngine::open(&place(folder, number), cache)?;
         // Another server that held it until now may have changed the name.
         if named(folder)? != number {
             return Err(StorageError::Locked { path: folder.display().to_string() });
         }
-        remove_others(folder, number)?;
         Ok(Self {
             folder: folder.to_owned(),
             cache,
@@ -100,6 +104,8 @@ impl Generations {
 
     /// Makes a generation that is whole and synced the current one. No batch may be applied meanwhile. Returns the one before.
     pub(super) fn switch(&self, number: u64, engine: SledEngine) -> Result<SledEngine, StorageError> {
+        // The engine syncs its log, and not the names of its files.
+        sync_folder(&place(&self.folder, number)).map_err(io_failed("sync its generation"))?;
         let renamed = replace(&self.folder, NAME, format!("{number}\n").as_bytes());
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = renamed {
@@ -109,8 +115,8 @@ impl Generations {
         Ok(std::mem::replace(&mut *current, Current { number, engine, is_doubtful: false }).engine)
     }
 
-    /// Removes all generations but the current one.
-    pub(super) fn remove_others(&self) -> Result<(), StorageError> {
+    /// Removes what a compaction that was cut short has left: all generations but the current one.
+    pub fn remove_others(&self) -> Result<(), StorageError> {
         let current = self.certain()?;
         remove_others(&self.folder, current.number)
     }
@@ -124,6 +130,14 @@ fn named(folder: &Path) -> Result<u64, StorageError> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(error) => Err(io_failed("read its generation")(error)),
+    }
+}
+
+fn has_generations(folder: &Path) -> Result<bool, StorageError> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_failed("look for its generations")(error)),
     }
 }
 

@@ -30,7 +30,7 @@ struct Held {
 
 impl Held {
     fn keep(&mut self, key: Key, value: Option<Vec<u8>>) {
-        let Some(recent) = self.recent.as_mut().filter(|_| is_reread(key.0)) else { return };
+        let Some(recent) = &mut self.recent else { return };
         if value.as_ref().is_some_and(|value| value.len() > MAX_RECENT_VALUE) {
             recent.remove(&key);
             return;
@@ -68,7 +68,7 @@ impl Overlay {
     pub fn release(&self, turn: u64) {
         let mut rows = self.lock();
         let durable: Vec<_> = rows.pinned.extract_if(|_, (pinned_by, _)| *pinned_by <= turn).collect();
-        for (key, (_, value)) in durable {
+        for (key, (_, value)) in durable.into_iter().filter(|((kind, _), _)| is_reread(*kind)) {
             rows.keep(key, value);
         }
     }
@@ -116,7 +116,9 @@ impl AccountStore {
             return Ok(held);
         }
         let stored = self.records.get(self.account, kind, key)?;
-        self.overlay.lock().keep(place, stored.clone());
+        if is_reread(place.0) {
+            self.overlay.lock().keep(place, stored.clone());
+        }
         Ok(stored)
     }
 

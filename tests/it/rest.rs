@@ -242,6 +242,8 @@ async fn metrics_report_commits_and_account_states() {
     let (turns, syncs) = (value("wharf_turns_total"), value("wharf_syncs_total"));
     assert!(turns >= 5.0 && syncs >= 1.0 && syncs <= turns + 1.0, "{turns} turns, {syncs} syncs");
     assert_eq!(value("wharf_commit_seconds_count"), turns);
+    let (rows, bytes) = (value("wharf_commit_rows_total"), value("wharf_commit_bytes_total"));
+    assert!(rows >= turns && bytes > 17.0 * rows, "{rows} rows of {bytes} bytes; a key alone has 17");
     let without = it.client.http.get(format!("{}/metrics", it.client.wharf)).send().await.unwrap();
     assert_eq!(without.status().as_u16(), 401);
 }

@@ -9,15 +9,10 @@ mod server;
 mod throughput;
 
 use clap::Parser;
-use futures_util::StreamExt;
-use futures_util::stream::iter;
 use server::{Failed, It, until};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Accounts that are linked at a time.
-const AT_ONCE: usize = 8;
 
 #[derive(Parser)]
 #[command(about = "Measures a real server with many accounts")]
@@ -47,10 +42,7 @@ async fn memory_and_start(arguments: &Arguments) -> Result<(), Failed> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let empty = it.resident_kib()?;
     let begun = Instant::now();
-    let linked = iter(0..arguments.accounts).map(|number| it.link(number)).buffer_unordered(AT_ONCE);
-    for linked in linked.collect::<Vec<_>>().await {
-        linked?;
-    }
+    it.link_all(arguments.accounts).await?;
     println!("{} accounts linked in {:.1} s", arguments.accounts, begun.elapsed().as_secs_f64());
 
     it.stop().await?;
@@ -76,10 +68,7 @@ async fn memory_and_start(arguments: &Arguments) -> Result<(), Failed> {
 async fn storm(arguments: &Arguments, down: u64) -> Result<(), Failed> {
     let mut it = It::start(arguments.prekeys).await?;
     until("the server is ready", async || it.is_ready().await).await?;
-    let linked = iter(0..arguments.accounts).map(|number| it.link(number)).buffer_unordered(AT_ONCE);
-    for linked in linked.collect::<Vec<_>>().await {
-        linked?;
-    }
+    it.link_all(arguments.accounts).await?;
     let before = it.resident_kib()?;
     it.network_down().await?;
     until("all have lost their connections", async || it.online().await == 0).await?;

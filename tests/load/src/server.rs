@@ -1,5 +1,7 @@
 //! The two processes, and a client of both.
 
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,10 @@ use tokio::process::{Child, Command};
 
 pub type Failed = Box<dyn std::error::Error>;
 
+/// Linux counts processor time in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+/// Accounts that are linked at a time.
+const AT_ONCE: usize = 8;
 const KEY: &str = "an admin key of thirty-two letters";
 
 pub struct It {
@@ -103,11 +109,15 @@ impl It {
     /// Processor time of the server, user and system.
     pub fn processor_time(&self) -> Result<Duration, Failed> {
         let id = self.server.as_ref().and_then(Child::id).ok_or("the server has ended")?;
-        processor_time(id)
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The name in parentheses may contain blanks.
+        let (_, fields) = stat.rsplit_once(") ").ok_or("an unknown form of /proc/PID/stat")?;
+        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
+        Ok(TICK * ticks)
     }
 
-    /// The counters that the server exports, without those that have labels.
-    pub async fn counters(&self) -> Result<HashMap<String, f64>, Failed> {
+    /// What the server exports, by name and labels.
+    pub async fn metrics(&self) -> Result<HashMap<String, f64>, Failed> {
         let request = self.client.get(format!("http://127.0.0.1:{}/metrics", self.port)).bearer_auth(KEY);
         let text = request.send().await?.text().await?;
         let samples = text.lines().filter_map(|line| line.split_once(' '));
@@ -134,15 +144,18 @@ impl It {
 
     /// The number of online accounts.
     pub async fn online(&self) -> usize {
-        let request = self.client.get(format!("http://127.0.0.1:{}/metrics", self.port)).bearer_auth(KEY);
-        let Ok(answer) = request.send().await else { return 0 };
-        let text = answer.text().await.unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("wharf_accounts{state=\"online\"} "));
-        line.and_then(|count| count.parse().ok()).unwrap_or_default()
+        let metrics = self.metrics().await.unwrap_or_default();
+        metrics.get("wharf_accounts{state=\"online\"}").map_or(0, |count| *count as usize)
     }
 
     pub fn number(index: usize) -> String {
         format!("1555{index:07}")
+    }
+
+    /// Links so many accounts, some at a time.
+    pub async fn link_all(&self, accounts: usize) -> Result<(), Failed> {
+        let linked = iter(0..accounts).map(|number| self.link(number)).buffer_unordered(AT_ONCE);
+        linked.collect::<Vec<_>>().await.into_iter().collect()
     }
 
     /// Links an account with its own phone, and waits until it is online.
@@ -159,18 +172,6 @@ impl It {
         })
         .await
     }
-}
-
-/// Linux counts in hundredths of a second.
-const TICK: Duration = Duration::from_millis(10);
-
-/// Processor time of a process, user and system.
-pub fn processor_time(id: u32) -> Result<Duration, Failed> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name in parentheses may contain blanks.
-    let (_, fields) = stat.rsplit_once(") ").ok_or("an unknown form of /proc/PID/stat")?;
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
-    Ok(TICK * ticks)
 }
 
 async fn send(request: reqwest::RequestBuilder, body: Option<Value>) -> Result<Value, Failed> {

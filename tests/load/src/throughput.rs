@@ -7,8 +7,6 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Accounts that are linked at a time.
-const AT_ONCE: usize = 8;
 /// A server that has used no processor time for so long has done everything.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -59,13 +57,9 @@ async fn settled(it: &It) -> Result<Duration, Failed> {
 pub async fn measure(accounts: usize, messages: usize, prekeys: u32) -> Result<(), Failed> {
     let it = It::start(prekeys).await?;
     until("the server is ready", async || it.is_ready().await).await?;
-    let linked = iter(0..accounts).map(async |account| {
-        it.link(account).await?;
+    it.link_all(accounts).await?;
+    for account in 0..accounts {
         it.control("POST", "/phones", Some(json!({ "number": recipient(account) }))).await?;
-        Ok::<_, Failed>(())
-    });
-    for linked in linked.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
-        linked?;
     }
     let quiet = settled(&it).await?;
     send(&it, accounts, 1).await?;
@@ -77,13 +71,13 @@ pub async fn measure(accounts: usize, messages: usize, prekeys: u32) -> Result<(
         it.control("POST", &format!("/phones/{}/messages", recipient(account)), Some(message)).await?;
     }
     let answered = settled(&it).await?;
-    let (before, begun) = (it.counters().await?, Instant::now());
+    let (before, begun) = (it.metrics().await?, Instant::now());
     let each = messages.div_ceil(accounts);
     send(&it, accounts, each).await?;
     let accepted = begun.elapsed();
     all_read(&it, accounts, each + 1).await?;
     let read = begun.elapsed();
-    let (end, after) = (settled(&it).await?, it.counters().await?);
+    let (end, after) = (settled(&it).await?, it.metrics().await?);
     let sent = (each * accounts) as f64;
     let micros = |time: Duration, count: f64| time.as_secs_f64() * 1e6 / count;
     println!(

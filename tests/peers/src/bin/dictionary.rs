@@ -15,9 +15,7 @@ fn main() {
         tokens.extend(table.iter().enumerate().map(|(i, token)| (*token, ((d as u16 + 1) << 8) | i as u16)));
     }
     tokens.retain(|(token, _)| !token.is_empty());
-    // One text twice is written as the first of its codes.
-    tokens.sort_by_key(|(token, code)| (*token, *code));
-    tokens.dedup_by_key(|(token, _)| *token);
+    tokens.sort_unstable();
     let longest = tokens.iter().map(|(token, _)| token.len()).max().unwrap_or(0);
 
     println!(
